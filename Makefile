@@ -1,0 +1,63 @@
+# One command each; `make help` lists them.  All set-up is done by the way (tools/bootstrap.py) and only once.
+
+PYTHON ?= python3
+FUZZ_SECONDS ?= 60
+
+py := .venv/bin/python
+with_broker := $(py) tools/broker.py exec --
+
+.PHONY: help setup setup-test setup-bench build test ctest test-asan lint format fuzz demo bench bench-quick clean
+
+help:
+	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
+	@echo 'make test         everything: C tests with sanitizers, static checks, tests against a broker'
+	@echo 'make bench        the benchmarks of all clients; bench-quick: under two minutes'
+	@echo 'make setup        system packages, virtual environment, build (the others do it too)'
+	@echo 'make ctest        the tests of src/wire alone: plain, ASan + UBSan, TSan'
+	@echo 'make test-asan    the extension under ASan + UBSan: a hostile server, many threads (part of make test)'
+	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
+	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
+	@echo 'make format       clang-format and ruff over the sources'
+	@echo 'make clean        removes what was built'
+
+setup build:
+	@$(PYTHON) tools/bootstrap.py
+
+setup-test:
+	@$(PYTHON) tools/bootstrap.py --test
+
+setup-bench:
+	@$(PYTHON) tools/bootstrap.py --bench
+
+# Most tests wait for a broker: three files at a time keep two cores busy.
+test: setup-test
+	@$(with_broker) $(py) -m pytest -n 3 --dist loadgroup
+
+ctest: setup-test
+	@$(py) tools/ctest.py run
+
+test-asan: setup-test
+	@$(with_broker) $(py) -m pytest tests/test_sanitizers.py
+
+fuzz: setup-test
+	@$(py) tools/ctest.py fuzz --seconds $(FUZZ_SECONDS)
+
+lint: setup-test
+	@$(py) tools/checks.py
+
+format: setup-test
+	@.venv/bin/clang-format -i src/*/*.[ch] tests/c/*.[ch]
+	@.venv/bin/ruff check --quiet --fix --select I . && .venv/bin/ruff format --quiet .
+
+demo: setup
+	@$(with_broker) $(py) tools/demo.py
+
+bench: setup-bench
+	@$(py) benchmarks/run.py
+
+bench-quick: setup-bench
+	@$(py) benchmarks/run.py --quick
+
+clean:
+	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache python/*.egg-info python/cpika/_core.*.so
+	find . -name __pycache__ -prune -exec rm -rf {} +

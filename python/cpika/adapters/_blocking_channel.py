@@ -1,0 +1,807 @@
+"""`BlockingChannel`: the cold half of a channel, on the C base that has the hot methods."""
+
+from __future__ import annotations
+
+import logging
+import time
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from cpika import exceptions, frame, spec, validators
+from cpika._core import Channel as _CoreChannel
+from cpika._core import _ConsumerInfo
+from cpika.adapters._blocking_events import (
+    ReturnedMessage,
+    _ConsumerCancellationEvt,
+    _QueueConsumerGeneratorInfo,
+    _ReturnedMessageEvt,
+)
+from cpika.adapters._buffered import BufferedPublishing
+from cpika.amqp_object import Method
+from cpika.channel import UNTRACED_PUBLISH, Channel
+from cpika.exchange_type import ExchangeType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from cpika.adapters.blocking_connection import BlockingConnection
+
+    Message = tuple[spec.Basic.Deliver, spec.BasicProperties, bytes]
+    OnMessage = Callable[["BlockingChannel", spec.Basic.Deliver, spec.BasicProperties, bytes], Any]
+    OnReturn = Callable[["BlockingChannel", spec.Basic.Return, spec.BasicProperties, bytes], Any]
+    OnCancel = Callable[[frame.Method[spec.Basic.Cancel]], Any]
+
+_ReplyT = TypeVar("_ReplyT", bound=Method)
+
+LOGGER = logging.getLogger("pika.adapters.blocking_connection")
+_CHANNEL_LOGGER = logging.getLogger("pika.channel")
+_CALLBACK_LOGGER = logging.getLogger("pika.callback")
+
+
+class BlockingChannel(_CoreChannel):
+    """A channel whose methods return when the broker has answered.
+
+    `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base.
+
+    :param channel_impl: what stands behind it, `pika.channel.Channel`
+    :param connection: its connection
+    """
+
+    def __init__(self, channel_impl: Channel, connection: BlockingConnection) -> None:
+        super().__init__(connection._impl, channel_impl.channel_number)
+        self._impl = channel_impl
+        self._connection = connection
+        self._queue_consumer_generator: _QueueConsumerGeneratorInfo | None = None
+        self._cancel_callbacks: list[OnCancel] = []
+        self._return_callbacks: list[OnReturn] = []
+        if type(channel_impl).basic_publish is not UNTRACED_PUBLISH:
+            # A tracer has wrapped pika.channel.Channel.basic_publish, through which pika publishes.
+            self.basic_publish = channel_impl.basic_publish  # type: ignore[assignment]
+        LOGGER.info("Created channel=%s", self.channel_number)
+
+    def __int__(self) -> int:
+        return self.channel_number
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} impl={self._impl!r}>"
+
+    def __enter__(self) -> BlockingChannel:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.is_open:
+            self.close()
+
+    @property
+    def connection(self) -> BlockingConnection:
+        """The channel's BlockingConnection."""
+        return self._connection
+
+    @property
+    def consumer_tags(self) -> list[str]:
+        """Tags of the active consumers."""
+        return list(self._consumer_infos)
+
+    # ---- the way to the broker ----
+
+    def _call(self, method: Method, reply: type[_ReplyT]) -> frame.Method[_ReplyT]:
+        """Send a method and return the answer's method frame.
+
+        :raises pika.exceptions.ChannelClosedByBroker: the broker refused by closing the channel
+        """
+        answer = self._rpc(method, reply.INDEX, self._connection._time_left())
+        return frame.Method(self.channel_number, answer)
+
+    def _open(self) -> None:
+        """Open the channel (AMQP Channel.Open)."""
+        self._rpc(spec.Channel.Open(), spec.Channel.OpenOk.INDEX)
+
+    def close(self, reply_code: int = 0, reply_text: str = "Normal shutdown") -> None:
+        """Cancel the consumers and close the channel (AMQP Channel.Close).
+
+        :param reply_code: code for the broker's log
+        :param reply_text: text for the broker's log
+        :raises pika.exceptions.ChannelWrongStateError: it is not open
+        :raises pika.exceptions.ChannelClosedByBroker: the broker was first
+        """
+        LOGGER.debug("Channel.close(%s, %s)", reply_code, reply_text)
+        self._impl._raise_if_not_open()
+        close = spec.Channel.Close(reply_code, reply_text, 0, 0)
+        close.encode()  # an impossible argument is the caller's, and closes nothing
+        try:
+            self._cancel_all_consumers()
+            self._impl._raise_if_not_open()
+            _CHANNEL_LOGGER.info("Closing channel (%s): %r on %s", reply_code, reply_text, self._impl)
+            self._state = self._impl.CLOSING
+            answer = self._call(close, spec.Channel.CloseOk)
+            _CHANNEL_LOGGER.info("Received %s on %s", answer.method, self._impl)
+            crossed = self._closing_reason
+            self._set_closed(crossed or exceptions.ChannelClosedByClient(reply_code, reply_text))
+            if crossed is not None:
+                raise crossed
+        finally:
+            self._cleanup()
+
+    def _cleanup(self) -> None:
+        """Drop what refers to users' objects."""
+        self._consumer_infos = {}
+        self._queue_consumer_generator = None
+
+    # ---- called by the core ----
+
+    def _on_closed_by_broker(self, reason: exceptions.ChannelClosedByBroker) -> None:
+        """Channel.Close came, and was answered."""
+        _CHANNEL_LOGGER.warning(
+            "Received remote Channel.Close (%s): %r on %s", reason.reply_code, reason.reply_text, self._impl
+        )
+        self._cleanup()
+
+    def _on_unexpected(self, method: spec.Basic.Deliver) -> None:
+        """A delivery came for a consumer that is not there."""
+        _CHANNEL_LOGGER.error("Unexpected delivery: %r", frame.Method(self.channel_number, method))
+
+    def _on_nack(self, nack: spec.Basic.Nack, exchange: str, routing_key: str, mandatory: bool) -> None:
+        """The broker refused a publish."""
+        LOGGER.warning(
+            "Message was Nack'ed by broker: nack=%r; channel=%s; exchange=%s; routing_key=%s; mandatory=%r; ",
+            nack,
+            self.channel_number,
+            exchange,
+            routing_key,
+            mandatory,
+        )
+
+    def _on_return(self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes) -> None:
+        """Basic.Return came: with confirms it belongs to the publish in flight."""
+        for callback in self._return_callbacks:
+            self._queue_event(_ReturnedMessageEvt(callback, self, method, properties, body))
+        if self._delivery_confirmation:
+            LOGGER.warning(
+                "Published message was returned: _delivery_confirmation=%s; channel=%s; method=%r; "
+                "properties=%r; body_size=%d; body_prefix=%.255r",
+                True,
+                self.channel_number,
+                method,
+                properties,
+                len(body),
+                body,
+            )
+            self._puback_return = ReturnedMessage(method, properties, body)
+
+    def _on_consumer_cancelled_by_broker(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
+        """Basic.Cancel came: the queue is gone, for example."""
+        tag = method_frame.method.consumer_tag
+        info = self._consumer_infos.get(tag)
+        if info is None:
+            return
+        if not info.tearing_down:  # else our own cancel is under way, and ends it
+            info.state = _ConsumerInfo.CANCELLED_BY_BROKER
+        evt = _ConsumerCancellationEvt(self, method_frame)
+        if info.alternate_event_sink is not None:
+            info.alternate_event_sink(evt)
+            self._connection._request_channel_dispatch(-self.channel_number)
+        else:
+            self._queue_event(evt, tag)
+
+    def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
+        """Dispatch a cancellation by the broker."""
+        self._consumer_infos.pop(method_frame.method.consumer_tag, None)
+        for callback in list(self._cancel_callbacks):
+            callback(method_frame)
+
+    def _on_consumer_generator_event(self, evt: Any) -> None:
+        """Keep an event for `consume()`; the core ends its wait then."""
+        generator = self._queue_consumer_generator
+        if generator is not None:
+            generator.pending_events.append(evt)
+
+    # ---- callbacks ----
+
+    def add_on_cancel_callback(self, callback: OnCancel) -> None:
+        """Have a callback called when the broker cancels a consumer (AMQP Basic.Cancel).
+
+        :param callback: called with the method frame by a method that dispatches
+        """
+        if callback in self._cancel_callbacks:
+            _CALLBACK_LOGGER.warning(
+                'Duplicate callback found for "%s:%s"',
+                self.channel_number,
+                "blocking_channel_consumer_cancelled",
+            )
+            return
+        self._cancel_callbacks.append(callback)
+
+    def add_on_return_callback(self, callback: OnReturn) -> None:
+        """Have a callback called when the broker returns a message (AMQP Basic.Return).
+
+        :param callback: called with (channel, method, properties, body) by a method that dispatches
+        """
+        self._return_callbacks.append(callback)
+
+    # ---- consumers ----
+
+    def basic_consume(
+        self,
+        queue: str,
+        on_message_callback: OnMessage,
+        auto_ack: bool = False,
+        exclusive: bool = False,
+        consumer_tag: str | None = None,
+        arguments: dict[str, Any] | None = None,
+    ) -> str:
+        """Have the messages of a queue delivered to a callback (AMQP Basic.Consume).
+
+        :param queue: its name
+        :param on_message_callback: called with (channel, method, properties, body) when dispatched
+        :param auto_ack: the broker expects no acknowledgements
+        :param exclusive: no other consumer may read the queue
+        :param consumer_tag: a name for the consumer; None or '' for one that is made up
+        :param arguments: further arguments, e.g. x-priority
+        :returns: the consumer tag
+        :raises pika.exceptions.DuplicateConsumerTag: the channel has such a consumer
+        :raises pika.exceptions.ChannelClosedByBroker: no such queue, or access refused
+        """
+        validators.require_string(queue, "queue")
+        validators.require_callback(on_message_callback, "on_message_callback")
+        return self._basic_consume_impl(
+            queue, auto_ack, exclusive, consumer_tag, arguments, on_message_callback=on_message_callback
+        )
+
+    def _basic_consume_impl(
+        self,
+        queue: str,
+        auto_ack: bool,
+        exclusive: bool,
+        consumer_tag: str | None,
+        arguments: dict[str, Any] | None = None,
+        on_message_callback: OnMessage | None = None,
+        alternate_event_sink: Callable[[Any], Any] | None = None,
+    ) -> str:
+        """Consume for a callback or for a sink that gets each event as it arrives."""
+        if (on_message_callback is None) == (alternate_event_sink is None):
+            raise ValueError(
+                (
+                    "exactly one of on_message_callback/alternate_event_sink must be non-None",
+                    on_message_callback,
+                    alternate_event_sink,
+                )
+            )
+        if not consumer_tag:
+            consumer_tag = self._impl._generate_consumer_tag()
+        if consumer_tag in self._consumer_infos:
+            raise exceptions.DuplicateConsumerTag(consumer_tag)
+        # Known before the request leaves: messages may come right behind its answer.
+        info = _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink)
+        self._consumer_infos[consumer_tag] = info
+        try:
+            validators.require_string(queue, "queue")
+            self._impl._raise_if_not_open()
+            self._call(
+                spec.Basic.Consume(
+                    queue=queue,
+                    consumer_tag=consumer_tag,
+                    no_ack=auto_ack,
+                    exclusive=exclusive,
+                    arguments=arguments or {},
+                ),
+                spec.Basic.ConsumeOk,
+            )
+        except BaseException:
+            if self._consumer_infos.pop(consumer_tag, None) is not None:
+                self._connection._request_channel_dispatch(-self.channel_number)
+            raise
+        if info.setting_up:  # the broker may have cancelled it already
+            info.state = _ConsumerInfo.ACTIVE
+        return consumer_tag
+
+    def basic_cancel(self, consumer_tag: str) -> list[Message]:
+        """Cancel a consumer (AMQP Basic.Cancel).
+
+        Its messages that were not dispatched yet go back to the queue; with auto_ack, where they cannot, they
+        are returned.
+
+        :param consumer_tag: what `basic_consume` returned; an unknown one is logged
+        :returns: list of (method, properties, body); empty without auto_ack
+        """
+        info = self._consumer_infos.get(consumer_tag)
+        if info is None:
+            LOGGER.warning(
+                "User is attempting to cancel an unknown consumer=%s; already cancelled by user or broker?",
+                consumer_tag,
+            )
+            return []
+        try:
+            assert info.active or info.cancelled_by_broker, info.state
+            self._impl._raise_if_not_open()
+            cancelled_by_broker = info.cancelled_by_broker
+            info.state = _ConsumerInfo.TEARING_DOWN
+            if not info.auto_ack:
+                # One by one: `multiple` would take those along that the user has in hand.
+                for message in self._take_pending(consumer_tag):
+                    self._give_back(message)
+            if cancelled_by_broker:
+                _CHANNEL_LOGGER.warning("basic_cancel - consumer not found: %s", consumer_tag)
+            else:
+                # The core gives back what still arrives, or keeps it with auto_ack.
+                self._call(spec.Basic.Cancel(consumer_tag=consumer_tag, nowait=False), spec.Basic.CancelOk)
+            return self._take_pending(consumer_tag)
+        finally:
+            if self._consumer_infos.pop(consumer_tag, None) is not None:
+                self._connection._request_channel_dispatch(-self.channel_number)
+
+    def _cancel_all_consumers(self) -> None:
+        if self._consumer_infos:
+            LOGGER.debug("Cancelling %i consumers", len(self._consumer_infos))
+            if self._queue_consumer_generator is not None:
+                self.cancel()
+            for consumer_tag in list(self._consumer_infos):
+                self.basic_cancel(consumer_tag)
+
+    def start_consuming(self) -> None:
+        """Dispatch messages, timers and callbacks until this channel has no consumers any more.
+
+        :raises pika.exceptions.ReentrancyError: called from a callback
+        :raises pika.exceptions.ChannelClosedByBroker: the broker closed the channel
+        """
+        with self._connection._acquire_event_dispatch() as dispatch_allowed:
+            if not dispatch_allowed:
+                raise exceptions.ReentrancyError(
+                    "start_consuming may not be called from the scope of "
+                    "another BlockingConnection or BlockingChannel callback"
+                )
+        self._impl._raise_if_not_open()
+        while self._consumer_infos:
+            self._process_data_events(time_limit=None)
+
+    def stop_consuming(self, consumer_tag: str | None = None) -> None:
+        """Cancel one consumer, or all: then `start_consuming` returns.
+
+        :param consumer_tag: the one to cancel; None for all
+        """
+        if consumer_tag:
+            self.basic_cancel(consumer_tag)
+        else:
+            self._cancel_all_consumers()
+
+    def _process_data_events(self, time_limit: float | None) -> None:
+        """`BlockingConnection.process_data_events`, which raises when the broker closed this channel."""
+        self._connection.process_data_events(time_limit=time_limit)
+        if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
+            LOGGER.debug("Channel close by broker detected, raising %r; %r", self._closing_reason, self)
+            raise type(self._closing_reason)(*self._closing_reason.args)
+
+    # ---- consume() ----
+
+    @overload
+    def consume(
+        self,
+        queue: str,
+        auto_ack: bool = False,
+        exclusive: bool = False,
+        arguments: dict[str, Any] | None = None,
+        inactivity_timeout: None = None,
+        consumer_tag: str | None = None,
+    ) -> Generator[Message, None, None]: ...
+
+    @overload
+    def consume(
+        self,
+        queue: str,
+        auto_ack: bool = False,
+        exclusive: bool = False,
+        arguments: dict[str, Any] | None = None,
+        inactivity_timeout: float | None = None,
+        consumer_tag: str | None = None,
+    ) -> Generator[Message | tuple[None, None, None], None, None]: ...
+
+    def consume(
+        self,
+        queue: str,
+        auto_ack: bool = False,
+        exclusive: bool = False,
+        arguments: dict[str, Any] | None = None,
+        inactivity_timeout: float | None = None,
+        consumer_tag: str | None = None,
+    ) -> Generator[Message | tuple[None, None, None], None, None]:
+        """Generate the messages of a queue (AMQP Basic.Consume).
+
+        Call `cancel()` after leaving the loop. Calling it again before that, with the same first three
+        arguments, goes on with the same consumer.
+
+        :param queue: its name
+        :param auto_ack: the broker expects no acknowledgements
+        :param exclusive: no other consumer may read the queue
+        :param arguments: further arguments, e.g. x-priority
+        :param inactivity_timeout: seconds without a message after which (None, None, None) comes; None: never
+        :param consumer_tag: a name for the consumer
+        :returns: generator of (method, properties, body); ends when the consumer is cancelled
+        :raises ValueError: another consumer than this one is active
+        :raises pika.exceptions.ChannelClosedByBroker: the broker closed the channel
+        """
+        self._impl._raise_if_not_open()
+        self._start_generator((queue, auto_ack, exclusive), arguments, consumer_tag)
+        while True:
+            # Read anew each time: cancel() may end it, and a tracer may replace the store.
+            generator = self._queue_consumer_generator
+            if generator is None:
+                return
+            if generator.pending_events:
+                evt = generator.pending_events.popleft()
+                if type(evt) is _ConsumerCancellationEvt:
+                    self._consumer_infos.pop(generator.consumer_tag, None)
+                    self._queue_consumer_generator = None
+                    return
+                yield (evt.method, evt.properties, evt.body)
+            elif inactivity_timeout is None:
+                self._process_data_events(time_limit=None)
+            elif not self._await_generator_event(inactivity_timeout):
+                yield (None, None, None)
+
+    def _start_generator(
+        self, params: tuple[str, bool, bool], arguments: dict[str, Any] | None, consumer_tag: str | None
+    ) -> None:
+        """Begin the consumer of `consume()`, or make sure that the one there is has these parameters."""
+        if self._queue_consumer_generator is not None:
+            if params != self._queue_consumer_generator.params:
+                raise ValueError(
+                    "Consume with different params not allowed on existing queue consumer generator; "
+                    f"previous params: {self._queue_consumer_generator.params!r}; new params: {params!r}"
+                )
+            return
+        LOGGER.debug("Creating new queue consumer generator; params: %r", params)
+        if not consumer_tag:
+            consumer_tag = self._impl._generate_consumer_tag()
+        self._queue_consumer_generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
+        try:
+            queue, auto_ack, exclusive = params
+            self._basic_consume_impl(
+                queue,
+                auto_ack,
+                exclusive,
+                consumer_tag,
+                arguments,
+                alternate_event_sink=self._on_consumer_generator_event,
+            )
+        except BaseException:
+            self._queue_consumer_generator = None
+            raise
+        LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
+
+    def _await_generator_event(self, timeout: float) -> bool:
+        """Wait for an event of `consume()`, or its end. Returns False when there was none in time."""
+        deadline = time.monotonic() + timeout
+        left = timeout
+        while True:
+            self._process_data_events(time_limit=left)
+            generator = self._queue_consumer_generator
+            if generator is None or generator.pending_events:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0.0:
+                return False
+
+    def get_waiting_message_count(self) -> int:
+        """Return how many messages `consume()` has in store."""
+        if self._queue_consumer_generator is None:
+            return 0
+        pending_events = self._queue_consumer_generator.pending_events
+        count = len(pending_events)
+        if count and type(pending_events[-1]) is _ConsumerCancellationEvt:
+            count -= 1
+        return count
+
+    def cancel(self) -> int:
+        """Cancel the consumer of `consume()` (AMQP Basic.Cancel); messages in store go back to the queue.
+
+        :returns: 0
+        """
+        generator = self._queue_consumer_generator
+        if generator is None:
+            LOGGER.warning(
+                "cancel: queue consumer generator is inactive (already cancelled by client or broker?)"
+            )
+            return 0
+        try:
+            _, auto_ack, _ = generator.params
+            if not auto_ack:
+                self._give_back_stored(generator)
+            self.basic_cancel(generator.consumer_tag)
+        finally:
+            if not auto_ack and self.is_open:
+                self._give_back_stored(generator)  # what arrived while the broker had not answered yet
+            self._queue_consumer_generator = None
+        return 0
+
+    def _give_back_stored(self, generator: _QueueConsumerGeneratorInfo) -> None:
+        for _ in range(self.get_waiting_message_count()):
+            evt = generator.pending_events.popleft()
+            self._give_back((evt.method, evt.properties, evt.body))
+
+    # ---- publishing ----
+
+    def confirm_delivery(self) -> None:
+        """Have the broker confirm each publish (RabbitMQ's Confirm.Select); a second call only logs.
+
+        :raises pika.exceptions.MethodNotImplemented: the broker cannot
+        """
+        if self._delivery_confirmation:
+            LOGGER.error(
+                "confirm_delivery: confirmation was already enabled on channel=%s", self.channel_number
+            )
+            return
+        self._impl._raise_if_not_open()
+        if not (self._impl.connection.publisher_confirms and self._impl.connection.basic_nack):
+            raise exceptions.MethodNotImplemented("Confirm.Select not Supported by Server")
+        self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
+        self._delivery_confirmation = True
+
+    def buffered(self, max_bytes: int = 65536, max_delay: float = 0.001) -> BufferedPublishing:
+        """Publish many messages to one send: `with channel.buffered(): ...`; not in pika.
+
+        Inside, `basic_publish` returns once the message is encoded. What is encoded leaves when it is
+        `max_bytes` long, after `max_delay` at the latest, before any call that waits, and at the end of the
+        block. With confirms the end of the block awaits them all. A block inside another belongs to it: the
+        inner one's end sends, the outer one's end awaits. Left by an exception, the block sends what it has
+        and awaits nothing. The block is its thread's: publishes of other threads on the channel go as ever,
+        unless these are inside a block of their own.
+
+        :param max_bytes: bytes that may stand together
+        :param max_delay: seconds that a message may stand
+        :raises pika.exceptions.NackError: at the end of the block, with `.messages` and `.indexes` (0 for the
+            first publish of the block)
+        :raises pika.exceptions.UnroutableError: in the same way
+        :raises pika.exceptions.AMQPConnectionError: with `.confirmed`, how many from the first on are
+            confirmed, and `.unconfirmed`, the indexes of those that are not; also at the end of the block,
+            when something that it held back was lost
+        """
+        return BufferedPublishing(self, max_bytes, max_delay)
+
+    def flow(self, active: bool) -> bool:
+        """Ask the broker to stop or go on delivering (AMQP Channel.Flow). RabbitMQ does not take False.
+
+        :param active: True to go on
+        :returns: what the broker does now
+        """
+        self._impl._raise_if_not_open()
+        return bool(self._call(spec.Channel.Flow(active), spec.Channel.FlowOk).method.active)
+
+    # ---- quality of service ----
+
+    def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, global_qos: bool = False) -> None:
+        """Limit the messages that are delivered and not acknowledged (AMQP Basic.Qos).
+
+        :param prefetch_size: in bytes; RabbitMQ takes 0 only, no limit
+        :param prefetch_count: messages; 0 is no limit
+        :param global_qos: with RabbitMQ: for the channel as a whole instead of for each new consumer
+        """
+        self._impl._raise_if_not_open()
+        validators.zero_or_greater("prefetch_size", prefetch_size)
+        validators.zero_or_greater("prefetch_count", prefetch_count)
+        self._call(spec.Basic.Qos(prefetch_size, prefetch_count, global_qos), spec.Basic.QosOk)
+
+    def basic_recover(self, requeue: bool = False) -> None:
+        """Have all messages of this channel that are not acknowledged delivered again (AMQP Basic.Recover).
+
+        :param requeue: to any consumer of the queue, not to the same; RabbitMQ takes True only
+        """
+        self._impl._raise_if_not_open()
+        self._call(spec.Basic.Recover(requeue), spec.Basic.RecoverOk)
+
+    # ---- exchanges ----
+
+    def exchange_declare(
+        self,
+        exchange: str,
+        exchange_type: ExchangeType | str = ExchangeType.direct,
+        passive: bool = False,
+        durable: bool = False,
+        auto_delete: bool = False,
+        internal: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> frame.Method[spec.Exchange.DeclareOk]:
+        """Make an exchange, or make sure that it is there and alike (AMQP Exchange.Declare).
+
+        :param exchange: its name
+        :param exchange_type: direct, fanout, headers, topic or a plugin's
+        :param passive: only ask whether it is there
+        :param durable: survives a restart of the broker
+        :param auto_delete: goes with its last binding
+        :param internal: takes messages from other exchanges only
+        :param arguments: further arguments, e.g. alternate-exchange
+        :returns: method frame with spec.Exchange.DeclareOk
+        :raises pika.exceptions.ChannelClosedByBroker: 404 passive and not there, 406 not alike
+        """
+        validators.require_string(exchange, "exchange")
+        self._impl._raise_if_not_open()
+        if isinstance(exchange_type, Enum):
+            exchange_type = exchange_type.value
+        return self._call(
+            spec.Exchange.Declare(
+                0, exchange, exchange_type, passive, durable, auto_delete, internal, False, arguments or {}
+            ),
+            spec.Exchange.DeclareOk,
+        )
+
+    def exchange_delete(
+        self, exchange: str | None = None, if_unused: bool = False
+    ) -> frame.Method[spec.Exchange.DeleteOk]:
+        """Delete an exchange (AMQP Exchange.Delete).
+
+        :param exchange: its name
+        :param if_unused: only if nothing is bound to it
+        :returns: method frame with spec.Exchange.DeleteOk
+        """
+        self._impl._raise_if_not_open()
+        return self._call(spec.Exchange.Delete(0, exchange, if_unused, False), spec.Exchange.DeleteOk)
+
+    def exchange_bind(
+        self, destination: str, source: str, routing_key: str = "", arguments: dict[str, Any] | None = None
+    ) -> frame.Method[spec.Exchange.BindOk]:
+        """Bind an exchange to another (RabbitMQ's Exchange.Bind).
+
+        :param destination: the exchange that gets the messages
+        :param source: the exchange that they come from
+        :param routing_key: which of them
+        :param arguments: for a headers exchange
+        :returns: method frame with spec.Exchange.BindOk
+        """
+        validators.require_string(destination, "destination")
+        validators.require_string(source, "source")
+        self._impl._raise_if_not_open()
+        return self._call(
+            spec.Exchange.Bind(0, destination, source, routing_key, False, arguments or {}),
+            spec.Exchange.BindOk,
+        )
+
+    def exchange_unbind(
+        self,
+        destination: str | None = None,
+        source: str | None = None,
+        routing_key: str = "",
+        arguments: dict[str, Any] | None = None,
+    ) -> frame.Method[spec.Exchange.UnbindOk]:
+        """Undo `exchange_bind` (RabbitMQ's Exchange.Unbind).
+
+        :param destination: the exchange that gets the messages
+        :param source: the exchange that they come from
+        :param routing_key: as bound
+        :param arguments: as bound
+        :returns: method frame with spec.Exchange.UnbindOk
+        """
+        self._impl._raise_if_not_open()
+        return self._call(
+            spec.Exchange.Unbind(0, destination, source, routing_key, False, arguments),
+            spec.Exchange.UnbindOk,
+        )
+
+    # ---- queues ----
+
+    def queue_declare(
+        self,
+        queue: str,
+        passive: bool = False,
+        durable: bool = False,
+        exclusive: bool = False,
+        auto_delete: bool = False,
+        arguments: dict[str, Any] | None = None,
+    ) -> frame.Method[spec.Queue.DeclareOk]:
+        """Make a queue, or make sure that it is there and alike (AMQP Queue.Declare).
+
+        :param queue: its name; '' has the broker make one up, which the answer tells
+        :param passive: only ask whether it is there
+        :param durable: survives a restart of the broker
+        :param exclusive: for this connection only, and gone with it
+        :param auto_delete: goes with its last consumer
+        :param arguments: further arguments, e.g. x-message-ttl
+        :returns: method frame with spec.Queue.DeclareOk
+        :raises pika.exceptions.ChannelClosedByBroker: 404 passive and not there, 405 another's, 406 not alike
+        """
+        validators.require_string(queue, "queue")
+        self._impl._raise_if_not_open()
+        return self._call(
+            spec.Queue.Declare(0, queue, passive, durable, exclusive, auto_delete, False, arguments or {}),
+            spec.Queue.DeclareOk,
+        )
+
+    def queue_delete(
+        self, queue: str, if_unused: bool = False, if_empty: bool = False
+    ) -> frame.Method[spec.Queue.DeleteOk]:
+        """Delete a queue (AMQP Queue.Delete).
+
+        :param queue: its name
+        :param if_unused: only if it has no consumers
+        :param if_empty: only if it has no messages
+        :returns: method frame with spec.Queue.DeleteOk
+        """
+        self._impl._raise_if_not_open()
+        validators.require_string(queue, "queue")
+        return self._call(spec.Queue.Delete(0, queue, if_unused, if_empty, False), spec.Queue.DeleteOk)
+
+    def queue_purge(self, queue: str) -> frame.Method[spec.Queue.PurgeOk]:
+        """Drop the messages of a queue that are not delivered yet (AMQP Queue.Purge).
+
+        :param queue: its name
+        :returns: method frame with spec.Queue.PurgeOk
+        """
+        self._impl._raise_if_not_open()
+        validators.require_string(queue, "queue")
+        return self._call(spec.Queue.Purge(0, queue, False), spec.Queue.PurgeOk)
+
+    def queue_bind(
+        self,
+        queue: str,
+        exchange: str,
+        routing_key: str | None = None,
+        arguments: dict[str, Any] | None = None,
+    ) -> frame.Method[spec.Queue.BindOk]:
+        """Bind a queue to an exchange (AMQP Queue.Bind).
+
+        :param queue: its name
+        :param exchange: where the messages come from
+        :param routing_key: which of them; None: the queue's name
+        :param arguments: for a headers exchange
+        :returns: method frame with spec.Queue.BindOk
+        """
+        validators.require_string(queue, "queue")
+        validators.require_string(exchange, "exchange")
+        self._impl._raise_if_not_open()
+        if routing_key is None:
+            routing_key = queue
+        return self._call(
+            spec.Queue.Bind(0, queue, exchange, routing_key, False, arguments or {}), spec.Queue.BindOk
+        )
+
+    def queue_unbind(
+        self,
+        queue: str,
+        exchange: str,
+        routing_key: str | None = None,
+        arguments: dict[str, Any] | None = None,
+    ) -> frame.Method[spec.Queue.UnbindOk]:
+        """Undo `queue_bind` (AMQP Queue.Unbind).
+
+        :param queue: its name
+        :param exchange: where the messages come from
+        :param routing_key: as bound; None: the queue's name
+        :param arguments: as bound
+        :returns: method frame with spec.Queue.UnbindOk
+        """
+        self._impl._raise_if_not_open()
+        validators.require_string(queue, "queue")
+        if routing_key is None:
+            routing_key = queue
+        return self._call(
+            spec.Queue.Unbind(0, queue, exchange, routing_key, arguments or {}), spec.Queue.UnbindOk
+        )
+
+    # ---- transactions ----
+
+    def tx_select(self) -> frame.Method[spec.Tx.SelectOk]:
+        """Begin to use transactions on this channel (AMQP Tx.Select).
+
+        :returns: method frame with spec.Tx.SelectOk
+        """
+        self._impl._raise_if_not_open()
+        return self._call(spec.Tx.Select(), spec.Tx.SelectOk)
+
+    def tx_commit(self) -> frame.Method[spec.Tx.CommitOk]:
+        """Commit the publishes and acknowledgements since the last commit (AMQP Tx.Commit).
+
+        :returns: method frame with spec.Tx.CommitOk
+        """
+        self._impl._raise_if_not_open()
+        return self._call(spec.Tx.Commit(), spec.Tx.CommitOk)
+
+    def tx_rollback(self) -> frame.Method[spec.Tx.RollbackOk]:
+        """Undo the publishes and acknowledgements since the last commit (AMQP Tx.Rollback).
+
+        :returns: method frame with spec.Tx.RollbackOk
+        """
+        self._impl._raise_if_not_open()
+        return self._call(spec.Tx.Rollback(), spec.Tx.RollbackOk)

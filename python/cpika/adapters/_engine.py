@@ -1,0 +1,321 @@
+"""The connection under a `BlockingConnection`: handshake and cold methods over the C engine."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import cpika
+from cpika import _core, exceptions, frame, spec
+from cpika.adapters import _pykeeper
+from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cpika.adapters.blocking_connection import BlockingChannel
+    from cpika.connection import Parameters
+
+_LOG = logging.getLogger("pika.connection")
+_CHANNEL_LOG = logging.getLogger("pika.channel")
+_BLOCKING_LOG = logging.getLogger("pika.adapters.blocking_connection")
+
+_PROTOCOL_HEADER = b"AMQP" + bytes((0, *spec.PROTOCOL_VERSION))
+
+# How a connection ends while it is made tells which step the broker refused.
+_REFUSED_AT: dict[int, tuple[type[exceptions.AMQPConnectionError], str]] = {
+    2: (exceptions.IncompatibleProtocolError, "Probably incompatible Protocol Versions"),
+    3: (
+        exceptions.ProbableAuthenticationError,
+        "Connection closed while authenticating indicating a probable authentication error",
+    ),
+    4: (
+        exceptions.ProbableAccessDeniedError,
+        "Connection closed while tuning the connection indicating a probable permission error when "
+        "accessing a virtual host",
+    ),
+}
+
+
+class Engine(_core.Connection):
+    """One connection: what `BlockingConnection._impl` is.
+
+    :param sock: connected, non-blocking socket, TLS done; it belongs to the engine from now on
+    :param params: parameters, changed to what is negotiated
+    """
+
+    CONNECTION_CLOSED = 0
+    CONNECTION_INIT = 1
+    CONNECTION_PROTOCOL = 2
+    CONNECTION_START = 3
+    CONNECTION_TUNE = 4
+    CONNECTION_OPEN = 5
+    CONNECTION_CLOSING = 6
+
+    _STATE_NAMES: ClassVar[dict[int, str]] = {
+        CONNECTION_CLOSED: "CLOSED",
+        CONNECTION_INIT: "INIT",
+        CONNECTION_PROTOCOL: "PROTOCOL",
+        CONNECTION_START: "START",
+        CONNECTION_TUNE: "TUNE",
+        CONNECTION_OPEN: "OPEN",
+        CONNECTION_CLOSING: "CLOSING",
+    }
+
+    def __init__(self, sock: socket.socket, params: Parameters) -> None:
+        super().__init__(sock)
+        self.params = params
+        self.server_properties: dict[Any, Any] | None = None
+        self.server_capabilities: dict[str, bool] = {}
+        self.known_hosts: str | None = None
+        self._opened = False
+        self._secured = not isinstance(sock, socket.socket) or sock.fileno() != -1
+        self._blocked_callbacks: list[Callable[[Any], None]] = []
+        self._unblocked_callbacks: list[Callable[[Any], None]] = []
+
+    def __repr__(self) -> str:
+        # pika's BlockingConnection stands on a SelectConnection, and programs' logs show it.
+        state = self.connection_state
+        transport = "None" if state == self.CONNECTION_CLOSED else f"<{'socket' if self._secured else 'fd'}>"
+        return f"<SelectConnection {self._STATE_NAMES[state]} transport={transport} params={self.params}>"
+
+    # ---- handshake ----
+
+    @classmethod
+    def open(cls, sock: socket.socket, params: Parameters, deadline: float | None) -> Engine:
+        """Do the AMQP handshake on a connected socket.
+
+        :param deadline: moment of `time.monotonic()`, or None
+        :raises AMQPConnectorStackTimeout: it was not done by then
+        :raises pika.exceptions.AMQPConnectionError: the broker refused, or hung up
+        """
+        engine = cls(sock, params)
+        try:
+            engine._shake_hands(deadline)
+        except BaseException as error:
+            engine._terminate(exceptions.ConnectionOpenAborted(f"Handshake failed: {type(error).__name__}"))
+            raise
+        return engine
+
+    def _shake_hands(self, deadline: float | None) -> None:
+        try:
+            self._write(_PROTOCOL_HEADER)
+            self._on_start(self._await(None, spec.Connection.Start, deadline), deadline)
+        except TimeoutError:
+            raise AMQPConnectorStackTimeout from None
+        except (exceptions.StreamLostError, exceptions.ConnectionClosedByBroker) as error:
+            kind, meaning = _REFUSED_AT[self._handshake_state]
+            _LOG.error(meaning)
+            refusal = kind(repr(error))
+            _LOG.info("Connection setup terminated due to %r", refusal)
+            raise refusal from None
+
+    def _await(self, method: Any, reply: Any, deadline: float | None) -> Any:
+        """Send a method of channel 0 (None: nothing) and return the answer.
+
+        :raises TimeoutError: there was none by the deadline
+        """
+        timeout = None if deadline is None else deadline - time.monotonic()
+        return self._rpc(method, reply.INDEX, timeout)
+
+    def _enter(self, state: int) -> None:
+        self.connection_state = state
+        self._handshake_state = state
+
+    _handshake_state = CONNECTION_PROTOCOL
+
+    def _on_start(self, start: Any, deadline: float | None) -> None:
+        """Connection.Start came: authenticate."""
+        self._enter(self.CONNECTION_START)
+        if (start.version_major, start.version_minor) != spec.PROTOCOL_VERSION[0:2]:
+            raise exceptions.ProtocolVersionMismatch(frame.ProtocolHeader(), frame.Method(0, start))
+        self.server_properties = start.server_properties
+        capabilities = start.server_properties.get("capabilities")
+        self.server_capabilities = capabilities if isinstance(capabilities, dict) else {}
+        credentials = self.params.credentials
+        mechanism, response = credentials.response_for(start)
+        if not mechanism:
+            raise exceptions.AuthenticationError(credentials.TYPE)
+        credentials.erase_credentials()
+        start_ok = spec.Connection.StartOk(self._client_properties, mechanism, response, self.params.locale)
+        self._on_tune(self._await(start_ok, spec.Connection.Tune, deadline), deadline)
+
+    @property
+    def _client_properties(self) -> dict[str, Any]:
+        """What the broker is told about this client."""
+        return {
+            "product": "cpika",
+            "platform": f"Python {platform.python_version()}",
+            "capabilities": {
+                "authentication_failure_close": True,
+                "basic.nack": True,
+                "connection.blocked": True,
+                "consumer_cancel_notify": True,
+                "exchange_exchange_bindings": True,
+                "publisher_confirms": True,
+            },
+            "information": f"a C core behind the interface of pika {cpika.__version__}",
+            "version": cpika.__cpika_version__,
+            **(self.params.client_properties or {}),
+        }
+
+    def _on_tune(self, tune: Any, deadline: float | None) -> None:
+        """Connection.Tune came: settle the limits and open the virtual host."""
+        self._enter(self.CONNECTION_TUNE)
+        params = self.params
+        params.channel_max = _negotiate(params.channel_max, tune.channel_max)
+        frame_max = _negotiate(params.frame_max, tune.frame_max)
+        params._frame_max = frame_max  # the broker may want less than the setter allows a user
+        heartbeat = params.heartbeat
+        if callable(heartbeat):
+            heartbeat = heartbeat(self, tune.heartbeat)
+            if heartbeat is None or callable(heartbeat):
+                raise TypeError(f"heartbeat callback must not return None or callable, but got {heartbeat!r}")
+        params.heartbeat = heartbeat = tune.heartbeat if heartbeat is None else heartbeat
+        if heartbeat > 65535:  # AMQP has 16 bits for it
+            raise ValueError(f"heartbeat must be <= 65535, but got {heartbeat!r}")
+        self._tune(frame_max, int(params.heartbeat), params.blocked_connection_timeout)
+        self._send_method(0, spec.Connection.TuneOk(params.channel_max, frame_max, params.heartbeat))
+        opening = spec.Connection.Open(params.virtual_host, insist=True)
+        open_ok = self._await(opening, spec.Connection.OpenOk, deadline)
+        self.known_hosts = open_ok.known_hosts
+        self._opened = True
+        self.connection_state = self.CONNECTION_OPEN
+        if self._secured:
+            _pykeeper.keep(self)
+
+    # ---- state ----
+
+    @property
+    def is_open(self) -> bool:
+        """True while the connection may be used."""
+        return self.connection_state == self.CONNECTION_OPEN
+
+    @property
+    def is_closing(self) -> bool:
+        """True until the broker has answered Connection.Close."""
+        return self.connection_state == self.CONNECTION_CLOSING
+
+    @property
+    def is_closed(self) -> bool:
+        """True when the connection cannot be used any more."""
+        return self.connection_state == self.CONNECTION_CLOSED
+
+    @property
+    def basic_nack(self) -> bool:
+        """Whether the broker takes Basic.Nack."""
+        return self.server_capabilities.get("basic.nack", False)
+
+    @property
+    def consumer_cancel_notify(self) -> bool:
+        """Whether the broker tells of consumers that it cancels."""
+        return self.server_capabilities.get("consumer_cancel_notify", False)
+
+    @property
+    def exchange_exchange_bindings(self) -> bool:
+        """Whether the broker binds exchanges to exchanges."""
+        return self.server_capabilities.get("exchange_exchange_bindings", False)
+
+    @property
+    def publisher_confirms(self) -> bool:
+        """Whether the broker confirms publishes."""
+        return self.server_capabilities.get("publisher_confirms", False)
+
+    @property
+    def _channels(self) -> dict[int, Any]:
+        """pika's name for the open channels by number: what stands behind each `BlockingChannel`."""
+        return {number: channel._impl for number, channel in self._open_channels.items()}
+
+    # ---- closing ----
+
+    def close(self, reply_code: int, reply_text: str, timeout: float | None) -> None:
+        """Close the connection (AMQP Connection.Close); its channels are closed by then.
+
+        :param timeout: seconds to wait for the broker's answer, None for no limit
+        """
+        close = spec.Connection.Close(reply_code, reply_text, 0, 0)
+        close.encode()  # an impossible argument is the caller's, and closes nothing
+        self.connection_state = self.CONNECTION_CLOSING
+        _LOG.info("Closing connection (%s): %r", reply_code, reply_text)
+        try:
+            self._rpc(close, spec.Connection.CloseOk.INDEX, timeout)
+        except TimeoutError:
+            _LOG.warning("The broker did not answer Connection.Close within %s s", timeout)
+        self._terminate(exceptions.ConnectionClosedByClient(reply_code, reply_text))
+
+    # ---- called by the core ----
+
+    def _on_method(self, channel: BlockingChannel | None, method: Any) -> None:
+        """A method came that nobody waits for."""
+        number = 0 if channel is None else channel.channel_number
+        method_frame = frame.Method(number, method)
+        if isinstance(method, spec.Connection.Blocked):
+            _LOG.warning("Received %s from broker", method_frame)
+            _call_all(self._blocked_callbacks, method_frame)
+        elif isinstance(method, spec.Connection.Unblocked):
+            _LOG.info("Received %s from broker", method_frame)
+            _call_all(self._unblocked_callbacks, method_frame)
+        elif channel is not None and isinstance(method, spec.Basic.Cancel):
+            channel._on_consumer_cancelled_by_broker(method_frame)
+        elif channel is not None and isinstance(method, spec.Channel.Flow):
+            _CHANNEL_LOG.warning("Channel.Flow received from server")
+            channel._send(spec.Channel.FlowOk(method.active))
+        elif channel is not None and isinstance(method, spec.Basic.ConsumeOk):
+            # Its basic_consume was interrupted: nobody would take the messages.
+            channel._send(spec.Basic.Cancel(consumer_tag=method.consumer_tag, nowait=True))
+        elif channel is not None and isinstance(method, spec.Channel.CloseOk):
+            # Its close() was interrupted: the channel's number is free again.
+            channel._set_closed(
+                channel._closing_reason or exceptions.ChannelClosedByClient(0, "Normal shutdown")
+            )
+        else:
+            _LOG.debug("Discarding frame %r", method_frame)
+
+    def _on_terminated(self, error: BaseException | None) -> None:
+        """The connection has ended."""
+        self._blocked_callbacks.clear()
+        self._unblocked_callbacks.clear()
+        if not self._opened:
+            return
+        _LOG.info("Stack terminated due to %r", error)
+        if isinstance(error, exceptions.ConnectionClosedByClient):
+            result = f"BlockingConnection__OnClosedArgs(connection={self!r}, error={error!r})"
+            _BLOCKING_LOG.info("User-initiated close: result=%s", result)
+        else:
+            _BLOCKING_LOG.error("Unexpected connection close detected: %r", error)
+
+    def _on_held(self) -> None:
+        """Output over a Python socket is held back: it has to leave in time."""
+        _pykeeper.keep(self)
+
+    @staticmethod
+    def _wait_socket(sock: socket.socket, wake: int, read: bool, write: bool, timeout_ms: int) -> None:
+        """Wait until a Python socket can go on, looked up when used: monkey-patching replaces `select`."""
+        if sock.fileno() < 0:
+            return  # closed by another thread: the engine's next look says so
+        if hasattr(select, "poll"):
+            poller = select.poll()
+            events = (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
+            poller.register(sock.fileno(), events)
+            if wake >= 0:
+                poller.register(wake, select.POLLIN)
+            poller.poll(timeout_ms)
+            return
+        readers: list[Any] = [wake] if wake >= 0 else []
+        if read:
+            readers.append(sock)
+        select.select(readers, [sock] if write else [], [], timeout_ms / 1000)
+
+
+def _negotiate(ours: int, theirs: int) -> int:
+    """Return the smaller of two limits; 0 is no limit."""
+    return min(ours, theirs) if ours and theirs else max(ours, theirs)
+
+
+def _call_all(callbacks: list[Callable[[Any], None]], method_frame: Any) -> None:
+    for callback in list(callbacks):
+        callback(method_frame)

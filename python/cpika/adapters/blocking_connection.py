@@ -1,0 +1,425 @@
+"""`pika.adapters.blocking_connection`: a connection whose methods return when their work is done."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from cpika import exceptions, spec, validators
+from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
+from cpika.adapters._blocking_channel import BlockingChannel
+from cpika.adapters._blocking_events import (
+    ReturnedMessage,
+    _ConnectionEvt,
+    _ConsumerCancellationEvt,
+    _QueueConsumerGeneratorInfo,
+    _ReturnedMessageEvt,
+    _TimerEvt,
+)
+from cpika.adapters._engine import Engine
+from cpika.adapters.utils.connection_workflow import as_configs, open_stream
+from cpika.channel import MAX_CHANNELS, Channel
+from cpika.credentials import encode_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from types import TracebackType
+
+    from cpika.connection import Parameters
+
+__all__ = [
+    "BlockingChannel",
+    "BlockingConnection",
+    "ReturnedMessage",
+    "_ConsumerCancellationEvt",
+    "_ConsumerDeliveryEvt",
+    "_ConsumerInfo",
+    "_QueueConsumerGeneratorInfo",
+    "_ReturnedMessageEvt",
+]
+
+LOGGER = logging.getLogger("pika.adapters.blocking_connection")
+
+
+class BlockingConnection:
+    """A connection to a broker whose methods block until their answer has come.
+
+    Callbacks - of consumers, timers, blocked connections - run only inside `process_data_events`, `sleep`,
+    `BlockingChannel.start_consuming` and `BlockingChannel.consume`; what arrives during other calls waits.
+    Beyond pika: every method may be called from any thread, and heartbeats are sent whatever this process is
+    busy with.
+
+    :param parameters: one `Parameters`, a non-empty sequence of them (tried in turn; the last one says how
+        often and with what pause), or None for a broker on this host
+    :param _impl_class: pika's hook for its own tests; the default, None, is the only value here
+    :raises pika.exceptions.AMQPConnectionError: no broker let us in: what the last attempt failed with
+    :raises socket.gaierror: a name that does not resolve
+    :raises ValueError: an empty sequence
+    """
+
+    def __init__(
+        self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: None = None
+    ) -> None:
+        # Above 0 somebody further up in the stack dispatches: no callback may run in a callback.
+        self._event_dispatch_suspend_depth = 0
+        self._ready_events: deque[Any] = deque()
+        self._threadsafe_callbacks: deque[Callable[[], Any]] = deque()
+        self._timers: list[tuple[float, int, _TimerEvt]] = []
+        self._timer_order = itertools.count()
+        self._removed_timers = 0
+        self._channel_lock = threading.RLock()
+        self._close_deadline: float | None = None
+        if _impl_class is not None:
+            raise TypeError(f"_impl_class must be None, but got {_impl_class!r}")
+        self._impl: Engine = open_stream(as_configs(parameters), Engine.open)
+
+    def __repr__(self) -> str:
+        return f"<{self.__class__.__name__} impl={self._impl!r}>"
+
+    def __enter__(self) -> BlockingConnection:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.is_open:
+            self.close()
+
+    # ---- dispatch ----
+
+    @contextlib.contextmanager
+    def _acquire_event_dispatch(self) -> Iterator[bool]:
+        """Claim the right to dispatch; gives False when somebody further up in the stack has it."""
+        self._event_dispatch_suspend_depth += 1
+        try:
+            yield self._event_dispatch_suspend_depth == 1
+        finally:
+            self._event_dispatch_suspend_depth -= 1
+
+    def _raise_if_closed(self) -> None:
+        if self._impl.is_closed:
+            raise exceptions.ConnectionWrongStateError()
+
+    def process_data_events(self, time_limit: float | None = 0) -> None:
+        """Do input and output, and dispatch what is ready to the callbacks.
+
+        One call runs the timers and thread-safe callbacks that are due, then what has arrived and what one
+        more read brings. Inside a callback it does input and output only.
+
+        :param time_limit: seconds to wait for something to dispatch; 0 does not wait, None waits forever
+        :raises pika.exceptions.ConnectionWrongStateError: the connection is closed
+        :raises pika.exceptions.AMQPConnectionError: it broke
+        :raises Exception: what a callback raises; what was not dispatched waits for the next call
+        """
+        self._raise_if_closed()
+        if time_limit is not None and time_limit < 0:
+            raise ValueError(f"call_later: delay must be non-negative, but got {time_limit!r}")
+        self._event_dispatch_suspend_depth += 1
+        try:
+            if self._event_dispatch_suspend_depth == 1:
+                self._dispatch(time_limit)
+            else:
+                self._impl._process(time_limit, False)
+        finally:
+            self._event_dispatch_suspend_depth -= 1
+
+    def _dispatch(self, time_limit: float | None) -> None:
+        """Wait until something can be dispatched, at most `time_limit` seconds, and dispatch it."""
+        deadline = None if time_limit is None else time.monotonic() + time_limit
+        if self._dispatch_connection_events():
+            if self._impl.is_open:
+                self._impl._process(0, True)
+            return
+        while True:
+            wait = self._seconds_until_timer()
+            if deadline is not None:
+                left = max(0.0, deadline - time.monotonic())
+                wait = left if wait is None else min(wait, left)
+            done = self._impl._process(wait, True)
+            if self._impl.is_closed:
+                return
+            if done == 1:
+                return  # after messages, timers wait for the next call
+            if self._dispatch_connection_events() or done:
+                return
+            if deadline is not None and time.monotonic() >= deadline:
+                return
+
+    def _dispatch_connection_events(self) -> bool:
+        """Dispatch the timers and callbacks that are ready now. Returns whether there were any."""
+        self._collect_due()
+        ready = len(self._ready_events)
+        for _ in range(ready):
+            try:
+                evt = self._ready_events.popleft()
+            except IndexError:  # a callback has removed a timer
+                break
+            evt.dispatch()
+        return ready > 0
+
+    def _collect_due(self) -> None:
+        """Move what is due behind what is ready."""
+        for _ in range(len(self._threadsafe_callbacks)):
+            self._ready_events.append(_TimerEvt(0.0, self._threadsafe_callbacks.popleft()))
+        if self._timers:
+            now = time.monotonic()
+            while self._timers and self._timers[0][0] <= now:
+                evt = heapq.heappop(self._timers)[2]
+                if evt.callback is not None:
+                    self._ready_events.append(evt)
+
+    def _seconds_until_timer(self) -> float | None:
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def sleep(self, duration: float) -> None:
+        """Do input and output, and dispatch callbacks, for a time.
+
+        :param duration: seconds, not negative
+        :raises AssertionError: a negative duration
+        """
+        assert duration >= 0, duration
+        deadline = time.monotonic() + duration
+        time_limit = duration
+        while True:
+            self.process_data_events(time_limit)
+            time_limit = deadline - time.monotonic()
+            if time_limit <= 0:
+                break
+
+    # ---- timers and callbacks ----
+
+    def call_later(self, delay: float, callback: Callable[[], Any]) -> object:
+        """Have a callback called once, after a time, by a method that dispatches.
+
+        :param delay: seconds, not negative
+        :param callback: called without arguments
+        :returns: opaque id for `remove_timeout`
+        :raises TypeError: the callback cannot be called
+        :raises ValueError: a negative delay, or the connection is closed
+        """
+        validators.require_callback(callback)
+        if self._impl.is_closed:
+            raise ValueError("Timeout closed before call")
+        if delay < 0:
+            raise ValueError(f"call_later: delay must be non-negative, but got {delay!r}")
+        evt = _TimerEvt(time.monotonic() + delay, callback)
+        heapq.heappush(self._timers, (evt.deadline, next(self._timer_order), evt))
+        return evt
+
+    def remove_timeout(self, timeout_id: object) -> None:
+        """Remove a timer that has not been dispatched yet.
+
+        :param timeout_id: what `call_later` returned
+        """
+        timeout_id.callback = None  # type: ignore[attr-defined]
+        # What is removed would stay until its time: swept out when it is half of what there is.
+        self._removed_timers += 1
+        if self._removed_timers > len(self._timers) // 2:
+            self._timers[:] = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._removed_timers = 0
+        with contextlib.suppress(ValueError):
+            self._ready_events.remove(timeout_id)
+
+    def add_callback_threadsafe(self, callback: Callable[[], Any]) -> None:
+        """Have a callback called as soon as possible by the thread that dispatches; for other threads.
+
+        Callbacks are called in the order in which they were added.
+
+        :param callback: called without arguments
+        :raises TypeError: it cannot be called
+        :raises pika.exceptions.ConnectionWrongStateError: the connection is closed
+        """
+        if self.is_closed:
+            raise exceptions.ConnectionWrongStateError(
+                "BlockingConnection.add_callback_threadsafe() called on closed or closing connection."
+            )
+        if not callable(callback):
+            raise TypeError(f"callback must be a callable, but got {callback!r}")
+        self._threadsafe_callbacks.append(callback)
+        self._impl._ask_return()
+
+    def add_on_connection_blocked_callback(self, callback: Callable[[BlockingConnection, Any], Any]) -> None:
+        """Have a callback called when a broker short of memory or disk stops reading (Connection.Blocked).
+
+        :param callback: called with (connection, method frame) by a method that dispatches
+        """
+        self._impl._blocked_callbacks.append(self._connection_evt_maker(callback))
+
+    def add_on_connection_unblocked_callback(
+        self, callback: Callable[[BlockingConnection, Any], Any]
+    ) -> None:
+        """Have a callback called when the broker reads again (Connection.Unblocked).
+
+        :param callback: called with (connection, method frame) by a method that dispatches
+        """
+        self._impl._unblocked_callbacks.append(self._connection_evt_maker(callback))
+
+    def _connection_evt_maker(
+        self, callback: Callable[[BlockingConnection, Any], Any]
+    ) -> Callable[[Any], None]:
+        user_callback = functools.partial(callback, self)
+
+        def queue(method_frame: Any) -> None:
+            self._ready_events.append(_ConnectionEvt(user_callback, method_frame))
+            self._impl._ask_return()
+
+        return queue
+
+    def _request_channel_dispatch(self, channel_number: int) -> None:
+        """Have the method that dispatches, in whatever thread, look again at what there is to do.
+
+        :param channel_number: kept for pika's signature
+        """
+        self._impl._ask_return()
+
+    # ---- life ----
+
+    def channel(self, channel_number: int | None = None) -> BlockingChannel:
+        """Open a channel (AMQP Channel.Open).
+
+        :param channel_number: 1 to the negotiated channel_max; None or 0 for the lowest that is free
+        :raises pika.exceptions.ConnectionWrongStateError: the connection is not open
+        :raises pika.exceptions.NoFreeChannels: channel_max channels are open
+        :raises pika.exceptions.InvalidChannelNumber: a number that is no int, out of range or in use
+        """
+        impl = self._impl
+        if not impl.is_open:
+            raise exceptions.ConnectionWrongStateError(
+                f"Channel allocation requires an open connection: {impl}"
+            )
+        limit = impl.params.channel_max or MAX_CHANNELS
+        with self._channel_lock:  # a number that is free is not taken by two threads
+            if not channel_number:
+                channel_number = impl._free_channel_number(limit)
+                if channel_number is None:
+                    raise exceptions.NoFreeChannels()
+            elif (
+                not isinstance(channel_number, int)
+                or not 1 <= channel_number <= limit
+                or channel_number in impl._open_channels
+            ):
+                raise exceptions.InvalidChannelNumber(channel_number)
+            impl_channel = Channel(impl, channel_number)
+            channel = BlockingChannel(impl_channel, self)
+            impl_channel._set_cookie(channel)
+        channel._open()
+        return channel
+
+    def close(self, reply_code: int = 200, reply_text: str = "Normal shutdown") -> None:
+        """Close the channels and the connection (AMQP Connection.Close).
+
+        Returns within the parameters' stack_timeout even when the broker does not answer.
+
+        :param reply_code: code for the broker's log
+        :param reply_text: text for the broker's log
+        :raises pika.exceptions.ConnectionWrongStateError: it is closed already
+        """
+        if not self.is_open:
+            msg = (
+                f"{self.__class__.__name__}.close({reply_code}, {reply_text!r}) called on closed connection."
+            )
+            LOGGER.error(msg)
+            raise exceptions.ConnectionWrongStateError(msg)
+        LOGGER.info("Closing connection (%s): %s", reply_code, reply_text)
+        timeout = self._impl.params.stack_timeout
+        if timeout is not None:
+            self._close_deadline = time.monotonic() + timeout
+        try:
+            self._close_channels(reply_code, reply_text)
+            self._impl.close(reply_code, reply_text, self._time_left())
+        finally:
+            self._close_deadline = None
+            if self._impl.is_closed:
+                self._forget_events()
+
+    def _close_channels(self, reply_code: int, reply_text: str) -> None:
+        for channel in list(self._impl._open_channels.values()):
+            if not channel.is_open:
+                continue
+            try:
+                channel.close(reply_code, reply_text)
+            except exceptions.ChannelClosed as exc:
+                LOGGER.warning("Got ChannelClosed while closing channel from connection.close: %r", exc)
+            except TimeoutError:
+                LOGGER.warning("The broker did not answer Channel.Close of channel %s in time", int(channel))
+                return
+
+    def _time_left(self) -> float | None:
+        """Seconds that an answer may take while the connection closes; None for no limit."""
+        return None if self._close_deadline is None else max(0.0, self._close_deadline - time.monotonic())
+
+    def _forget_events(self) -> None:
+        """Drop what will not be dispatched any more."""
+        self._ready_events.clear()
+        self._threadsafe_callbacks.clear()
+        self._timers.clear()
+
+    def update_secret(self, new_secret: str, reason: str) -> None:
+        """Give the broker a new secret before the old one expires (RabbitMQ's Connection.UpdateSecret).
+
+        :param new_secret: password or token
+        :param reason: text for the broker's log
+        :raises pika.exceptions.ConnectionWrongStateError: the connection is not open
+        :raises ValueError: UTF-8 cannot express the secret
+        """
+        if not self._impl.is_open:
+            raise exceptions.ConnectionWrongStateError(
+                f"Secret update requires an open connection: {self._impl}"
+            )
+        # Encoded here so that an error does not show it; what is no str is refused like any other field.
+        secret = encode_secret("new_secret", new_secret) if isinstance(new_secret, str) else new_secret
+        method = spec.Connection.UpdateSecret(secret, reason)
+        self._impl._rpc(method, spec.Connection.UpdateSecretOk.INDEX)
+
+    # ---- state ----
+
+    @property
+    def is_closed(self) -> bool:
+        """True when the connection cannot be used any more."""
+        return self._impl.is_closed
+
+    @property
+    def is_open(self) -> bool:
+        """True while the connection may be used."""
+        return self._impl.is_open
+
+    @property
+    def basic_nack_supported(self) -> bool:
+        """Whether the broker takes Basic.Nack."""
+        return self._impl.basic_nack
+
+    @property
+    def consumer_cancel_notify_supported(self) -> bool:
+        """Whether the broker tells of consumers that it cancels."""
+        return self._impl.consumer_cancel_notify
+
+    @property
+    def exchange_exchange_bindings_supported(self) -> bool:
+        """Whether the broker binds exchanges to exchanges."""
+        return self._impl.exchange_exchange_bindings
+
+    @property
+    def publisher_confirms_supported(self) -> bool:
+        """Whether the broker confirms publishes."""
+        return self._impl.publisher_confirms
+
+    # The names that these had before.
+    basic_nack = basic_nack_supported
+    consumer_cancel_notify = consumer_cancel_notify_supported
+    exchange_exchange_bindings = exchange_exchange_bindings_supported
+    publisher_confirms = publisher_confirms_supported

@@ -1,0 +1,1 @@
+"""What pika's adapters share."""

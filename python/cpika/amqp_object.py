@@ -1,0 +1,7 @@
+"""The base classes of everything that AMQP knows: classes, methods, properties, frames."""
+
+from __future__ import annotations
+
+from cpika._core import AMQPObject, Class, Method, Properties
+
+__all__ = ["AMQPObject", "Class", "Method", "Properties"]

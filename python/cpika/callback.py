@@ -1,0 +1,176 @@
+"""Callbacks by prefix and key, as pika's connections and channels keep them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Callable, Union
+
+from cpika import amqp_object, frame
+
+LOGGER = logging.getLogger("pika.callback")
+
+AMQPValue = Union[type[amqp_object.AMQPObject], amqp_object.AMQPObject, int, str]
+
+
+def name_or_value(value: Any) -> str:
+    """Return the AMQP name of a class, an object or the method in a frame; of anything else, its `str()`."""
+    named = value.method if isinstance(value, frame.Method) else value
+    kind = named if isinstance(named, type) else type(named)
+    return str(named.NAME if issubclass(kind, amqp_object.AMQPObject) else named)
+
+
+class CallbackManager:
+    """Keeps callbacks and calls them; prefix and key go through `name_or_value`."""
+
+    CALLS = "calls"
+    ARGUMENTS = "arguments"
+    DUPLICATE_WARNING = 'Duplicate callback found for "%s:%s"'
+    CALLBACK = "callback"
+    ONE_SHOT = "one_shot"
+    ONLY_CALLER = "only"
+
+    def __init__(self) -> None:
+        self._stack: dict[str, dict[str, list[dict[str, Any]]]] = {}
+
+    def add(
+        self,
+        prefix: AMQPValue,
+        key: AMQPValue,
+        callback: Callable[..., Any],
+        one_shot: bool = True,
+        only_caller: object = None,
+        arguments: dict[str, Any] | None = None,
+    ) -> tuple[str, str]:
+        """Add a callback.
+
+        :param prefix: usually a channel number
+        :param key: usually a method
+        :param callback: what to call
+        :param one_shot: call it only as often as it was added
+        :param only_caller: call it only when `process` names this caller
+        :param arguments: call it only when the first argument has these values
+        :returns: prefix and key as strings
+        """
+        prefix, key = name_or_value(prefix), name_or_value(key)
+        entries = self._stack.setdefault(prefix, {}).setdefault(key, [])
+        for entry in entries:
+            if (entry[self.CALLBACK], entry[self.ARGUMENTS], entry[self.ONLY_CALLER]) == (
+                callback,
+                arguments,
+                only_caller,
+            ):
+                if entry[self.ONE_SHOT]:
+                    entry[self.CALLS] += 1
+                else:
+                    LOGGER.warning(self.DUPLICATE_WARNING, prefix, key)
+                return prefix, key
+        entry = {
+            self.CALLBACK: callback,
+            self.ONE_SHOT: one_shot,
+            self.ONLY_CALLER: only_caller,
+            self.ARGUMENTS: arguments,
+        }
+        if one_shot:
+            entry[self.CALLS] = 1
+        entries.append(entry)
+        return prefix, key
+
+    def clear(self) -> None:
+        """Remove all callbacks."""
+        self._stack = {}
+
+    def cleanup(self, prefix: AMQPValue) -> bool:
+        """Remove all callbacks of a prefix.
+
+        :returns: whether there were any
+        """
+        return bool(self._stack.pop(name_or_value(prefix), None))
+
+    def pending(self, prefix: AMQPValue, key: AMQPValue) -> int | None:
+        """Return how many callbacks a key has, None for an unknown key."""
+        entries = self._stack.get(name_or_value(prefix), {}).get(name_or_value(key))
+        return None if entries is None else len(entries)
+
+    def process(self, prefix: AMQPValue, key: AMQPValue, caller: object, *args: Any, **keywords: Any) -> bool:
+        """Call the callbacks of a key; an exception of one is logged and raised.
+
+        :param caller: who asks, see `only_caller`
+        :param args: arguments of the callbacks
+        :param keywords: keyword arguments of the callbacks
+        :returns: whether the key is known
+        """
+        prefix, key = name_or_value(prefix), name_or_value(key)
+        entries = self._stack.get(prefix, {}).get(key)
+        if entries is None:
+            return False
+        due = []
+        for entry in list(entries):
+            if not self._arguments_match(entry, args) or entry[self.ONLY_CALLER] not in (None, caller):
+                continue
+            due.append(entry[self.CALLBACK])
+            if entry[self.ONE_SHOT]:
+                entry[self.CALLS] -= 1
+                if entry[self.CALLS] <= 0:
+                    self.remove(prefix, key, entry[self.CALLBACK], entry[self.ARGUMENTS])
+        for callback in due:
+            LOGGER.debug('Calling %s for "%s:%s"', callback, prefix, key)
+            try:
+                callback(*args, **keywords)
+            except Exception:
+                LOGGER.exception('Calling %s for "%s:%s" failed', callback, prefix, key)
+                raise
+        return True
+
+    def remove(
+        self,
+        prefix: AMQPValue,
+        key: AMQPValue,
+        callback_value: Callable[..., Any] | None = None,
+        arguments: dict[str, Any] | None = None,
+    ) -> bool:
+        """Remove one callback of a key.
+
+        :param callback_value: the callback; without it nothing is removed
+        :param arguments: values that meet the `arguments` it was added with
+        :returns: whether the key is known
+        """
+        prefix, key = name_or_value(prefix), name_or_value(key)
+        entries = self._stack.get(prefix, {}).get(key)
+        if entries is None:
+            return False
+        if callback_value is not None:
+            entries[:] = [
+                entry
+                for entry in entries
+                if entry[self.CALLBACK] != callback_value or not self._arguments_match(entry, (arguments,))
+            ]
+        if not entries:
+            self.remove_all(prefix, key)
+        return True
+
+    def remove_all(self, prefix: AMQPValue, key: AMQPValue) -> bool | None:
+        """Remove all callbacks of a key.
+
+        :returns: False for an unknown key, else None
+        """
+        prefix, key = name_or_value(prefix), name_or_value(key)
+        if key not in self._stack.get(prefix, {}):
+            return False
+        del self._stack[prefix][key]
+        if not self._stack[prefix]:
+            del self._stack[prefix]
+        return None
+
+    def _arguments_match(self, entry: dict[str, Any], args: tuple[Any, ...]) -> bool:
+        """Return whether the first argument, a dict, frame or object, has the values that are asked for."""
+        expected = entry[self.ARGUMENTS]
+        if expected is None:
+            return True
+        if not args:
+            return False
+        value = args[0]
+        if isinstance(value, dict):
+            return all(value.get(name) == wanted for name, wanted in expected.items())
+        value = getattr(value, "method", value)
+        missing = object()
+        return all(getattr(value, name, missing) == wanted for name, wanted in expected.items())

@@ -1,0 +1,651 @@
+"""Connection parameters, and the class that pika's asynchronous adapters derive from.
+
+`ssl`, `ast` and `urllib.parse` are imported where they are needed: together they would cost more than the
+rest of `import cpika`.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import numbers
+from typing import TYPE_CHECKING, Any, NoReturn, Union
+
+from cpika import credentials as _credentials
+from cpika._not_built import NotBuilt
+from cpika.compat import AbstractBase
+from cpika.validators import require_string
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+    from urllib.parse import ParseResult
+
+    Heartbeat = Union[int, Callable[[Any, int], int], None]
+
+PRODUCT = "Pika Python Client Library"
+
+LOGGER = logging.getLogger("pika.connection")
+
+# Also in `cpika.channel` and `cpika.spec`, which load the C core; parameters do without it.
+_MAX_CHANNELS = 65535
+_FRAME_MIN_SIZE = 4096
+_FRAME_MAX_SIZE = 131072
+
+
+def _without_secret(value: Any) -> str:
+    """Return how an error shows a value that was given for credentials: never more than its type."""
+    if value is None or isinstance(value, (bool, type)):
+        return repr(value)
+    return f"an object of type {type(value).__name__}"
+
+
+class Parameters:
+    """How to reach a broker, with a default for everything.
+
+    Each attribute is checked when it is set: a wrong type raises TypeError, a value out of range ValueError.
+    Parameters are equal if host and port are.
+    """
+
+    __slots__ = (
+        "_blocked_connection_timeout",
+        "_channel_max",
+        "_client_properties",
+        "_connection_attempts",
+        "_credentials",
+        "_frame_max",
+        "_heartbeat",
+        "_host",
+        "_locale",
+        "_port",
+        "_retry_delay",
+        "_socket_timeout",
+        "_ssl_options",
+        "_stack_timeout",
+        "_tcp_options",
+        "_virtual_host",
+    )
+
+    _channel_max: int
+    _connection_attempts: int
+    _frame_max: int
+    _retry_delay: float
+
+    DEFAULT_USERNAME = "guest"
+    DEFAULT_PASSWORD = "guest"
+
+    DEFAULT_BLOCKED_CONNECTION_TIMEOUT: float | None = None
+    DEFAULT_CHANNEL_MAX = _MAX_CHANNELS
+    DEFAULT_CLIENT_PROPERTIES: dict[str, Any] | None = None
+    DEFAULT_CREDENTIALS: _credentials.Credentials = _credentials.PlainCredentials(
+        DEFAULT_USERNAME, DEFAULT_PASSWORD
+    )
+    DEFAULT_CONNECTION_ATTEMPTS = 1
+    DEFAULT_FRAME_MAX = _FRAME_MAX_SIZE
+    DEFAULT_HEARTBEAT_TIMEOUT: Heartbeat = None
+    DEFAULT_HOST = "localhost"
+    DEFAULT_LOCALE = "en_US"
+    DEFAULT_PORT = 5672
+    DEFAULT_RETRY_DELAY = 2.0
+    DEFAULT_SOCKET_TIMEOUT: float | None = 10.0
+    DEFAULT_STACK_TIMEOUT: float | None = 15.0
+    DEFAULT_SSL = False
+    DEFAULT_SSL_OPTIONS: SSLOptions | None = None
+    DEFAULT_SSL_PORT = 5671
+    DEFAULT_VIRTUAL_HOST = "/"
+    DEFAULT_TCP_OPTIONS: dict[str, int] | None = None
+
+    def __init__(self) -> None:
+        self.blocked_connection_timeout = self.DEFAULT_BLOCKED_CONNECTION_TIMEOUT
+        self.channel_max = self.DEFAULT_CHANNEL_MAX
+        self.client_properties = self.DEFAULT_CLIENT_PROPERTIES
+        self.connection_attempts = self.DEFAULT_CONNECTION_ATTEMPTS
+        self.credentials = self.DEFAULT_CREDENTIALS
+        self.frame_max = self.DEFAULT_FRAME_MAX
+        self.heartbeat = self.DEFAULT_HEARTBEAT_TIMEOUT
+        self.host = self.DEFAULT_HOST
+        self.locale = self.DEFAULT_LOCALE
+        self.port = self.DEFAULT_PORT
+        self.retry_delay = self.DEFAULT_RETRY_DELAY
+        self.socket_timeout = self.DEFAULT_SOCKET_TIMEOUT
+        self.stack_timeout = self.DEFAULT_STACK_TIMEOUT
+        self.ssl_options = self.DEFAULT_SSL_OPTIONS
+        self.virtual_host = self.DEFAULT_VIRTUAL_HOST
+        self.tcp_options = self.DEFAULT_TCP_OPTIONS
+
+    def __repr__(self) -> str:
+        return (
+            f"<{type(self).__name__} host={self.host} port={self.port} virtual_host={self.virtual_host} "
+            f"ssl={bool(self.ssl_options)}>"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Parameters):
+            return self._host == other._host and self._port == other._port
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def blocked_connection_timeout(self) -> float | None:
+        """Seconds that the broker may keep the connection blocked before it is dropped; None for no limit."""
+        return self._blocked_connection_timeout
+
+    @blocked_connection_timeout.setter
+    def blocked_connection_timeout(self, value: float | None) -> None:
+        if value is not None:
+            if not isinstance(value, numbers.Real):
+                raise TypeError(f"blocked_connection_timeout must be a Real number, but got {value!r}")
+            if value < 0:
+                raise ValueError(f"blocked_connection_timeout must be >= 0, but got {value!r}")
+        self._blocked_connection_timeout = value
+
+    @property
+    def channel_max(self) -> int:
+        """The highest channel number to ask for, 1..65535."""
+        return self._channel_max
+
+    @channel_max.setter
+    def channel_max(self, value: int) -> None:
+        if not isinstance(value, numbers.Integral):
+            raise TypeError(f"channel_max must be an int, but got {value!r}")
+        if value < 1 or value > _MAX_CHANNELS:
+            raise ValueError(f"channel_max must be <= {_MAX_CHANNELS} and > 0, but got {value!r}")
+        self._channel_max = value
+
+    @property
+    def client_properties(self) -> dict[str, Any] | None:
+        """Entries for what the client says of itself in Connection.StartOk; copied when set."""
+        return self._client_properties
+
+    @client_properties.setter
+    def client_properties(self, value: dict[str, Any] | None) -> None:
+        if value is not None and not isinstance(value, dict):
+            raise TypeError(f"client_properties must be dict or None, but got {value!r}")
+        self._client_properties = copy.deepcopy(value)
+
+    @property
+    def connection_attempts(self) -> int:
+        """How often to go through all addresses before giving up, at least 1."""
+        return self._connection_attempts
+
+    @connection_attempts.setter
+    def connection_attempts(self, value: int) -> None:
+        if not isinstance(value, numbers.Integral):
+            raise TypeError("connection_attempts must be an int")
+        if value < 1:
+            raise ValueError(f"connection_attempts must be > 0, but got {value!r}")
+        self._connection_attempts = value
+
+    @property
+    def credentials(self) -> _credentials.Credentials:
+        """An object of one of the classes in `credentials.VALID_TYPES`; copied when set."""
+        return self._credentials
+
+    @credentials.setter
+    def credentials(self, value: _credentials.Credentials) -> None:
+        if not isinstance(value, tuple(_credentials.VALID_TYPES)):
+            raise TypeError(
+                f"credentials must be an object of type: {_credentials.VALID_TYPES!r}, "
+                f"but got {_without_secret(value)}"
+            )
+        self._credentials = copy.deepcopy(value)
+
+    @property
+    def frame_max(self) -> int:
+        """The largest frame to ask for, 4096..131072 bytes."""
+        return self._frame_max
+
+    @frame_max.setter
+    def frame_max(self, value: int) -> None:
+        if not isinstance(value, numbers.Integral):
+            raise TypeError(f"frame_max must be an int, but got {value!r}")
+        if value < _FRAME_MIN_SIZE:
+            raise ValueError(f"Min AMQP 0.9.1 Frame Size is {_FRAME_MIN_SIZE}, but got {value!r}")
+        if value > _FRAME_MAX_SIZE:
+            raise ValueError(f"Max AMQP 0.9.1 Frame Size is {_FRAME_MAX_SIZE}, but got {value!r}")
+        self._frame_max = value
+
+    @property
+    def heartbeat(self) -> Heartbeat:
+        """Heartbeat timeout in seconds, 0 for none; None takes the broker's proposal.
+
+        A callable gets the connection and the broker's proposal and returns the number to use.
+        """
+        return self._heartbeat
+
+    @heartbeat.setter
+    def heartbeat(self, value: Heartbeat) -> None:
+        if value is not None and not callable(value):
+            if not isinstance(value, numbers.Integral):
+                raise TypeError(f"heartbeat must be an int or a callable function, but got {value!r}")
+            if value < 0:
+                raise ValueError(f"heartbeat must >= 0, but got {value!r}")
+        self._heartbeat = value
+
+    @property
+    def host(self) -> str:
+        """Name or IP address of the broker."""
+        return self._host
+
+    @host.setter
+    def host(self, value: str) -> None:
+        require_string(value, "host")
+        self._host = value
+
+    @property
+    def locale(self) -> str:
+        """The locale to ask for in Connection.StartOk."""
+        return self._locale
+
+    @locale.setter
+    def locale(self, value: str) -> None:
+        require_string(value, "locale")
+        self._locale = value
+
+    @property
+    def port(self) -> int:
+        """TCP port of the broker; what is set goes through `int()`."""
+        return self._port
+
+    @port.setter
+    def port(self, value: int) -> None:
+        try:
+            self._port = int(value)
+        except (TypeError, ValueError, OverflowError):
+            raise TypeError(f"port must be an int, but got {value!r}") from None
+
+    @property
+    def retry_delay(self) -> float:
+        """Seconds between two connection attempts."""
+        return self._retry_delay
+
+    @retry_delay.setter
+    def retry_delay(self, value: float) -> None:
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"retry_delay must be a float or int, but got {value!r}")
+        self._retry_delay = value
+
+    @property
+    def socket_timeout(self) -> float | None:
+        """Seconds that one TCP connect may take; None for no limit."""
+        return self._socket_timeout
+
+    @socket_timeout.setter
+    def socket_timeout(self, value: float | None) -> None:
+        self._socket_timeout = _positive_seconds("socket_timeout", value)
+
+    @property
+    def stack_timeout(self) -> float | None:
+        """Seconds that TCP connect, TLS and AMQP handshake may take together; None for no limit."""
+        return self._stack_timeout
+
+    @stack_timeout.setter
+    def stack_timeout(self, value: float | None) -> None:
+        self._stack_timeout = _positive_seconds("stack_timeout", value)
+
+    @property
+    def ssl_options(self) -> SSLOptions | None:
+        """The TLS options, or None for a plain TCP connection."""
+        return self._ssl_options
+
+    @ssl_options.setter
+    def ssl_options(self, value: SSLOptions | None) -> None:
+        if value is not None and not isinstance(value, SSLOptions):
+            raise TypeError(f"ssl_options must be None or SSLOptions but got {value!r}")
+        self._ssl_options = value
+
+    @property
+    def virtual_host(self) -> str:
+        """The virtual host for Connection.Open."""
+        return self._virtual_host
+
+    @virtual_host.setter
+    def virtual_host(self, value: str) -> None:
+        require_string(value, "virtual_host")
+        self._virtual_host = value
+
+    @property
+    def tcp_options(self) -> dict[str, int] | None:
+        """Options of the TCP socket: TCP_USER_TIMEOUT (ms), TCP_KEEPIDLE, TCP_KEEPINTVL (s), TCP_KEEPCNT."""
+        return self._tcp_options
+
+    @tcp_options.setter
+    def tcp_options(self, value: dict[str, int] | None) -> None:
+        if value is not None and not isinstance(value, dict):
+            raise TypeError(f"tcp_options must be a dict or None, but got {value!r}")
+        self._tcp_options = value
+
+
+def _positive_seconds(name: str, value: float | None) -> float | None:
+    """Return a timeout as a float, None as it is."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a float or int, but got {value!r}")
+    if value <= 0:
+        raise ValueError(f"{name} must be > 0, but got {value!r}")
+    return float(value)
+
+
+def copy_parameters(parameters: Parameters) -> Parameters:
+    """Return a deep copy that shares the TLS options: an `ssl.SSLContext` cannot be copied."""
+    ssl_options = parameters.ssl_options
+    memo = {} if ssl_options is None else {id(ssl_options): ssl_options}
+    return copy.deepcopy(parameters, memo)
+
+
+class ConnectionParameters(Parameters):
+    """Parameters given one by one."""
+
+    __slots__ = ()
+
+    class _DEFAULT:
+        """Stands for an argument that was not given."""
+
+    def __init__(
+        self,
+        host: str | type[_DEFAULT] = _DEFAULT,
+        port: int | type[_DEFAULT] = _DEFAULT,
+        virtual_host: str | type[_DEFAULT] = _DEFAULT,
+        credentials: _credentials.Credentials | type[_DEFAULT] = _DEFAULT,
+        channel_max: int | type[_DEFAULT] = _DEFAULT,
+        frame_max: int | type[_DEFAULT] = _DEFAULT,
+        heartbeat: Heartbeat | type[_DEFAULT] = _DEFAULT,
+        ssl_options: SSLOptions | type[_DEFAULT] | None = _DEFAULT,
+        connection_attempts: int | type[_DEFAULT] = _DEFAULT,
+        retry_delay: float | type[_DEFAULT] = _DEFAULT,
+        socket_timeout: float | type[_DEFAULT] | None = _DEFAULT,
+        stack_timeout: float | type[_DEFAULT] | None = _DEFAULT,
+        locale: str | type[_DEFAULT] = _DEFAULT,
+        blocked_connection_timeout: float | type[_DEFAULT] | None = _DEFAULT,
+        client_properties: dict[str, Any] | type[_DEFAULT] | None = _DEFAULT,
+        tcp_options: dict[str, int] | type[_DEFAULT] | None = _DEFAULT,
+        **kwargs: Any,
+    ) -> None:
+        """
+        :param host: name or IP address of the broker
+        :param port: TCP port; 5672, or 5671 with `ssl_options`
+        :param virtual_host: virtual host
+        :param credentials: user name and password, or `ExternalCredentials`
+        :param channel_max: highest channel number, 1..65535
+        :param frame_max: largest frame, 4096..131072 bytes
+        :param heartbeat: seconds, 0 for none, None for the broker's proposal, or a callable that gets the
+            connection and the proposal
+        :param ssl_options: TLS options, None for plain TCP
+        :param connection_attempts: how often to go through all addresses
+        :param retry_delay: seconds between two attempts
+        :param socket_timeout: seconds for one TCP connect, None for no limit
+        :param stack_timeout: seconds for TCP, TLS and AMQP together, None for no limit
+        :param locale: locale
+        :param blocked_connection_timeout: seconds that the broker may block the connection, None for no limit
+        :param client_properties: entries for Connection.StartOk
+        :param tcp_options: options of the TCP socket by name
+        :raises TypeError: an argument of wrong type or of unknown name
+        :raises ValueError: an argument out of range
+        """
+        super().__init__()
+        given = {
+            "blocked_connection_timeout": blocked_connection_timeout,
+            "channel_max": channel_max,
+            "client_properties": client_properties,
+            "connection_attempts": connection_attempts,
+            "credentials": credentials,
+            "frame_max": frame_max,
+            "heartbeat": heartbeat,
+            "host": host,
+            "locale": locale,
+            "retry_delay": retry_delay,
+            "socket_timeout": socket_timeout,
+            "stack_timeout": stack_timeout,
+            "ssl_options": ssl_options,
+            "port": port,
+            "virtual_host": virtual_host,
+            "tcp_options": tcp_options,
+        }
+        for name, value in given.items():
+            if value is not self._DEFAULT:
+                setattr(self, name, value)
+        if port is self._DEFAULT and self.ssl_options is not None:
+            self.port = self.DEFAULT_SSL_PORT
+        if kwargs:
+            # The names only: a misspelt `pasword` must not end up in a log.
+            raise TypeError(f"unexpected kwargs: {{{', '.join(f'{name!r}: ...' for name in kwargs)}}}")
+
+
+class URLParameters(Parameters):
+    """Parameters from a URL: `amqp[s]://user:password@host:port/virtual-host?option=value&...`.
+
+    User, password and virtual host are percent-encoded ('/' is `%2F`). Options, each at most once:
+    blocked_connection_timeout, channel_max, client_properties, connection_attempts, frame_max, heartbeat,
+    locale, retry_delay, socket_timeout, ssl_options, stack_timeout, tcp_options. The three that are dicts are
+    written as Python literals. `ssl_options` takes ca_certs (or cafile), ca_path, ca_data, certfile, keyfile,
+    password, ciphers, protocol and server_hostname.
+    """
+
+    __slots__ = ("_all_url_query_values",)
+
+    _SETTER_PREFIX = "_set_url_"
+
+    def __init__(self, url: str) -> None:
+        """
+        :param url: the URL
+        :raises ValueError: an unknown scheme or option, an option given twice or out of range, a user without
+            a password; a URL in the message has its password masked
+        :raises TypeError: an option of wrong type
+        """
+        super().__init__()
+        self._all_url_query_values: dict[str, list[str]] = {}
+        if not isinstance(url, str):
+            raise TypeError(f"url must be a str, but got {_without_secret(url)}")
+
+        from urllib.parse import parse_qs, unquote
+
+        parts, port = _split_url(url)
+        if parts.scheme == "https":
+            import ssl
+
+            self.ssl_options = SSLOptions(context=ssl.create_default_context())
+        elif parts.scheme not in ("http", ""):
+            raise ValueError(f"Unexpected URL scheme {parts.scheme!r}; supported scheme values: amqp, amqps")
+
+        if parts.hostname is not None:
+            self.host = parts.hostname
+        default_port = self.DEFAULT_PORT if self.ssl_options is None else self.DEFAULT_SSL_PORT
+        self.port = default_port if port is None else port
+
+        if parts.username is not None:
+            if parts.password is None:
+                raise ValueError(f"URL {_mask_url(url)!r} names a user but no password")
+            self.credentials = _credentials.PlainCredentials(unquote(parts.username), unquote(parts.password))
+
+        if len(parts.path) > 1:
+            if "/" not in parts.path:
+                raise ValueError(f"URL {_mask_url(url)!r} has no '//' before its host")
+            self.virtual_host = unquote(parts.path.split("/")[1])
+
+        self._all_url_query_values = parse_qs(parts.query)
+        for name, values in self._all_url_query_values.items():
+            if not hasattr(self, self._SETTER_PREFIX + name):
+                # With an '@' behind it, this may be the rest of a password that has a '?' in it.
+                shown = f": {name!r}" if "@" not in parts.query else ", or a '?' that is not encoded"
+                raise ValueError(f"Unknown URL parameter{shown}")
+            self._set_option(name, values)
+
+    def _set_option(self, name: str, values: list[str]) -> None:
+        """Set one option of the query."""
+        if len(values) != 1:
+            shown = "..." if name == "ssl_options" else values
+            raise ValueError(
+                f"Expected exactly one value for URL parameter {name}, but got {len(values)} values: {shown}"
+            )
+        getattr(self, self._SETTER_PREFIX + name)(values[0])
+
+    def _set_url_blocked_connection_timeout(self, value: str) -> None:
+        self.blocked_connection_timeout = _parse_number(float, "blocked_connection_timeout", value)
+
+    def _set_url_channel_max(self, value: str) -> None:
+        self.channel_max = _parse_number(int, "channel_max", value)
+
+    def _set_url_client_properties(self, value: str) -> None:
+        import ast
+
+        self.client_properties = ast.literal_eval(value)
+
+    def _set_url_connection_attempts(self, value: str) -> None:
+        self.connection_attempts = _parse_number(int, "connection_attempts", value)
+
+    def _set_url_frame_max(self, value: str) -> None:
+        self.frame_max = _parse_number(int, "frame_max", value)
+
+    def _set_url_heartbeat(self, value: str) -> None:
+        self.heartbeat = _parse_number(int, "heartbeat", value)
+
+    def _set_url_locale(self, value: str) -> None:
+        self.locale = value
+
+    def _set_url_retry_delay(self, value: str) -> None:
+        self.retry_delay = _parse_number(float, "retry_delay", value)
+
+    def _set_url_socket_timeout(self, value: str) -> None:
+        self.socket_timeout = _parse_number(float, "socket_timeout", value)
+
+    def _set_url_stack_timeout(self, value: str) -> None:
+        self.stack_timeout = _parse_number(float, "stack_timeout", value)
+
+    def _set_url_ssl_options(self, value: str) -> None:
+        options = _parse_ssl_options(value)
+        if options is not None:
+            self.ssl_options = _ssl_options_from_dict(options)
+        elif self.ssl_options is not None:
+            raise ValueError(
+                "Specified ssl_options=None URI arg is inconsistent with the specified amqps URI scheme."
+            )
+
+    def _set_url_tcp_options(self, value: str) -> None:
+        import ast
+
+        self.tcp_options = ast.literal_eval(value)
+
+
+def _mask_url(url: str) -> str:
+    """Return the URL without its password and query, for an error message.
+
+    Where it is not certain which part is the password, nothing after the scheme is shown.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return "***"
+    address = rest.partition("?")[0]
+    if rest.count("@") > 1 or address.count("@") != rest.count("@"):
+        return f"{scheme}://***"
+    user_info, at, location = address.rpartition("@")
+    if not at:
+        return f"{scheme}://***" if ":" in address else f"{scheme}://{address}"
+    user, colon, _ = user_info.partition(":")
+    return f"{scheme}://{user}{':***' if colon else ''}@{location}"
+
+
+def _split_url(url: str) -> tuple[ParseResult, int | None]:
+    """Return the parts of the URL and its port, with `http` for `amqp`, whose syntax urllib knows."""
+    from urllib.parse import urlparse
+
+    try:
+        parts = urlparse("http" + url[4:] if url[:4].lower() == "amqp" else url)
+        return parts, parts.port
+    except ValueError as error:
+        reason = str(error)
+    # Outside the handler, so that the error raised does not lead to one whose text may hold the password.
+    if reason in ("Invalid IPv6 URL", "Port out of range 0-65535"):
+        raise ValueError(reason)
+    raise ValueError(f"URL {_mask_url(url)!r} has an invalid host or port; is a '/', '@' or ':' not encoded?")
+
+
+def _parse_number(kind: Callable[[str], Any], name: str, value: str) -> Any:
+    """Return an option of the query as an int or a float."""
+    try:
+        return kind(value)
+    except ValueError as exc:
+        raise ValueError(f"Invalid {name} value {value!r}: {exc!r}") from exc
+
+
+def _parse_ssl_options(value: str) -> dict[str, Any] | None:
+    """Return the option `ssl_options` of the query, which may hold the password of a key."""
+    import ast
+
+    try:
+        options = ast.literal_eval(value)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        options = NotImplemented
+    if options is NotImplemented:
+        raise ValueError("Invalid ssl_options value: it is not a Python literal")
+    if options is not None and not isinstance(options, dict):
+        raise TypeError(f"ssl_options must be a dict or None, but got {_without_secret(options)}")
+    return options
+
+
+def _ssl_options_from_dict(options: dict[str, Any]) -> SSLOptions:
+    """Return the TLS options that the dict of the URL describes."""
+    import ssl
+
+    context = ssl.SSLContext(protocol=options.get("protocol", ssl.PROTOCOL_TLS_CLIENT))
+    context.load_verify_locations(
+        options.get("ca_certs") or options.get("cafile"),
+        options.get("ca_path") or options.get("capath"),
+        options.get("ca_data") or options.get("cadata"),
+    )
+    if "certfile" in options:
+        context.load_cert_chain(options["certfile"], options.get("keyfile"), options.get("password"))
+    if "ciphers" in options:
+        context.set_ciphers(options["ciphers"])
+    return SSLOptions(context=context, server_hostname=options.get("server_hostname"))
+
+
+class SSLOptions:
+    """TLS for a connection."""
+
+    __slots__ = ("context", "server_hostname")
+
+    def __init__(self, context: ssl.SSLContext, server_hostname: str | None = None) -> None:
+        """
+        :param context: decides on certificates, versions and ciphers
+        :param server_hostname: the name to ask for (SNI) and to check; the host of the parameters if None
+        :raises TypeError: `context` is not an `ssl.SSLContext`
+        """
+        import ssl
+
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f"context must be of ssl.SSLContext type, but got {context!r}")
+        self.context = context
+        self.server_hostname = server_hostname
+
+
+class Connection(NotBuilt, AbstractBase):
+    """The class under pika's asynchronous adapters: a name to import, to patch and to ask `isinstance` about.
+
+    `BlockingConnection` stands on the C core and is no child of it, as in pika.
+    """
+
+    ON_CONNECTION_CLOSED = "_on_connection_closed"
+    ON_CONNECTION_ERROR = "_on_connection_error"
+    ON_CONNECTION_OPEN_OK = "_on_connection_open_ok"
+    CONNECTION_CLOSED = 0
+    CONNECTION_INIT = 1
+    CONNECTION_PROTOCOL = 2
+    CONNECTION_START = 3
+    CONNECTION_TUNE = 4
+    CONNECTION_OPEN = 5
+    CONNECTION_CLOSING = 6
+
+    @classmethod
+    def create_connection(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """
+        :raises NotImplementedError: always
+        """
+        cls._refuse()
+
+    def channel(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """
+        :raises NotImplementedError: always
+        """
+        self._refuse()

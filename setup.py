@@ -1,0 +1,101 @@
+"""Builds the extension `cpika._core`; everything else about the project stands in pyproject.toml.
+
+Environment:
+    CPIKA_RABBITMQ_C_PREFIX  link the static rabbitmq-c installed there instead of the system's shared one
+    CPIKA_WERROR=1           warnings are errors
+    CPIKA_SANITIZE           sanitizers to build with, for example "address,undefined" or "thread"
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import subprocess
+import sys
+from typing import NoReturn
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PREFIX_VARIABLE = "CPIKA_RABBITMQ_C_PREFIX"
+PKG_CONFIG = os.environ.get("PKG_CONFIG", "pkg-config")
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla"]
+
+
+def rabbitmq_c_missing(reason: str) -> NoReturn:
+    # SystemExit: setuptools and pip show its text alone, any other exception with its traceback.
+    raise SystemExit(
+        f"error: cpika needs rabbitmq-c 0.11 or newer with its headers, found by pkg-config: {reason}.\n"
+        "  Debian, Ubuntu:  apt-get install librabbitmq-dev pkg-config\n"
+        "  Fedora:          dnf install librabbitmq-devel pkgconf-pkg-config\n"
+        "  Alpine:          apk add rabbitmq-c-dev pkgconf\n"
+        "  Homebrew:        brew install rabbitmq-c pkgconf\n"
+        f"  elsewhere:       set {PREFIX_VARIABLE} to where a static rabbitmq-c is installed"
+    )
+
+
+def use_static_rabbitmq_c(ext: Extension, prefix: str) -> None:
+    headers = [os.path.join(prefix, "include", name) for name in ("rabbitmq-c/amqp.h", "amqp.h")]
+    archives = sorted(
+        glob.glob(os.path.join(glob.escape(prefix), "lib*", "**", "librabbitmq.a"), recursive=True)
+    )
+    if not archives or not any(map(os.path.exists, headers)):
+        rabbitmq_c_missing(f"{PREFIX_VARIABLE}={prefix} holds no librabbitmq.a with its headers")
+    ext.include_dirs.append(os.path.join(prefix, "include"))
+    ext.extra_objects.append(archives[0])
+    if sys.platform == "linux":
+        # The archive's functions stay inside: another librabbitmq in the process must not meet them.
+        ext.extra_link_args.append("-Wl,--exclude-libs,ALL")
+
+
+def use_system_rabbitmq_c(ext: Extension) -> None:
+    if shutil.which(PKG_CONFIG) is None:
+        rabbitmq_c_missing(f"there is no {PKG_CONFIG}")
+    if subprocess.run([PKG_CONFIG, "--exists", "librabbitmq >= 0.11"]).returncode != 0:
+        rabbitmq_c_missing("pkg-config knows no such librabbitmq")
+    flags = {
+        option: subprocess.check_output([PKG_CONFIG, option, "librabbitmq"], text=True).split()
+        for option in ("--cflags", "--libs")
+    }
+    ext.extra_compile_args += flags["--cflags"]
+    ext.extra_link_args += flags["--libs"]
+
+
+class BuildExt(build_ext):
+    """Looks for rabbitmq-c only when something is compiled: metadata and sdists do without it."""
+
+    def build_extension(self, ext: Extension) -> None:
+        prefix = os.environ.get(PREFIX_VARIABLE)
+        if prefix:
+            use_static_rabbitmq_c(ext, prefix)
+        else:
+            use_system_rabbitmq_c(ext)
+        if os.environ.get("CPIKA_WERROR") == "1":
+            ext.extra_compile_args.append("-Werror")
+        sanitizers = os.environ.get("CPIKA_SANITIZE")
+        if sanitizers:
+            ext.extra_compile_args += [
+                "-O1",
+                "-g",
+                "-UNDEBUG",
+                "-fno-omit-frame-pointer",
+                f"-fsanitize={sanitizers}",
+            ]
+            ext.extra_link_args.append(f"-fsanitize={sanitizers}")
+        super().build_extension(ext)
+
+
+setup(
+    cmdclass={"build_ext": BuildExt},
+    ext_modules=[
+        Extension(
+            "cpika._core",
+            sources=sorted(glob.glob("src/wire/*.c") + glob.glob("src/core/*.c")),
+            depends=sorted(glob.glob("src/*/*.h")),
+            include_dirs=["src"],
+            extra_compile_args=["-std=c17", "-O2", "-fvisibility=hidden", "-pthread", *WARNINGS],
+            extra_link_args=["-pthread"],
+        )
+    ],
+)

@@ -1,0 +1,30 @@
+/* errors.h - how the core raises.
+ * Layer: core.  Owns: nothing.  Threads: with the GIL.
+ * Errors: every function here sets an exception, except where it says otherwise. */
+#ifndef CPIKA_CORE_ERRORS_H
+#define CPIKA_CORE_ERRORS_H
+
+#include "state.h"
+
+int cpika_errors_exec(cpika_state *st);
+
+/* Raises pika's exception with one formatted argument.  Always NULL. */
+PyObject *cpika_raise(cpika_state *st, cpika_exc which, const char *format, ...);
+
+/* New exception instance with one formatted argument, not raised; NULL with an exception. */
+PyObject *cpika_exc_new(cpika_state *st, cpika_exc which, const char *format, ...);
+
+/* New instance of a class that takes (reply_code, reply_text). */
+PyObject *cpika_exc_reply(cpika_state *st, cpika_exc which, int reply_code, PyObject *reply_text);
+
+/* New StreamLostError that says what the socket said: pika's text for an OSError with this errno. */
+PyObject *cpika_exc_stream_lost(cpika_state *st, int sys_errno);
+
+/* Raises an exception like this one, which stays as it is: kept errors are raised to whoever asks.  Always -1. */
+int cpika_raise_again(PyObject *error);
+
+/* What a violation of the wire costs: the reply code that the specification names for it, and a new instance of
+ * pika's exception that tells it.  `status` is a negative cpika_status; `detail` the number that was wrong. */
+PyObject *cpika_exc_violation(cpika_state *st, int status, long detail, int *reply_code);
+
+#endif

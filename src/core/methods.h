@@ -1,0 +1,28 @@
+/* methods.h - the types of the spec's methods, and numbers and strings of Python as wire values.
+ * Layer: core.  Owns: nothing.  Threads: the caller holds the GIL.  Errors: NULL or -1 with an exception set. */
+#ifndef CPIKA_CORE_METHODS_H
+#define CPIKA_CORE_METHODS_H
+
+#include "object.h"
+
+/* Makes the base types and all method types; the classes (Basic, ...) stand in the dict `classes` by name, the method
+ * types in `methods` by id. */
+int cpika_methods_init(cpika_values *v, PyObject *module, PyObject *classes, PyObject *methods);
+
+/* What `value` is as a field of that kind.  Strings are borrowed from `value`; a table is appended to `table`. */
+int cpika_value_from_python(cpika_values *v, const cpika_field *field, PyObject *value, cpika_value *out,
+                            cpika_buf *table);
+
+/* New object for a decoded value.  pika: long strings are bytes. */
+PyObject *cpika_value_to_python(cpika_values *v, cpika_kind kind, const cpika_value *value);
+
+/* Calls object.encode() and appends its pieces. */
+int cpika_append_encoded(PyObject *object, PyObject *str_encode, cpika_buf *out);
+
+/* New list of the bytes in `buf` (none: an empty list), for encode(). */
+PyObject *cpika_pieces(const cpika_buf *buf);
+
+/* Parses the arguments of decode(encoded, offset=0). */
+int cpika_decode_arguments(PyObject *args, PyObject *kwds, Py_buffer *encoded, size_t *offset);
+
+#endif

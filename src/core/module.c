@@ -1,0 +1,116 @@
+/* module.c - cpika._core: multi-phase initialisation, nothing else.
+ * Layer: core.
+ * Owns: the module state.  Threads: the import lock and the GIL.
+ * Errors: the import fails with the exception of the part that failed. */
+#include "engine.h"
+
+static int
+intern_names(cpika_state *st)
+{
+#define CPIKA_NAME_INTERN(name)                                         \
+    if ((st->names.name = PyUnicode_InternFromString(#name)) == NULL) { \
+        return -1;                                                      \
+    }
+    CPIKA_NAMES(CPIKA_NAME_INTERN)
+#undef CPIKA_NAME_INTERN
+    st->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);
+    return st->empty_bytes == NULL ? -1 : 0;
+}
+
+static int
+core_exec(PyObject *module)
+{
+    cpika_state *st = PyModule_GetState(module);
+    if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_values_exec(module, &st->values) < 0
+        || cpika_consumer_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
+        || cpika_channel_exec(module, st) < 0) {
+        return -1;
+    }
+    return 0;
+}
+
+static int
+core_traverse(PyObject *module, visitproc visit, void *arg)
+{
+    cpika_state *st = PyModule_GetState(module);
+    for (int i = 0; i < CPIKA_EXC_COUNT; i++) {
+        Py_VISIT(st->exceptions[i]);
+    }
+    Py_VISIT(st->connection_type);
+    Py_VISIT(st->channel_type);
+    Py_VISIT(st->consumer_info_type);
+    Py_VISIT(st->delivery_evt_type);
+    Py_VISIT(st->want_read);
+    Py_VISIT(st->want_write);
+    return cpika_values_traverse(&st->values, visit, arg);
+}
+
+static int
+core_clear(PyObject *module)
+{
+    cpika_state *st = PyModule_GetState(module);
+    for (int i = 0; i < CPIKA_EXC_COUNT; i++) {
+        Py_CLEAR(st->exceptions[i]);
+    }
+    Py_CLEAR(st->connection_type);
+    Py_CLEAR(st->channel_type);
+    Py_CLEAR(st->consumer_info_type);
+    Py_CLEAR(st->delivery_evt_type);
+    Py_CLEAR(st->want_read);
+    Py_CLEAR(st->want_write);
+    Py_CLEAR(st->empty_bytes);
+#define CPIKA_NAME_CLEAR(name) Py_CLEAR(st->names.name);
+    CPIKA_NAMES(CPIKA_NAME_CLEAR)
+#undef CPIKA_NAME_CLEAR
+    cpika_values_clear(&st->values);
+    return 0;
+}
+
+static void
+core_free(void *module)
+{
+    core_clear(module);
+}
+
+static PyModuleDef_Slot core_slots[] = {
+    {Py_mod_exec, core_exec},
+    {0, NULL},
+};
+
+static PyModuleDef core_module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "cpika._core",
+    .m_doc = "The C core of cpika: protocol values, and the engine of a connection.",
+    .m_size = sizeof(cpika_state),
+    .m_slots = core_slots,
+    .m_traverse = core_traverse,
+    .m_clear = core_clear,
+    .m_free = core_free,
+};
+
+/* PyType_GetModuleByDef() is new in 3.11: before, the bases are searched here. */
+cpika_state *
+cpika_state_of_type(PyTypeObject *type)
+{
+    for (PyTypeObject *base = type; base != NULL; base = base->tp_base) {
+        if (!PyType_HasFeature(base, Py_TPFLAGS_HEAPTYPE)) {
+            continue;
+        }
+        PyObject *module = PyType_GetModule(base);
+        if (module == NULL) {
+            PyErr_Clear();
+        } else if (PyModule_GetDef(module) == &core_module) {
+            return PyModule_GetState(module);
+        }
+    }
+    PyErr_SetString(PyExc_TypeError, "the type is not one of cpika._core");
+    return NULL;
+}
+
+PyMODINIT_FUNC PyInit__core(void);
+
+PyMODINIT_FUNC
+PyInit__core(void)
+{
+    return PyModuleDef_Init(&core_module);
+}

@@ -1,0 +1,658 @@
+/* object.c - what all value types share.  See object.h.
+ * Layer: core.  Owns: nothing of its own.  Threads: the caller holds the GIL.
+ * Errors: NULL or -1 with an exception set. */
+#include "object.h"
+
+#include <structmember.h>
+
+/* ---- birth and death ---- */
+
+/* The class of ours that `type` is, or is derived from. */
+static cpika_class *
+class_of(PyTypeObject *type)
+{
+    cpika_values *v;
+
+    // A class statement gives its types a dealloc of Python's: the first with ours is of our making.
+    while (type->tp_dealloc != cpika_object_dealloc) {
+        type = type->tp_base;
+    }
+    v = (cpika_values *)PyType_GetModuleState(type);
+    if (v == NULL) {
+        return NULL;
+    }
+    if (type == v->basic_properties.type) {
+        return &v->basic_properties;
+    }
+    for (int i = 0; i < CPIKA_METHOD_COUNT; i++) {
+        if (type == v->methods[i].type) {
+            return &v->methods[i];
+        }
+    }
+    return type == v->method.type       ? &v->method
+           : type == v->properties.type ? &v->properties
+           : type == v->klass.type      ? &v->klass
+                                        : &v->amqp_object;
+}
+
+CpikaObject *
+cpika_object_fresh(cpika_class *cls)
+{
+    CpikaObject *self;
+
+    if (cls->free_count > 0) {
+        // Left without dict, weak references, raw bytes and slots by its dealloc.
+        self = cls->free[--cls->free_count];
+        PyObject_Init((PyObject *)self, cls->type);
+        return self;
+    }
+    self = PyObject_GC_New(CpikaObject, cls->type);
+    if (self != NULL) {
+        self->dict = NULL;
+        self->weakrefs = NULL;
+        self->cls = cls;
+        self->count = (uint32_t)cls->count;
+        self->raw_len = 0;
+        for (uint32_t i = 0; i < self->count; i++) {
+            cpika_object_slots(self)[i] = NULL;
+        }
+    }
+    return self;
+}
+
+PyObject *
+cpika_object_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
+{
+    cpika_class *cls = class_of(type);
+    CpikaObject *self;
+
+    if (cls == NULL) {
+        return NULL;
+    }
+    if (type->tp_init == PyBaseObject_Type.tp_init
+        && (PyTuple_GET_SIZE(args) > 0 || (kwds != NULL && PyDict_GET_SIZE(kwds) > 0))) {
+        PyErr_Format(PyExc_TypeError, "%.100s() takes no arguments", type->tp_name);
+        return NULL;
+    }
+    if (type == cls->type) {
+        return (PyObject *)cpika_object_fresh(cls);
+    }
+    self = (CpikaObject *)type->tp_alloc(type, 0);
+    if (self == NULL) {
+        return NULL;
+    }
+    self->cls = cls;
+    self->count = (uint32_t)cls->count;
+    self->dict = PyDict_New();
+    if (self->dict == NULL) {
+        Py_CLEAR(self);
+    }
+    return (PyObject *)self;
+}
+
+int
+cpika_object_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CpikaObject *self = (CpikaObject *)op;
+
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(self->dict);
+    if (self->raw_len == 0) {
+        for (uint32_t i = 0; i < self->count; i++) {
+            Py_VISIT(cpika_object_slots(self)[i]);
+        }
+    }
+    return 0;
+}
+
+int
+cpika_object_clear(PyObject *op)
+{
+    CpikaObject *self = (CpikaObject *)op;
+
+    if (self->raw_len > 0) {
+        cpika_props_drop_raw(self);  // all slots are NULL then
+    } else {
+        for (uint32_t i = 0; i < self->count; i++) {
+            Py_CLEAR(cpika_object_slots(self)[i]);
+        }
+    }
+    Py_CLEAR(self->dict);
+    return 0;
+}
+
+/* Puts a dead object aside for the next of its type.  The module may be gone before its last object: the collector
+ * takes it from the type first. */
+static bool
+keep_dead(CpikaObject *self, PyTypeObject *type)
+{
+    cpika_class *cls = self->cls;
+
+    if (((PyHeapTypeObject *)type)->ht_module == NULL || cls->free_count >= cls->free_limit) {
+        return false;
+    }
+    cls->free[cls->free_count++] = self;
+    return true;
+}
+
+void
+cpika_object_dealloc(PyObject *op)
+{
+    CpikaObject *self = (CpikaObject *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    bool exact = cpika_object_is_exact(op);
+
+    if (exact && type->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(op);
+    if (self->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    cpika_object_clear(op);
+    if (!exact || type->tp_finalize != NULL || !keep_dead(self, type)) {
+        type->tp_free(op);
+    }
+    Py_DECREF(type);
+}
+
+/* ---- fields ---- */
+
+static int
+attribute_error(CpikaObject *self, PyObject *name)
+{
+    PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute '%U'", Py_TYPE(self)->tp_name, name);
+    return -1;
+}
+
+static int
+settle(CpikaObject *self)
+{
+    return self->raw_len == 0 ? 0 : cpika_props_settle(self);
+}
+
+PyObject *
+cpika_object_get(CpikaObject *self, Py_ssize_t field)
+{
+    PyObject *value;
+
+    if (settle(self) < 0) {
+        return NULL;
+    }
+    if (self->dict == NULL) {
+        value = cpika_object_slots(self)[field];
+    } else {
+        value = PyDict_GetItemWithError(self->dict, self->cls->names[field]);
+        if (value == NULL && PyErr_Occurred()) {
+            return NULL;
+        }
+    }
+    if (value == NULL) {
+        attribute_error(self, self->cls->names[field]);
+        return NULL;
+    }
+    return cpika_newref(value);
+}
+
+/* Deletes from the dict: what is missing there is no KeyError but an AttributeError. */
+static int
+delete_field(CpikaObject *self, PyObject *name)
+{
+    PyObject *dict = cpika_object_dict(self);
+    int found = dict == NULL ? -1 : PyDict_Contains(dict, name);
+
+    if (found <= 0) {
+        return found < 0 ? -1 : attribute_error(self, name);
+    }
+    return PyDict_DelItem(dict, name);
+}
+
+int
+cpika_object_set(CpikaObject *self, Py_ssize_t field, PyObject *value)
+{
+    PyObject *old;
+
+    if (settle(self) < 0) {
+        return -1;
+    }
+    if (value == NULL) {
+        return delete_field(self, self->cls->names[field]);
+    }
+    if (self->dict != NULL) {
+        return PyDict_SetItem(self->dict, self->cls->names[field], value);
+    }
+    old = cpika_object_slots(self)[field];
+    cpika_object_slots(self)[field] = cpika_newref(value);
+    cpika_object_track_for(self, value);
+    Py_XDECREF(old);
+    return 0;
+}
+
+PyObject *
+cpika_object_read(CpikaObject *self, Py_ssize_t field)
+{
+    return cpika_object_is_exact((PyObject *)self)
+               ? cpika_object_get(self, field)
+               : PyObject_GetAttr((PyObject *)self, self->cls->names[field]);
+}
+
+int
+cpika_object_set_all(CpikaObject *self, PyObject **values)
+{
+    bool exact = cpika_object_is_exact((PyObject *)self);
+    int rc = 0;
+
+    if (self->raw_len > 0) {
+        cpika_props_drop_raw(self);
+    }
+    for (uint32_t i = 0; i < self->count; i++) {
+        if (rc == 0) {
+            rc = exact ? cpika_object_set(self, i, values[i])
+                       : PyObject_SetAttr((PyObject *)self, self->cls->names[i], values[i]);
+        }
+        Py_CLEAR(values[i]);
+    }
+    return rc;
+}
+
+/* New dict of the fields in the slots. */
+static PyObject *
+slots_as_dict(CpikaObject *self)
+{
+    PyObject *dict = PyDict_New();
+
+    for (Py_ssize_t i = 0; dict != NULL && i < self->cls->count; i++) {
+        PyObject *value = cpika_object_slots(self)[i];
+        if (value != NULL && PyDict_SetItem(dict, self->cls->names[i], value) < 0) {
+            Py_CLEAR(dict);
+        }
+    }
+    return dict;
+}
+
+PyObject *
+cpika_object_dict(CpikaObject *self)
+{
+    if (self->dict == NULL) {
+        if (settle(self) < 0) {
+            return NULL;
+        }
+        self->dict = slots_as_dict(self);
+        if (self->dict == NULL) {
+            return NULL;
+        }
+        for (Py_ssize_t i = 0; i < self->cls->count; i++) {
+            Py_CLEAR(cpika_object_slots(self)[i]);  // the dict holds the value: nothing dies here
+        }
+        if (!PyObject_GC_IsTracked((PyObject *)self)) {
+            PyObject_GC_Track(self);
+        }
+    }
+    return self->dict;
+}
+
+/* New reference to a dict of the fields, which is the object's own only if it has one. */
+static PyObject *
+fields_as_dict(CpikaObject *self)
+{
+    if (self->dict != NULL) {
+        return cpika_newref(self->dict);
+    }
+    return settle(self) < 0 ? NULL : slots_as_dict(self);
+}
+
+PyObject *
+cpika_object_getter(PyObject *op, void *closure)
+{
+    return cpika_object_get((CpikaObject *)op, (Py_ssize_t)(intptr_t)closure);
+}
+
+int
+cpika_object_setter(PyObject *op, PyObject *value, void *closure)
+{
+    return cpika_object_set((CpikaObject *)op, (Py_ssize_t)(intptr_t)closure, value);
+}
+
+static PyObject *
+get_dict(PyObject *op, void *Py_UNUSED(closure))
+{
+    return cpika_xnewref(cpika_object_dict((CpikaObject *)op));
+}
+
+static int
+set_dict(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CpikaObject *self = (CpikaObject *)op;
+    PyObject *old;
+
+    if (value != NULL && !PyDict_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "__dict__ must be set to a dictionary, not a '%.200s'",
+                     Py_TYPE(value)->tp_name);
+        return -1;
+    }
+    if (cpika_object_dict(self) == NULL) {
+        return -1;
+    }
+    value = value == NULL ? PyDict_New() : cpika_newref(value);
+    if (value == NULL) {
+        return -1;
+    }
+    old = self->dict;
+    self->dict = value;
+    Py_DECREF(old);
+    return 0;
+}
+
+static bool
+is_field(const cpika_class *cls, PyObject *name)
+{
+    for (Py_ssize_t i = 0; i < cls->count; i++) {
+        if (cls->names[i] == name) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* An attribute that is no field: it goes to the dict, or to a descriptor of the type, as Python's rules say. */
+static int
+object_setattro(PyObject *op, PyObject *name, PyObject *value)
+{
+    CpikaObject *self = (CpikaObject *)op;
+
+    if (self->dict == NULL && !is_field(self->cls, name) && cpika_object_dict(self) == NULL) {
+        return -1;
+    }
+    return PyObject_GenericSetAttr(op, name, value);
+}
+
+/* ---- __init__ ---- */
+
+static void
+raise_missing(const cpika_class *cls, PyObject **values)
+{
+    PyObject *names[CPIKA_MAX_FIELDS];
+    int missing = 0;
+
+    for (Py_ssize_t i = 0; i < cls->count; i++) {
+        if (values[i] == NULL) {
+            names[missing++] = cls->names[i];
+        }
+    }
+    // Only UpdateSecret requires arguments, and these are two.
+    if (missing == 1) {
+        PyErr_Format(PyExc_TypeError, "%s.__init__() missing 1 required positional argument: %R", cls->name,
+                     names[0]);
+    } else {
+        PyErr_Format(PyExc_TypeError, "%s.__init__() missing %d required positional arguments: %R and %R",
+                     cls->name, missing, names[0], names[1]);
+    }
+}
+
+static void
+raise_too_many(const cpika_class *cls, Py_ssize_t given)
+{
+    Py_ssize_t required = 0;
+
+    while (required < cls->count && cls->defaults[required] == NULL) {
+        required++;
+    }
+    if (required == cls->count) {
+        PyErr_Format(PyExc_TypeError, "%s.__init__() takes %zd positional argument%s but %zd were given",
+                     cls->name, cls->count + 1, cls->count == 0 ? "" : "s", given + 1);
+    } else {
+        PyErr_Format(PyExc_TypeError,
+                     "%s.__init__() takes from %zd to %zd positional arguments but %zd were given", cls->name,
+                     required + 1, cls->count + 1, given + 1);
+    }
+}
+
+static Py_ssize_t
+find_field(const cpika_class *cls, PyObject *name)
+{
+    for (Py_ssize_t i = 0; i < cls->count; i++) {
+        if (cls->names[i] == name) {
+            return i;
+        }
+    }
+    for (Py_ssize_t i = 0; i < cls->count; i++) {
+        if (PyUnicode_Compare(cls->names[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* Sorts the arguments into `values` (borrowed), with the errors of a Python function of that signature. */
+static int
+bind_arguments(const cpika_class *cls, PyObject *args, PyObject *kwds, PyObject **values)
+{
+    Py_ssize_t given = PyTuple_GET_SIZE(args);
+    Py_ssize_t pos = 0;
+    PyObject *name;
+    PyObject *value;
+    bool complete = true;
+
+    for (Py_ssize_t i = 0; i < cls->count; i++) {
+        values[i] = i < given ? PyTuple_GET_ITEM(args, i) : NULL;
+    }
+    while (kwds != NULL && PyDict_Next(kwds, &pos, &name, &value)) {
+        Py_ssize_t i = find_field(cls, name);
+        if (i < 0) {
+            PyErr_Format(PyExc_TypeError, "%s.__init__() got an unexpected keyword argument '%U'", cls->name,
+                         name);
+            return -1;
+        }
+        if (values[i] != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s.__init__() got multiple values for argument '%U'", cls->name,
+                         name);
+            return -1;
+        }
+        values[i] = value;
+    }
+    if (given > cls->count) {
+        raise_too_many(cls, given);
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < cls->count; i++) {
+        values[i] = values[i] == NULL ? cls->defaults[i] : values[i];
+        complete = complete && values[i] != NULL;
+    }
+    if (!complete) {
+        raise_missing(cls, values);
+        return -1;
+    }
+    return 0;
+}
+
+int
+cpika_object_init(PyObject *op, PyObject *args, PyObject *kwds)
+{
+    CpikaObject *self = (CpikaObject *)op;
+    cpika_class *cls = self->cls;
+    PyObject *values[CPIKA_MAX_FIELDS];
+    PyObject *mode;
+
+    if (bind_arguments(cls, args, kwds, values) < 0) {
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < cls->count; i++) {
+        Py_INCREF(values[i]);
+    }
+    if (cls == &cls->values->basic_properties
+        && PyObject_TypeCheck(values[CPIKA_PROP_delivery_mode],
+                              (PyTypeObject *)cls->values->delivery_mode_type)) {
+        mode = PyObject_GetAttr(values[CPIKA_PROP_delivery_mode], cls->values->str_value);
+        Py_SETREF(values[CPIKA_PROP_delivery_mode], mode == NULL ? cpika_newref(Py_None) : mode);
+        if (mode == NULL) {
+            cpika_object_set_all(self, values);
+            return -1;
+        }
+    }
+    return cpika_object_set_all(self, values);
+}
+
+/* ---- repr, ==, pickle ---- */
+
+/* "key=value", or None where the class has an attribute of that value (a field's descriptor counts as none). */
+static PyObject *
+repr_item(PyObject *op, PyObject *key, PyObject *value)
+{
+    PyObject *text = NULL;
+    PyObject *differs = NULL;
+    PyObject *format = NULL;
+    PyObject *of_class = PyObject_GetAttr((PyObject *)Py_TYPE(op), key);
+    int shown;
+
+    if (of_class == NULL) {
+        if (!PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            return NULL;
+        }
+        PyErr_Clear();
+    }
+    if (of_class == NULL || Py_TYPE(of_class) == &PyGetSetDescr_Type) {
+        Py_XSETREF(of_class, cpika_newref(Py_None));
+    }
+    differs = PyObject_RichCompare(of_class, value, Py_NE);
+    shown = differs == NULL ? -1 : PyObject_IsTrue(differs);
+    if (shown > 0) {
+        format = PyObject_Format(value, NULL);
+        text = format == NULL ? NULL : PyUnicode_FromFormat("%U=%U", key, format);
+    } else if (shown == 0) {
+        text = cpika_newref(Py_None);
+    }
+    Py_DECREF(of_class);
+    Py_XDECREF(differs);
+    Py_XDECREF(format);
+    return text;
+}
+
+/* New sorted list of the shown items. */
+static PyObject *
+repr_items(PyObject *op, PyObject *fields)
+{
+    PyObject *pairs = PyMapping_Items(fields);
+    PyObject *items = PyList_New(0);
+    int rc = pairs == NULL || items == NULL ? -1 : 0;
+
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(pairs); i++) {
+        PyObject *pair = PyList_GET_ITEM(pairs, i);
+        PyObject *item = repr_item(op, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+        rc = item == NULL ? -1 : item == Py_None ? 0 : PyList_Append(items, item);
+        Py_XDECREF(item);
+    }
+    if (rc == 0) {
+        rc = PyList_Sort(items);
+    }
+    if (rc < 0) {
+        Py_CLEAR(items);
+    }
+    Py_XDECREF(pairs);
+    return items;
+}
+
+static PyObject *
+object_repr(PyObject *op)
+{
+    CpikaObject *self = (CpikaObject *)op;
+    PyObject *fields = NULL;
+    PyObject *items = NULL;
+    PyObject *name = NULL;
+    PyObject *result = NULL;
+
+    fields = fields_as_dict(self);
+    if (fields == NULL) {
+        goto done;
+    }
+    items = repr_items(op, fields);
+    if (items == NULL) {
+        goto done;
+    }
+    name = PyObject_GetAttrString(op, "NAME");
+    if (name == NULL) {
+        goto done;
+    }
+    result = PyList_GET_SIZE(items) == 0 ? PyUnicode_FromFormat("<%S>", name)
+                                         : PyUnicode_FromFormat("<%S(%R)>", name, items);
+
+done:
+    Py_XDECREF(fields);
+    Py_XDECREF(items);
+    Py_XDECREF(name);
+    return result;
+}
+
+/* Equal are objects of any class whose dicts are equal. */
+static PyObject *
+object_richcompare(PyObject *op, PyObject *other, int operation)
+{
+    PyObject *mine;
+    PyObject *theirs;
+    PyObject *result = NULL;
+
+    if (operation != Py_EQ) {
+        // Python makes != of ==.
+        return operation == Py_NE ? PyBaseObject_Type.tp_richcompare(op, other, operation)
+                                  : cpika_newref(Py_NotImplemented);
+    }
+    if (other == Py_None) {
+        Py_RETURN_FALSE;
+    }
+    mine = fields_as_dict((CpikaObject *)op);
+    if (mine == NULL) {
+        return NULL;
+    }
+    theirs = cpika_object_is_exact(other)
+                 ? fields_as_dict((CpikaObject *)other)
+                 : PyObject_GetAttr(other, ((CpikaObject *)op)->cls->values->str_dict);
+    if (theirs != NULL) {
+        result = PyObject_RichCompare(mine, theirs, Py_EQ);
+        Py_DECREF(theirs);
+    }
+    Py_DECREF(mine);
+    return result;
+}
+
+static PyObject *
+object_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    return fields_as_dict((CpikaObject *)op);
+}
+
+static PyObject *
+object_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
+{
+    cpika_values *v = ((CpikaObject *)op)->cls->values;
+    PyObject *state = PyObject_CallMethodObjArgs(op, v->str_getstate, NULL);
+
+    return state == NULL ? NULL : Py_BuildValue("O(O)N", v->newobj, Py_TYPE(op), state);
+}
+
+/* ---- the slots of AMQPObject ---- */
+
+static PyMethodDef object_methods[] = {
+    {"__getstate__", object_getstate, METH_NOARGS, "The fields, as a dict."},
+    {"__reduce__", object_reduce, METH_NOARGS, "For pickle and copy."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef object_getset[] = {
+    {"__dict__", get_dict, set_dict, NULL, NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMemberDef object_members[] = {
+    {"__dictoffset__", T_PYSSIZET, offsetof(CpikaObject, dict), READONLY, NULL},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaObject, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+const PyType_Slot cpika_amqp_object_slots[] = {
+    {Py_tp_repr, object_repr},
+    {Py_tp_richcompare, object_richcompare},
+    {Py_tp_setattro, object_setattro},
+    {Py_tp_methods, object_methods},
+    {Py_tp_getset, object_getset},
+    {Py_tp_members, object_members},
+    {0, NULL},
+};

@@ -1,0 +1,675 @@
+/* pytable.c - Python dicts as AMQP tables and back, by pika's rules.
+ * Layer: core.
+ * Owns: nothing.
+ * Threads: the caller holds the GIL; encoding may run user code (subclasses of int, dict, Decimal, ...).
+ * Errors: NULL or -1 with an exception set; the output buffer is as it was.
+ *
+ * Decoding trusts the bounds: every table has passed the walker of wire/table.h before. */
+#include "object.h"
+
+#include "wire/table.h"
+
+/* ---- strings ---- */
+
+int
+cpika_longstr_check(PyObject *value, const char *field, const uint8_t **data, Py_ssize_t *len)
+{
+    if (PyUnicode_Check(value)) {
+        *data = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, len);
+        return *data == NULL ? -1 : 0;
+    }
+    if (PyBytes_Check(value)) {
+        *data = (const uint8_t *)PyBytes_AS_STRING(value);
+        *len = PyBytes_GET_SIZE(value);
+        return 0;
+    }
+    PyErr_Format(PyExc_AssertionError, "A non-string value was supplied for self.%s", field);
+    return -1;
+}
+
+static int
+raise_too_long(cpika_values *v, const uint8_t *data, Py_ssize_t len)
+{
+    PyObject *encoded = PyBytes_FromStringAndSize((const char *)data, len);
+    if (encoded != NULL) {
+        PyErr_SetObject(v->short_string_too_long, encoded);
+        Py_DECREF(encoded);
+    }
+    return -1;
+}
+
+int
+cpika_shortstr_check(cpika_values *v, PyObject *value, const char *field, const uint8_t **data,
+                     Py_ssize_t *len)
+{
+    if (cpika_longstr_check(value, field, data, len) < 0) {
+        return -1;
+    }
+    return *len > UINT8_MAX ? raise_too_long(v, *data, *len) : 0;
+}
+
+PyObject *
+cpika_text_decode(const uint8_t *data, size_t len)
+{
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)data, (Py_ssize_t)len, NULL);
+    if (text == NULL && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) {
+        PyErr_Clear();
+        text = PyBytes_FromStringAndSize((const char *)data, (Py_ssize_t)len);
+    }
+    return text;
+}
+
+/* ---- encode ---- */
+
+typedef struct {
+    cpika_values *v;
+    cpika_buf *out;
+    size_t start;  // of this table's or value's bytes in `out`
+    int depth;
+} encoder;
+
+static int encode_any(encoder *e, PyObject *value);
+static int encode_mapping(encoder *e, PyObject *table);
+
+static int
+checked(int status)
+{
+    if (status != CPIKA_OK) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static int
+put_bytes(encoder *e, const void *data, size_t len)
+{
+    return checked(cpika_buf_append(e->out, data, len));
+}
+
+/* Appends what struct.pack(format, kind, numbers...) makes: the errors are its own. */
+static int
+put_packed(encoder *e, const char *format, const char *kind, PyObject *first, PyObject *second)
+{
+    PyObject *fmt = PyUnicode_FromString(format);
+    PyObject *tag = PyBytes_FromString(kind);
+    PyObject *packed = NULL;
+    int rc = -1;
+
+    if (fmt != NULL && tag != NULL) {
+        packed = PyObject_CallFunctionObjArgs(e->v->struct_pack, fmt, tag, first, second, NULL);
+    }
+    if (packed != NULL) {
+        rc = put_bytes(e, PyBytes_AS_STRING(packed), (size_t)PyBytes_GET_SIZE(packed));
+    }
+    Py_XDECREF(fmt);
+    Py_XDECREF(tag);
+    Py_XDECREF(packed);
+    return rc;
+}
+
+/* Appends `kind` and room for a length that is known later; *at is where it stands. */
+static int
+begin_length(encoder *e, const char *kind, size_t *at)
+{
+    static const uint8_t zero[4] = {0};
+
+    if (put_bytes(e, kind, strlen(kind)) < 0) {
+        return -1;
+    }
+    *at = e->out->len;
+    return put_bytes(e, zero, sizeof zero);
+}
+
+static int
+end_length(encoder *e, size_t at)
+{
+    size_t len = e->out->len - at - 4;
+
+    if (len > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "a table does not fit into 4 GiB");
+        return -1;
+    }
+    cpika_put32(e->out->data + at, (uint32_t)len);
+    return 0;
+}
+
+/* Guards every table and array: too deep, or part of itself. */
+static int
+descend(encoder *e)
+{
+    if (e->depth == CPIKA_TABLE_MAX_DEPTH) {
+        PyErr_Format(PyExc_ValueError,
+                     "tables and lists are nested deeper than %d levels, or contain themselves",
+                     CPIKA_TABLE_MAX_DEPTH);
+        return -1;
+    }
+    e->depth++;
+    return 0;
+}
+
+static int
+put_string(encoder *e, char kind, const char *data, Py_ssize_t len)
+{
+    uint8_t head[5];
+
+    if ((size_t)len > UINT32_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "a string of a table does not fit into 4 GiB");
+        return -1;
+    }
+    head[0] = (uint8_t)kind;
+    cpika_put32(head + 1, (uint32_t)len);
+    return put_bytes(e, head, sizeof head) < 0 ? -1 : put_bytes(e, data, (size_t)len);
+}
+
+static int
+put_text(encoder *e, PyObject *text)
+{
+    Py_ssize_t len;
+    const char *data = PyUnicode_AsUTF8AndSize(text, &len);
+    return data == NULL ? -1 : put_string(e, 'S', data, len);
+}
+
+static int
+put_int64(encoder *e, char kind, uint64_t bits)
+{
+    uint8_t bytes[9];
+    bytes[0] = (uint8_t)kind;
+    cpika_put64(bytes + 1, bits);
+    return put_bytes(e, bytes, sizeof bytes);
+}
+
+static int
+put_int(encoder *e, PyObject *value)
+{
+    int overflow;
+    long long n = PyLong_AsLongLongAndOverflow(value, &overflow);
+    uint8_t bytes[5] = {'I'};
+
+    if (overflow != 0) {
+        return put_packed(e, ">cq", "l", value, NULL);  // raises
+    }
+    if (n == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (n < INT32_MIN || n > INT32_MAX || PyObject_TypeCheck(value, (PyTypeObject *)e->v->long_type)) {
+        return put_int64(e, 'l', (uint64_t)n);
+    }
+    cpika_put32(bytes + 1, (uint32_t)n);
+    return put_bytes(e, bytes, sizeof bytes);
+}
+
+static int
+put_float(encoder *e, PyObject *value)
+{
+    double d = PyFloat_AS_DOUBLE(value);
+    uint64_t bits;
+
+    _Static_assert(sizeof d == sizeof bits, "double is an IEEE 754 binary64");
+    memcpy(&bits, &d, sizeof bits);
+    return put_int64(e, 'd', bits);
+}
+
+/* Scale and unscaled value, both new references. */
+static int
+split_decimal(PyObject *value, PyObject **scale, PyObject **unscaled)
+{
+    PyObject *zero = PyLong_FromLong(0);
+    PyObject *tuple = PyObject_CallMethod(value, "as_tuple", NULL);
+    PyObject *exponent = tuple == NULL ? NULL : PyObject_GetAttrString(tuple, "exponent");
+    PyObject *shifted = NULL;
+    int negative = zero == NULL || exponent == NULL ? -1 : PyObject_RichCompareBool(exponent, zero, Py_LT);
+
+    *scale = NULL;
+    *unscaled = NULL;
+    if (negative == 1) {
+        *scale = PyNumber_Negative(exponent);
+        shifted = *scale == NULL ? NULL : PyObject_CallMethod(value, "scaleb", "O", *scale);
+    } else if (negative == 0) {
+        *scale = cpika_newref(zero);
+        shifted = cpika_newref(value);
+    }
+    *unscaled = shifted == NULL ? NULL : PyNumber_Long(shifted);
+    Py_XDECREF(zero);
+    Py_XDECREF(tuple);
+    Py_XDECREF(exponent);
+    Py_XDECREF(shifted);
+    return *unscaled == NULL ? -1 : 0;
+}
+
+static int
+put_decimal(encoder *e, PyObject *value)
+{
+    PyObject *normal = PyObject_CallMethod(value, "normalize", NULL);
+    PyObject *scale = NULL;
+    PyObject *unscaled = NULL;
+    int rc = normal == NULL ? -1 : split_decimal(normal, &scale, &unscaled);
+
+    if (rc == 0) {
+        rc = put_packed(e, ">cBi", "D", scale, unscaled);
+    }
+    Py_XDECREF(normal);
+    Py_XDECREF(scale);
+    Py_XDECREF(unscaled);
+    return rc;
+}
+
+/* What `owned` caches: the attribute of a module that is imported now. */
+static PyObject *
+imported(PyObject **owned, const char *module_name, const char *attribute)
+{
+    if (*owned == NULL) {
+        PyObject *module = PyImport_ImportModule(module_name);
+        if (module != NULL) {
+            *owned = PyObject_GetAttrString(module, attribute);
+            Py_DECREF(module);
+        }
+    }
+    return *owned;
+}
+
+static int
+put_datetime(encoder *e, PyObject *value)
+{
+    PyObject *timegm = imported(&e->v->timegm, "calendar", "timegm");
+    PyObject *tuple = timegm == NULL ? NULL : PyObject_CallMethod(value, "utctimetuple", NULL);
+    PyObject *seconds = tuple == NULL ? NULL : PyObject_CallFunctionObjArgs(timegm, tuple, NULL);
+    int rc = seconds == NULL ? -1 : put_packed(e, ">cQ", "T", seconds, NULL);
+
+    Py_XDECREF(tuple);
+    Py_XDECREF(seconds);
+    return rc;
+}
+
+static int
+put_list(encoder *e, PyObject *list)
+{
+    size_t at;
+    int rc = descend(e) < 0 ? -1 : begin_length(e, "A", &at);
+
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
+        PyObject *item = cpika_newref(PyList_GET_ITEM(list, i));  // encoding it may change the list
+        rc = encode_any(e, item);
+        Py_DECREF(item);
+    }
+    if (rc < 0) {
+        return -1;
+    }
+    e->depth--;
+    return end_length(e, at);
+}
+
+/* Whether `value` is of a type from a module that nobody may have imported: then it cannot be. */
+static int
+is_instance_of(PyObject *value, PyObject **owned, const char *module_name, const char *attribute)
+{
+    if (*owned == NULL) {
+        PyObject *name = PyUnicode_FromString(module_name);
+        PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+        Py_XDECREF(name);
+        if (module == NULL) {
+            return PyErr_Occurred() ? -1 : 0;
+        }
+        *owned = PyObject_GetAttrString(module, attribute);
+        Py_DECREF(module);
+        if (*owned == NULL) {
+            return -1;
+        }
+    }
+    return PyObject_TypeCheck(value, (PyTypeObject *)*owned);
+}
+
+static int
+raise_unsupported(encoder *e, PyObject *value)
+{
+    PyObject *pieces = Py_BuildValue("([y#]O)", (const char *)(e->out->data + e->start),
+                                     (Py_ssize_t)(e->out->len - e->start), value);
+    if (pieces != NULL) {
+        PyErr_SetObject(e->v->unsupported_field, pieces);
+        Py_DECREF(pieces);
+    }
+    return -1;
+}
+
+static int
+encode_rare(encoder *e, PyObject *value)
+{
+    int is = is_instance_of(value, &e->v->decimal_type, "decimal", "Decimal");
+    if (is != 0) {
+        return is < 0 ? -1 : put_decimal(e, value);
+    }
+    is = is_instance_of(value, &e->v->datetime_type, "datetime", "datetime");
+    if (is != 0) {
+        return is < 0 ? -1 : put_datetime(e, value);
+    }
+    return raise_unsupported(e, value);
+}
+
+static int
+encode_any(encoder *e, PyObject *value)
+{
+    if (PyUnicode_Check(value)) {
+        return put_text(e, value);
+    }
+    if (PyBytes_Check(value)) {
+        return put_string(e, 'x', PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
+    }
+    if (PyBool_Check(value)) {
+        return put_bytes(e, value == Py_True ? "t\1" : "t\0", 2);
+    }
+    if (PyLong_Check(value)) {
+        return put_int(e, value);
+    }
+    if (PyDict_Check(value)) {
+        return put_bytes(e, "F", 1) < 0 ? -1 : encode_mapping(e, value);
+    }
+    if (PyList_Check(value)) {
+        return put_list(e, value);
+    }
+    if (value == Py_None) {
+        return put_bytes(e, "V", 1);
+    }
+    if (PyFloat_Check(value)) {
+        return put_float(e, value);
+    }
+    return encode_rare(e, value);
+}
+
+static int
+put_key(encoder *e, PyObject *key)
+{
+    const uint8_t *data;
+    Py_ssize_t len;
+    uint8_t n;
+
+    if (!PyUnicode_Check(key) && !PyBytes_Check(key)) {
+        // pika's words: those of a missing method
+        PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute 'encode'",
+                     Py_TYPE(key)->tp_name);
+        return -1;
+    }
+    if (cpika_shortstr_check(e->v, key, "key", &data, &len) < 0) {
+        return -1;
+    }
+    n = (uint8_t)len;
+    return put_bytes(e, &n, 1) < 0 ? -1 : put_bytes(e, data, n);
+}
+
+static int
+put_entry(encoder *e, PyObject *key, PyObject *value)
+{
+    return put_key(e, key) < 0 ? -1 : encode_any(e, value);
+}
+
+static int
+put_dict_entries(encoder *e, PyObject *dict)
+{
+    Py_ssize_t size = PyDict_GET_SIZE(dict);
+    Py_ssize_t pos = 0;
+    PyObject *key;
+    PyObject *value;
+    int rc = 0;
+
+    while (rc == 0 && PyDict_Next(dict, &pos, &key, &value)) {
+        Py_INCREF(key);
+        Py_INCREF(value);
+        rc = put_entry(e, key, value);
+        Py_DECREF(key);
+        Py_DECREF(value);
+        if (rc == 0 && PyDict_GET_SIZE(dict) != size) {
+            PyErr_SetString(PyExc_RuntimeError, "dictionary changed size during iteration");
+            rc = -1;
+        }
+    }
+    return rc;
+}
+
+/* Of anything that has items(). */
+static int
+put_item_entries(encoder *e, PyObject *mapping)
+{
+    PyObject *items = PyObject_CallMethodObjArgs(mapping, e->v->str_items, NULL);
+    PyObject *pairs = items == NULL ? NULL : PySequence_List(items);
+    int rc = pairs == NULL ? -1 : 0;
+
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(pairs); i++) {
+        PyObject *pair = PySequence_Tuple(PyList_GET_ITEM(pairs, i));
+        if (pair != NULL && PyTuple_GET_SIZE(pair) != 2) {
+            PyErr_Format(PyExc_ValueError, "items() of a table has to yield pairs, not %R", pair);
+            Py_CLEAR(pair);
+        }
+        rc = pair == NULL ? -1 : put_entry(e, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
+        Py_XDECREF(pair);
+    }
+    Py_XDECREF(items);
+    Py_XDECREF(pairs);
+    return rc;
+}
+
+static int
+encode_mapping(encoder *e, PyObject *table)
+{
+    size_t at;
+    int filled = PyDict_CheckExact(table) ? 1 : PyObject_IsTrue(table);  // pika: `table or {}`
+    int rc = filled < 0 || descend(e) < 0 ? -1 : begin_length(e, "", &at);
+
+    if (rc == 0 && filled) {
+        rc = PyDict_CheckExact(table) ? put_dict_entries(e, table) : put_item_entries(e, table);
+    }
+    if (rc < 0) {
+        return -1;
+    }
+    e->depth--;
+    return end_length(e, at);
+}
+
+static int
+encode(cpika_values *v, PyObject *value, cpika_buf *out, int (*how)(encoder *, PyObject *))
+{
+    encoder e = {v, out, out->len, 0};
+
+    if (how(&e, value) < 0) {
+        out->len = e.start;
+        return -1;
+    }
+    return 0;
+}
+
+int
+cpika_table_encode(cpika_values *v, PyObject *table, cpika_buf *out)
+{
+    return encode(v, table, out, encode_mapping);
+}
+
+int
+cpika_value_encode(cpika_values *v, PyObject *value, cpika_buf *out)
+{
+    return encode(v, value, out, encode_any);
+}
+
+/* ---- decode ---- */
+
+static PyObject *
+decode_long(cpika_values *v, const uint8_t *p)
+{
+    PyObject *number = PyLong_FromLongLong((int64_t)cpika_get64(p));
+    PyObject *result = number == NULL ? NULL : PyObject_CallFunctionObjArgs(v->long_type, number, NULL);
+
+    Py_XDECREF(number);
+    return result;
+}
+
+static PyObject *
+decode_double(const uint8_t *p)
+{
+    uint64_t bits = cpika_get64(p);
+    double d;
+
+    memcpy(&d, &bits, sizeof d);
+    return PyFloat_FromDouble(d);
+}
+
+static PyObject *
+decode_float(const uint8_t *p)
+{
+    uint32_t bits = cpika_get32(p);
+    float f;
+
+    _Static_assert(sizeof f == sizeof bits, "float is an IEEE 754 binary32");
+    memcpy(&f, &bits, sizeof f);
+    return PyFloat_FromDouble((double)f);
+}
+
+/* Decimal(raw) * Decimal(10) ** -scale */
+static PyObject *
+decode_decimal(cpika_values *v, const uint8_t *p)
+{
+    PyObject *type = imported(&v->decimal_type, "decimal", "Decimal");
+    PyObject *raw = type == NULL ? NULL : PyObject_CallFunction(type, "i", (int)(int32_t)cpika_get32(p + 1));
+    PyObject *result = raw == NULL ? NULL : PyObject_CallMethod(raw, "scaleb", "i", -(int)p[0]);
+
+    Py_XDECREF(raw);
+    return result;
+}
+
+/* An aware datetime, or the number where datetime does not reach. */
+static PyObject *
+decode_timestamp(cpika_values *v, const uint8_t *p)
+{
+    PyObject *seconds = PyLong_FromUnsignedLongLong(cpika_get64(p));
+    PyObject *datetime_type = imported(&v->datetime_type, "datetime", "datetime");
+    PyObject *zone_type = NULL;
+    PyObject *result = NULL;
+
+    if (seconds == NULL || datetime_type == NULL) {
+        goto done;
+    }
+    if (v->utc == NULL && imported(&zone_type, "datetime", "timezone") != NULL) {
+        v->utc = PyObject_GetAttrString(zone_type, "utc");
+    }
+    if (v->utc == NULL) {
+        goto done;
+    }
+    result = PyObject_CallMethod(datetime_type, "fromtimestamp", "OO", seconds, v->utc);
+    if (result == NULL
+        && (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_OverflowError)
+            || PyErr_ExceptionMatches(PyExc_OSError))) {
+        PyErr_Clear();
+        result = cpika_newref(seconds);
+    }
+
+done:
+    Py_XDECREF(seconds);
+    Py_XDECREF(zone_type);
+    return result;
+}
+
+static PyObject *
+decode_string(const uint8_t *data, size_t *pos, bool text)
+{
+    size_t len = cpika_get32(data + *pos);
+    const uint8_t *p = data + *pos + 4;
+
+    *pos += 4 + len;
+    return text ? cpika_text_decode(p, len) : PyBytes_FromStringAndSize((const char *)p, (Py_ssize_t)len);
+}
+
+static PyObject *
+decode_list(cpika_values *v, const uint8_t *data, size_t *pos)
+{
+    size_t end = *pos + 4 + cpika_get32(data + *pos);
+    PyObject *list = PyList_New(0);
+
+    *pos += 4;
+    while (list != NULL && *pos < end) {
+        PyObject *item = cpika_value_decode(v, data, pos);
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+/* The recursion over F and A ends at CPIKA_TABLE_MAX_DEPTH: the walker has seen to it. */
+PyObject *
+cpika_value_decode(cpika_values *v, const uint8_t *data, size_t *pos)
+{
+    const uint8_t *p = data + *pos + 1;
+
+    switch (p[-1]) {
+    case 'S':
+    case 'x':
+        *pos += 1;
+        return decode_string(data, pos, p[-1] == 'S');
+    case 'F':
+        *pos += 1;
+        return cpika_table_decode(v, data, pos);
+    case 'A':
+        *pos += 1;
+        return decode_list(v, data, pos);
+    case 't':
+        *pos += 2;
+        return PyBool_FromLong(p[0]);
+    case 'b':
+        *pos += 2;
+        return PyLong_FromLong((int8_t)p[0]);
+    case 'B':
+        *pos += 2;
+        return PyLong_FromLong(p[0]);
+    case 'U':
+    case 's':
+        *pos += 3;
+        return PyLong_FromLong((int16_t)cpika_get16(p));
+    case 'u':
+        *pos += 3;
+        return PyLong_FromLong(cpika_get16(p));
+    case 'I':
+        *pos += 5;
+        return PyLong_FromLong((int32_t)cpika_get32(p));
+    case 'i':
+        *pos += 5;
+        return PyLong_FromUnsignedLong(cpika_get32(p));
+    case 'f':
+        *pos += 5;
+        return decode_float(p);
+    case 'D':
+        *pos += 6;
+        return decode_decimal(v, p);
+    case 'L':
+    case 'l':
+        *pos += 9;
+        return decode_long(v, p);
+    case 'd':
+        *pos += 9;
+        return decode_double(p);
+    case 'T':
+        *pos += 9;
+        return decode_timestamp(v, p);
+    default:
+        *pos += 1;
+        return cpika_newref(Py_None);  // V
+    }
+}
+
+PyObject *
+cpika_table_decode(cpika_values *v, const uint8_t *data, size_t *pos)
+{
+    size_t end = *pos + 4 + cpika_get32(data + *pos);
+    PyObject *dict = PyDict_New();
+
+    *pos += 4;
+    while (dict != NULL && *pos < end) {
+        size_t key_len = data[*pos];
+        PyObject *key = cpika_text_decode(data + *pos + 1, key_len);
+        PyObject *value;
+        *pos += 1 + key_len;
+        value = key == NULL ? NULL : cpika_value_decode(v, data, pos);
+        if (value == NULL || PyDict_SetItem(dict, key, value) < 0) {
+            Py_CLEAR(dict);
+        }
+        Py_XDECREF(key);
+        Py_XDECREF(value);
+    }
+    return dict;
+}

@@ -1,0 +1,75 @@
+/* state.h - what one module object of cpika._core keeps.
+ * Layer: core.  Owns: every reference below.  Threads: the GIL guards it.
+ * Errors: none; module.c fills it and fails the import when it cannot. */
+#ifndef CPIKA_CORE_STATE_H
+#define CPIKA_CORE_STATE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "compat.h"
+#include "values.h"
+
+/* pika's exception classes that the core raises: one list, from which the enum and the imports are made. */
+#define CPIKA_EXCEPTIONS(X)      \
+    X(AMQPError)                 \
+    X(AMQPHeartbeatTimeout)      \
+    X(BodyTooLongError)          \
+    X(ChannelClosedByBroker)     \
+    X(ChannelWrongStateError)    \
+    X(ConnectionBlockedTimeout)  \
+    X(ConnectionClosedByBroker)  \
+    X(ConnectionClosedByClient)  \
+    X(ConnectionWrongStateError) \
+    X(InvalidFieldTypeException) \
+    X(InvalidFrameError)         \
+    X(NackError)                 \
+    X(ProtocolSyntaxError)       \
+    X(ReentrancyError)           \
+    X(StreamLostError)           \
+    X(UnexpectedFrameError)      \
+    X(UnroutableError)
+
+typedef enum {
+#define CPIKA_EXC_ENUM(name) CPIKA_EXC_##name,
+    CPIKA_EXCEPTIONS(CPIKA_EXC_ENUM)
+#undef CPIKA_EXC_ENUM
+        CPIKA_EXC_COUNT
+} cpika_exc;
+
+/* Names that the hot paths look up or compare; interned once. */
+#define CPIKA_NAMES(X) \
+    X(dispatch)        \
+    X(send)            \
+    X(_on_held)        \
+    X(_on_method)      \
+    X(_on_nack)        \
+    X(_on_return)      \
+    X(_on_terminated)  \
+    X(_on_unexpected)  \
+    X(_on_closed_by_broker)
+
+typedef struct {
+#define CPIKA_NAME_FIELD(name) PyObject *name;
+    CPIKA_NAMES(CPIKA_NAME_FIELD)
+#undef CPIKA_NAME_FIELD
+} cpika_names;
+
+typedef struct cpika_state {
+    cpika_values values;
+    PyTypeObject *connection_type;
+    PyTypeObject *channel_type;
+    PyTypeObject *consumer_info_type;
+    PyTypeObject *delivery_evt_type;
+    PyObject *exceptions[CPIKA_EXC_COUNT];
+
+    PyObject *want_read;   // ssl.SSLWantReadError, set when a TLS socket is attached
+    PyObject *want_write;  // ssl.SSLWantWriteError
+    PyObject *empty_bytes;
+    cpika_names names;
+} cpika_state;
+
+/* The state of the module that made `type` (or a base of it).  Borrowed; NULL with an exception. */
+cpika_state *cpika_state_of_type(PyTypeObject *type);
+
+#endif

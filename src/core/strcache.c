@@ -1,0 +1,149 @@
+/* strcache.c - the same bytes give the same str.
+ * Layer: core.  Owns: one reference to each str it holds.  Threads: with the GIL.
+ * Errors: NULL with an exception. */
+#include "strcache.h"
+
+#include <string.h>
+
+#include "compat.h"
+#include "values.h"
+
+enum {
+    FIRST_TAGS = 64,   // places, a power of two
+    MOST_TAGS = 8192,  // 2,000 consumers find theirs
+    PROBES = 4,
+};
+
+/* Only pure ASCII is compared: its characters are its UTF-8 bytes. */
+static inline int
+same_text(PyObject *text, const uint8_t *bytes, size_t n)
+{
+    return text != NULL && PyUnicode_IS_COMPACT_ASCII(text) && (size_t)PyUnicode_GET_LENGTH(text) == n
+           && memcmp(PyUnicode_1BYTE_DATA(text), bytes, n) == 0;
+}
+
+static inline int
+cacheable(PyObject *text)
+{
+    return PyUnicode_CheckExact(text) && PyUnicode_IS_COMPACT_ASCII(text);
+}
+
+static PyObject *
+last_or_new(PyObject **last, const uint8_t *bytes, size_t n)
+{
+    if (same_text(*last, bytes, n)) {
+        return Py_NewRef(*last);
+    }
+    PyObject *text = cpika_text_decode(bytes, n);
+    if (text != NULL && cacheable(text)) {
+        Py_XSETREF(*last, Py_NewRef(text));
+    }
+    return text;
+}
+
+/* Eight bytes a step: tags are ~38 bytes, and a byte-wise hash would cost as much as making the str. */
+uint64_t
+cpika_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t n)
+{
+    uint64_t h = seed ^ n * UINT64_C(0x9E3779B97F4A7C15);
+    for (; n >= 8; bytes += 8, n -= 8) {
+        uint64_t chunk;
+        memcpy(&chunk, bytes, 8);
+        h = (h ^ chunk) * UINT64_C(0xFF51AFD7ED558CCD);
+        h ^= h >> 32;
+    }
+    uint64_t tail = 0;
+    memcpy(&tail, bytes, n);
+    h = (h ^ tail) * UINT64_C(0xFF51AFD7ED558CCD);
+    return h ^ h >> 32;
+}
+
+/* Twice the room, so that many consumers do not push each other out.  Without memory it stays as it is. */
+static void
+grow_tags(cpika_strcache *cache)
+{
+    size_t cap = cache->cap > 0 ? cache->cap * 2 : FIRST_TAGS;
+    PyObject **tags = PyMem_Calloc(cap, sizeof *tags);
+    if (tags == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < cache->cap; i++) {
+        PyObject *text = cache->tags[i];
+        if (text == NULL) {
+            continue;
+        }
+        uint64_t h = cpika_hash_bytes(0, PyUnicode_1BYTE_DATA(text), (size_t)PyUnicode_GET_LENGTH(text));
+        size_t at = h & (cap - 1);
+        for (int probe = 0; probe < PROBES && tags[at] != NULL; probe++) {
+            at = (at + 1) & (cap - 1);
+        }
+        Py_XSETREF(tags[at], text);
+    }
+    PyMem_Free(cache->tags);
+    cache->tags = tags;
+    cache->cap = cap;
+}
+
+PyObject *
+cpika_strcache_tag(cpika_strcache *cache, const uint8_t *bytes, size_t n)
+{
+    if (same_text(cache->last_tag, bytes, n)) {
+        return Py_NewRef(cache->last_tag);
+    }
+    uint64_t h = cpika_hash_bytes(0, bytes, n);
+    size_t mask = cache->cap - 1;
+    size_t free_place = SIZE_MAX;
+    for (size_t probe = 0; cache->cap > 0 && probe < PROBES; probe++) {
+        size_t at = (h + probe) & mask;
+        if (cache->tags[at] == NULL) {
+            free_place = at;
+            break;
+        }
+        if (same_text(cache->tags[at], bytes, n)) {
+            Py_XSETREF(cache->last_tag, Py_NewRef(cache->tags[at]));
+            return Py_NewRef(cache->tags[at]);
+        }
+    }
+    PyObject *text = cpika_text_decode(bytes, n);
+    if (text == NULL || !cacheable(text)) {
+        return text;
+    }
+    if (free_place == SIZE_MAX) {
+        if (cache->cap < MOST_TAGS) {
+            grow_tags(cache);
+        }
+        free_place = h & (cache->cap - 1);  // whoever stands there is asked for less, or comes again
+    }
+    if (cache->cap > 0) {
+        Py_XSETREF(cache->tags[free_place], Py_NewRef(text));
+    }
+    return text;
+}
+
+PyObject *
+cpika_strcache_exchange(cpika_strcache *cache, const uint8_t *bytes, size_t n)
+{
+    return last_or_new(&cache->last_exchange, bytes, n);
+}
+
+PyObject *
+cpika_strcache_key(cpika_strcache *cache, const uint8_t *bytes, size_t n)
+{
+    return last_or_new(&cache->last_key, bytes, n);
+}
+
+void
+cpika_strcache_clear(cpika_strcache *cache)
+{
+    Py_CLEAR(cache->last_exchange);
+    Py_CLEAR(cache->last_key);
+    Py_CLEAR(cache->last_tag);
+    if (cache->tags != NULL) {
+        for (size_t i = 0; i < cache->cap; i++) {
+            Py_CLEAR(cache->tags[i]);
+        }
+        PyMem_Free(cache->tags);
+        cache->tags = NULL;
+        cache->cap = 0;
+    }
+}

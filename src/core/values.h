@@ -1,0 +1,125 @@
+/* values.h - the Python values of the protocol: method objects, BasicProperties, tables.
+ * Layer: core.
+ * Owns: cpika_values, a part of the module's state (one for each interpreter): types, interned names, free lists.
+ * Threads: the caller holds the GIL.  No function here waits or does I/O.
+ * Errors: NULL or -1 with an exception set, unless a comment says otherwise. */
+#ifndef CPIKA_CORE_VALUES_H
+#define CPIKA_CORE_VALUES_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire/buf.h"
+#include "wire/method.h"
+#include "wire/proplist.h"
+
+enum { CPIKA_FREELIST_MAX = 32 };
+
+struct cpika_values;
+struct cpika_object;
+
+/* What the objects of one type share. */
+typedef struct {
+    struct cpika_values *values;    // the state it stands in
+    PyTypeObject *type;             // owned
+    const cpika_method_spec *spec;  // NULL for the base types and BasicProperties
+    const char *name;               // pika's NAME
+    const cpika_field *fields;
+    PyObject *names[CPIKA_MAX_FIELDS];     // owned, interned; in __init__'s order
+    PyObject *defaults[CPIKA_MAX_FIELDS];  // owned; NULL: the argument is required
+    Py_ssize_t count;
+    struct cpika_object *free[CPIKA_FREELIST_MAX];  // dead objects of exactly this type, without references
+    int free_count;
+    int free_limit;
+} cpika_class;
+
+/* Has to be the FIRST member of the module's state: the types find it by PyType_GetModuleState(). */
+typedef struct cpika_values {
+    cpika_class amqp_object, klass, method, properties;  // the base types
+    cpika_class methods[CPIKA_METHOD_COUNT];
+    cpika_class basic_properties;
+    PyObject *struct_pack;  // all owned
+    PyObject *struct_error;
+    PyObject *long_type;           // cpika.compat.long
+    PyObject *delivery_mode_type;  // cpika.delivery_mode.DeliveryMode
+    PyObject *short_string_too_long;
+    PyObject *unsupported_field;
+    PyObject *invalid_field_type;
+    PyObject *newobj;        // copyreg.__newobj__
+    PyObject *decimal_type;  // imported when first met, as are the next three
+    PyObject *datetime_type;
+    PyObject *utc;
+    PyObject *timegm;
+    PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value;
+} cpika_values;
+
+/* ---- the module's slots: each to be called from the one of the same name ---- */
+int cpika_values_exec(PyObject *module, cpika_values *v);
+int cpika_values_traverse(cpika_values *v, visitproc visit, void *arg);
+void cpika_values_clear(cpika_values *v);
+
+/* ---- methods ---- */
+
+/* New method object from the payload of a method frame (4-byte id, arguments), or NULL.
+ * NULL with *status < 0: the peer's bytes are wrong, NO exception is set, and *status says how;
+ * NULL with *status == CPIKA_OK: an exception is set.  *id is set in any case (0: not even an id was there). */
+PyObject *cpika_method_decode(cpika_values *v, const uint8_t *payload, size_t len, uint32_t *id, int *status);
+
+/* Appends id and arguments of a method: ours, of a subclass with an encode() of its own, or any object with INDEX
+ * and encode().  -1 with an exception leaves `out` as it was.  May run user code. */
+int cpika_method_encode(cpika_values *v, PyObject *method, cpika_buf *out);
+
+/* Its id (INDEX), or 0 with an exception. */
+uint32_t cpika_method_id(cpika_values *v, PyObject *method);
+
+/* New references; the arguments are borrowed.  Where a tracer replaced __init__ of the type, it is called without
+ * arguments, as pika does, before the fields are filled in. */
+PyObject *cpika_deliver_new(cpika_values *v, PyObject *consumer_tag, uint64_t delivery_tag, bool redelivered,
+                            PyObject *exchange, PyObject *routing_key);
+PyObject *cpika_getok_new(cpika_values *v, uint64_t delivery_tag, bool redelivered, PyObject *exchange,
+                          PyObject *routing_key, uint32_t message_count);
+PyObject *cpika_return_new(cpika_values *v, uint16_t reply_code, PyObject *reply_text, PyObject *exchange,
+                           PyObject *routing_key);
+
+/* ---- properties ---- */
+
+/* New BasicProperties from property flags and list, which have passed cpika_props_check().  The bytes are copied;
+ * the fields are decoded when one is first asked for. */
+PyObject *cpika_props_from_raw(cpika_values *v, const uint8_t *raw, size_t len);
+
+/* Appends flags and property list.  None: no properties.  A subclass with an encode() of its own and any foreign
+ * object: by its encode().  -1 with an exception leaves `out` as it was.  May run user code. */
+int cpika_props_encode(cpika_values *v, PyObject *props_or_none, cpika_buf *out);
+
+/* ---- strings and tables ---- */
+
+/* The bytes of a str (UTF-8) or bytes `value` without a copy: borrowed, good as long as `value` lives.
+ * Otherwise AssertionError('A non-string value was supplied for self.<field>'), or ShortStringTooLong. */
+int cpika_shortstr_check(cpika_values *v, PyObject *value, const char *field, const uint8_t **data,
+                         Py_ssize_t *len);
+/* The same without the limit of 255 bytes. */
+int cpika_longstr_check(PyObject *value, const char *field, const uint8_t **data, Py_ssize_t *len);
+
+/* New str, or bytes where they are not UTF-8: what pika makes of a short string. */
+PyObject *cpika_text_decode(const uint8_t *data, size_t len);
+
+/* Appends a table (4-byte length, entries) or one value (kind, value).  -1 leaves `out` as it was. */
+int cpika_table_encode(cpika_values *v, PyObject *table, cpika_buf *out);
+int cpika_value_encode(cpika_values *v, PyObject *value, cpika_buf *out);
+
+/* New dict from a table, new object from a value, which have passed the walker of wire/table.h; *pos moves on. */
+PyObject *cpika_table_decode(cpika_values *v, const uint8_t *data, size_t *pos);
+PyObject *cpika_value_decode(cpika_values *v, const uint8_t *data, size_t *pos);
+
+/* Sets the exception for what Python code gave to a decode(): struct.error, InvalidFieldTypeException, ...
+ * (What the network sent is answered by the engine.) */
+void cpika_values_raise(cpika_values *v, int status, const char *what);
+
+/* The same where the walk of `data` stopped at `pos`: of an unknown kind pika's exception carries the byte. */
+void cpika_values_raise_at(cpika_values *v, int status, const char *what, const uint8_t *data, size_t pos);
+
+#endif

@@ -1,0 +1,27 @@
+/* keeper.h - the one background thread: heartbeats when due, acks that were held back (rules 3, 4).
+ * Layer: wire (libc only).
+ * Owns: the thread, the list of links (one reference each), its lock.  The only static mutable state of cpika.
+ * Threads: all signals are blocked in it; it takes a link's lock only by trylock, and never a Python object.
+ *          It ends when it has had no link for a second, and holds up neither exit nor the interpreter's end.
+ * Fork:    closes the child's copies of all kept links; the child gets a keeper of its own with its first link.
+ * Errors: negative cpika_status. */
+#ifndef CPIKA_WIRE_KEEPER_H
+#define CPIKA_WIRE_KEEPER_H
+
+#include "link.h"
+
+/* Starts keeping `l` (takes a reference of its own); starts the thread when there is none.  Safe to repeat.
+ * CPIKA_OK, CPIKA_E_NOMEM, CPIKA_E_SYS (errno), CPIKA_E_CLOSED (the link is a parent's). */
+int cpika_keeper_add(cpika_link *l);
+
+/* Stops keeping it; afterwards the keeper does not touch the link any more.  Safe to repeat; no lock held. */
+void cpika_keeper_remove(cpika_link *l);
+
+/* Tells a sleeping keeper that links hold acks.  Cheap when it is awake already (one atomic load): called once per
+ * burst, under the link's lock or not. */
+void cpika_keeper_notify_held(void);
+
+/* Tells the keeper that heartbeat_ns of a link changed. */
+void cpika_keeper_notify_heartbeat(void);
+
+#endif

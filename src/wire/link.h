@@ -1,0 +1,121 @@
+/* link.h - what a connection shares with the keeper: descriptor, output queue, heartbeat clock.
+ * Layer: wire (libc only).
+ * Owns: the descriptor, the queued output, the wake descriptor(s).  Counted: the connection holds one
+ *       reference, the keeper one while the link is registered; the last one frees.
+ * Threads: one mutex guards everything below "locked".  Functions named _locked want it held.
+ *          Nobody calls into Python, waits, or blocks for room while holding it.
+ *          recv and poll run without it, one thread at a time in recv; a close meanwhile wakes them and leaves the
+ *          descriptor's number taken until they are out, so that nobody reads from a stranger's descriptor.
+ * Fork:    in the child every call answers CPIKA_E_CLOSED and writes nothing; the lock may be held for ever by a
+ *          thread that is not there any more, so do not take it when cpika_link_forked: cpika_link_close and
+ *          cpika_link_decref do not.
+ * Errors: negative cpika_status; after CPIKA_E_SYS errno stands in sys_errno (send side) or recv_errno. */
+#ifndef CPIKA_WIRE_LINK_H
+#define CPIKA_WIRE_LINK_H
+
+#include "posix.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "clock.h"
+#include "fork.h"
+#include "outq.h"
+
+typedef struct cpika_link {
+    atomic_int refs;
+    unsigned generation;  // cpika_fork_generation() at birth; another value now: a fork lies between
+    int wake_rd;          // readable after cpika_link_wake(); -1 where not wanted
+    int wake_wr;
+    atomic_int users;       // threads inside recv or poll: the descriptor is closed when the last is out
+    atomic_int closing_fd;  // shut down already, to be closed; -1: none
+    atomic_int recv_errno;  // of the first failed recv; 0 before
+    pthread_mutex_t lock;
+    // ---- locked ----
+    atomic_int fd;           // -1: closed, or the driver sends by other means (a Python socket)
+                             // (atomic: recv and poll read it without the lock)
+    cpika_outq out;          // everything not yet sent, in order
+    int sys_errno;           // of the first failed send; 0 while the link is sound
+    bool in_message;         // a caller is between begin and end of a multi-part push: nobody else may append
+    bool held;               // acks or publishes stand in `out` that their caller has not sent
+    uint64_t held_until_ns;  // monotonic: by then it leaves, if need be by the keeper; valid while held
+    uint64_t last_send_ns;   // monotonic, of the last byte that left
+    uint64_t heartbeat_ns;   // send interval: a heartbeat leaves when nothing left for so long; 0: none
+    uint64_t heartbeats_sent;  // frames; read by tests and diagnostics
+    // ---- the keeper's own ----
+    struct cpika_link *next;
+    uint64_t stalled_ns;      // last_send_ns when the keeper found the socket full
+    uint64_t retry_at_ns;     // its next attempt
+    uint64_t retry_after_ns;  // the distance to that, doubled each time; 0: the last attempt was not in vain
+    bool registered;
+} cpika_link;
+
+/* New link with one reference, or NULL (errno set).  Takes `fd` over (closed by cpika_link_close_locked or with
+ * the last reference) and makes it non-blocking; fd == -1 is allowed: the driver sends itself. */
+cpika_link *cpika_link_new(int fd);
+cpika_link *cpika_link_incref(cpika_link *l);
+void cpika_link_decref(cpika_link *l);
+
+/* Whether this is a child, the link its parent's. */
+static inline bool
+cpika_link_forked(const cpika_link *l)
+{
+    return l->generation != cpika_fork_generation();
+}
+
+static inline bool
+cpika_link_trylock(cpika_link *l)
+{
+    return pthread_mutex_trylock(&l->lock) == 0;
+}
+static inline void
+cpika_link_lock(cpika_link *l)
+{
+    pthread_mutex_lock(&l->lock);
+}
+static inline void
+cpika_link_unlock(cpika_link *l)
+{
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* Sends from the queue until it is empty (CPIKA_OK), the socket is full (CPIKA_AGAIN), or it fails
+ * (CPIKA_E_SYS / CPIKA_E_CLOSED).  Never waits.  Clears `held` when the queue became empty. */
+int cpika_link_flush_locked(cpika_link *l);
+
+/* The hot path of a small publish: with an empty queue the bytes go straight to send() and only what the socket did
+ * not take is queued; else they are queued behind what is there and the queue is flushed.
+ * CPIKA_OK: all has left.  CPIKA_AGAIN: the rest is queued.  Negative: the link is broken. */
+int cpika_link_send_locked(cpika_link *l, const uint8_t *bytes, size_t n);
+
+/* Queues without sending: it leaves with the next flush, or by the keeper at `until_ns` (acks: CPIKA_HOLD_ACKS_NS from
+ * now, rule 4; a buffered publish: when its user said).  The earliest of several counts. */
+#define CPIKA_HOLD_ACKS_NS (CPIKA_NS_PER_MS / 2)  // 1 ms is promised
+int cpika_link_hold_locked(cpika_link *l, const uint8_t *bytes, size_t n, uint64_t until_ns);
+
+/* Reads what is there into up to `n` places (together more than 0 bytes) without waiting.  >0: bytes; 0: nothing
+ * there now; CPIKA_E_EOF, CPIKA_E_SYS (link->recv_errno), CPIKA_E_CLOSED.  No lock: one thread reads at a time. */
+struct iovec;
+long cpika_link_recv(cpika_link *l, const struct iovec *iov, int n);
+
+/* shutdown() and close(); wakes whoever polls.  What is queued is not sent any more.  Safe to repeat.
+ * cpika_link_close takes the lock itself, and after a fork closes the child's descriptor without lock and shutdown:
+ * the right call where the caller holds nothing. */
+void cpika_link_close_locked(cpika_link *l);
+void cpika_link_close(cpika_link *l);
+
+/* Makes wake_rd readable: any thread, signal handlers too, never blocks.  cpika_link_drain_wake takes it back. */
+void cpika_link_wake(cpika_link *l);
+void cpika_link_drain_wake(cpika_link *l);
+
+/* Waits until the socket is readable, or writable if `want_write`, or the wake descriptor is readable, or
+ * `timeout_ms` is over (-1: no limit); EINTR returns as well.  No lock held.  Errors and hang-ups of the socket make
+ * it readable and writable, so that the next recv or send tells.  CPIKA_E_CLOSED, CPIKA_E_NOMEM, or the bits of what
+ * happened: */
+enum { CPIKA_READABLE = 1, CPIKA_WRITABLE = 2, CPIKA_WOKEN = 4 };
+int cpika_link_poll(cpika_link *l, bool want_write, int timeout_ms);
+
+#endif

@@ -1,0 +1,45 @@
+/* sock.h - the only place with socket system calls, and with what differs between Linux and macOS in them.
+ * Layer: wire (libc only).
+ * Owns: nothing; descriptors belong to the caller.
+ * Threads: any.  Nothing here waits but cpika_sock_poll; EINTR is retried everywhere else.
+ * Errors: CPIKA_E_SYS with errno, CPIKA_E_EOF. */
+#ifndef CPIKA_WIRE_SOCK_H
+#define CPIKA_WIRE_SOCK_H
+
+#include "posix.h"
+
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "status.h"
+
+/* Non-blocking, closed by exec, and without SIGPIPE where that is a property of the socket. */
+int cpika_sock_prepare(int fd);
+
+/* >0: so many bytes have left; 0: the socket is full; CPIKA_E_SYS.  `n` is not 0. */
+long cpika_sock_send(int fd, const uint8_t *bytes, size_t n);
+
+/* The same from several places (count > 0, together not 0 bytes); may shorten `iov` to what one call takes. */
+long cpika_sock_sendv(int fd, struct iovec *iov, int count);
+
+/* >0: bytes received; 0: nothing there now; CPIKA_E_EOF; CPIKA_E_SYS.  Room for at least one byte. */
+long cpika_sock_recv(int fd, const struct iovec *iov, int count);
+
+/* Ends both directions, so that whoever polls the descriptor wakes up. */
+void cpika_sock_shutdown(int fd);
+void cpika_sock_close(int fd);
+
+/* A pair to wake a poll with; `*rd` and `*wr` may be one descriptor.  CPIKA_E_SYS. */
+int cpika_sock_wake_new(int *rd, int *wr);
+void cpika_sock_wake_close(int rd, int wr);
+
+/* Makes `rd` readable.  In signal handlers too: leaves errno alone. */
+void cpika_sock_wake(int wr);
+void cpika_sock_wake_drain(int rd);
+
+/* poll(); how many are ready, 0 after a signal.  CPIKA_E_SYS. */
+int cpika_sock_poll(struct pollfd *fds, int count, int timeout_ms);
+
+#endif

@@ -1,0 +1,170 @@
+"""Rule 7: after fork the child's copies are dead, and the parent's connection does not feel the child."""
+
+from __future__ import annotations
+
+import pytest
+from support.proxy import CLIENT, Proxy
+from support.scripts import Script
+
+pytestmark = pytest.mark.rule(7)
+
+CHILD_CALLS = """
+    import gc
+    host, port, queue = '127.0.0.1', int(sys.argv[1]), sys.argv[2]
+    parameters = pika.ConnectionParameters(host, port, heartbeat=1)
+    connection = pika.BlockingConnection(parameters)
+    channel = connection.channel()
+    channel.queue_declare(queue)
+    channel.basic_publish('', queue, b'to be got')
+    method, _, _ = channel.basic_get(queue)
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        calls = {
+            'publish': lambda: channel.basic_publish('', queue, b'from the child'),
+            'large publish': lambda: channel.basic_publish('', queue, bytes(1 << 20)),
+            'ack': lambda: channel.basic_ack(method.delivery_tag),
+            'nack': lambda: channel.basic_nack(method.delivery_tag),
+            'get': lambda: channel.basic_get(queue),
+            'declare': lambda: channel.queue_declare(queue),
+            'consume': lambda: channel.basic_consume(queue, print),
+            'channel': lambda: connection.channel(),
+            'process': lambda: connection.process_data_events(),
+            'sleep': lambda: connection.sleep(0.01),
+            'threadsafe': lambda: connection.add_callback_threadsafe(print),
+            'close channel': lambda: channel.close(),
+            'close': lambda: connection.close(),
+        }
+        for name, call in calls.items():
+            try:
+                call()
+                print(name, 'did not raise')
+            except (exceptions.ConnectionWrongStateError, exceptions.ChannelWrongStateError):
+                pass
+            except BaseException as error:
+                print(name, repr(error))
+        # A connection of the child's own works, with a keeper of its own.
+        with pika.BlockingConnection(parameters) as own:
+            own.channel().queue_declare('', exclusive=True)
+            own.sleep(2.5)
+        del channel, connection, calls
+        gc.collect()
+        print('child done')
+        sys.stdout.flush()
+        sys.exit(0)
+    _, status = os.waitpid(child, 0)
+    print('child status', status)
+    channel.basic_ack(method.delivery_tag)
+    channel.basic_publish('', queue, b'from the parent')
+    connection.process_data_events(time_limit=0.5)
+    print(channel.queue_declare(queue, passive=True).method.message_count)
+    connection.close()
+    print('parent done')
+"""
+
+
+def test_a_child_can_neither_use_nor_disturb_its_parents_connection(proxy: Proxy, queue_name: str) -> None:
+    with Script(CHILD_CALLS, proxy.port, queue_name) as script:
+        for line in ("child done", "child status 0", "1", "parent done"):
+            script.expect(line)
+        assert script.finish() == 0
+    parents = [event for event in proxy.frames() if event.link == 1]
+    names = [event.name for event in parents if event.name != "HEARTBEAT"]
+    after = names[names.index("Basic.Ack") :]
+    assert after[:5] == ["Basic.Ack", "Basic.Publish", "HEADER", "BODY", "Queue.Declare"]
+    assert after[5:] in (["Channel.Close", "Connection.Close"], ["Connection.Close"])
+    # Both keepers sent: the parent's went on, the child's new one started.
+    for link in (1, 2):
+        beats = [e for e in proxy.frames("HEARTBEAT") if e.link == link]
+        assert len(beats) >= 2, f"link {link}: {len(beats)} heartbeats"
+    assert not [event for event in proxy.events if event.kind == "bytes"]
+
+
+def test_the_parent_goes_on_after_a_child_that_ends_at_once(proxy: Proxy, queue_name: str) -> None:
+    code = """
+        connection = pika.BlockingConnection(pika.ConnectionParameters('127.0.0.1', int(sys.argv[1])))
+        channel = connection.channel()
+        for how in (os._exit, sys.exit):
+            child = os.fork()
+            if child == 0:
+                how(0)
+            os.waitpid(child, 0)
+            channel.queue_declare(sys.argv[2])
+        connection.close()
+        print('parent done')
+    """
+    with Script(code, proxy.port, queue_name) as script:
+        script.expect("parent done")
+        assert script.finish() == 0
+    assert len(proxy.frames("Queue.Declare")) == 2
+    assert len(proxy.frames("Connection.Close")) == 1
+
+
+def test_a_fork_inside_a_callback_leaves_the_parent_whole(proxy: Proxy, queue_name: str) -> None:
+    code = """
+        connection = pika.BlockingConnection(pika.ConnectionParameters('127.0.0.1', int(sys.argv[1])))
+        channel = connection.channel()
+        queue = sys.argv[2]
+        channel.queue_declare(queue)
+        for number in range(10):
+            channel.basic_publish('', queue, b'%d' % number)
+        seen = []
+
+        def callback(channel, method, properties, body):
+            seen.append(int(body))
+            child = os.fork()
+            if child == 0:
+                try:
+                    channel.basic_ack(method.delivery_tag)
+                except (exceptions.ConnectionWrongStateError, exceptions.ChannelWrongStateError):
+                    os._exit(0)
+                os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+            channel.basic_ack(method.delivery_tag)
+            if len(seen) == 10:
+                channel.stop_consuming()
+
+        channel.basic_consume(queue, callback)
+        channel.start_consuming()
+        print(seen == list(range(10)), channel.queue_declare(queue, passive=True).method.message_count)
+        connection.close()
+    """
+    with Script(code, proxy.port, queue_name) as script:
+        script.expect("True 0")
+        assert script.finish() == 0
+    assert len([e for e in proxy.frames("Basic.Ack") if e.origin == CLIENT]) == 10
+
+
+def test_fork_while_threads_publish_does_not_lock_the_child_up(broker_url: str) -> None:
+    """The lock may be held by a thread that does not exist in the child."""
+    code = """
+        connection = pika.BlockingConnection(pika.URLParameters(sys.argv[1]))
+        channel = connection.channel()
+        stop = threading.Event()
+
+        def publish():
+            while not stop.is_set():
+                channel.basic_publish('', 'cpika-test-nowhere', b'x' * 1000)
+
+        threads = [threading.Thread(target=publish) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(10)
+                try:
+                    channel.basic_publish('', 'cpika-test-nowhere', b'x')
+                except (exceptions.ConnectionWrongStateError, exceptions.ChannelWrongStateError):
+                    os._exit(0)
+                os._exit(1)
+            assert os.waitpid(child, 0)[1] == 0
+        stop.set()
+        for thread in threads:
+            thread.join()
+        connection.close()
+        print('done')
+    """
+    with Script(code, broker_url) as script:
+        script.expect("done", timeout=40)
+        assert script.finish() == 0

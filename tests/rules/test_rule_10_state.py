@@ -1,0 +1,81 @@
+"""Rule 10: module state and heap types; no static mutable state but the keeper's."""
+
+from __future__ import annotations
+
+import pytest
+from support.scripts import Script
+
+pytestmark = pytest.mark.rule(10)
+
+SUBINTERPRETERS = """
+try:
+    import _interpreters as interpreters  # 3.13
+    create = lambda: interpreters.create('legacy')
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    create = lambda: interpreters.create(isolated=False)
+"""
+
+USE = """
+connection = pika.BlockingConnection(pika.URLParameters({url!r}))
+channel = connection.channel()
+queue = channel.queue_declare('', exclusive=True).method.queue
+channel.basic_publish('', queue, b'x', pika.BasicProperties(headers={{'a': 1}}))
+method, properties, body = channel.basic_get(queue, auto_ack=True)
+assert (properties.headers, body) == ({{'a': 1}}, b'x')
+connection.close()
+"""
+
+
+def test_every_type_of_the_core_is_a_heap_type() -> None:
+    heap_type = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+    import cpika._core as core
+
+    types = [value for value in vars(core).values() if isinstance(value, type)]
+    assert types
+    assert [kind for kind in types if not kind.__flags__ & heap_type] == []
+
+
+def test_two_interpreters_use_the_library_one_after_the_other_and_beside_each_other(broker_url: str) -> None:
+    """What one interpreter made must not be found, or freed, by another."""
+    use = USE.format(url=broker_url)
+    code = f"""
+import sys
+{SUBINTERPRETERS}
+use = 'import sys; sys.path[:] = ' + repr(sys.path) + '; from support.subject import pika' + {use!r}
+exec({use!r})
+for _ in range(2):
+    other = create()
+    interpreters.run_string(other, use)
+    exec({use!r})
+    interpreters.destroy(other)
+exec({use!r})
+print('done')
+"""
+    with Script(code) as script:
+        script.expect("done", timeout=40)
+        assert script.finish() == 0
+
+
+def test_the_module_can_be_imported_anew(broker_url: str) -> None:
+    """Multi-phase initialisation: a second import makes a second module with types of its own."""
+    use = USE.format(url=broker_url)
+    code = f"""
+import importlib
+import cpika._core as first
+pika = first_pika = sys.modules['cpika']
+exec({use!r})
+for name in [name for name in sys.modules if name.partition('.')[0] == 'cpika']:
+    del sys.modules[name]
+pika = importlib.import_module('cpika')
+import cpika._core as second
+print(first is second, first_pika.BasicProperties is pika.BasicProperties)
+exec({use!r})
+pika = first_pika
+exec({use!r})
+print('done')
+"""
+    with Script(code) as script:
+        script.expect("False False")
+        script.expect("done")
+        assert script.finish() == 0

@@ -1,0 +1,565 @@
+"""The examples: the same on pika and on cpika, clear about what goes wrong, and as safe as they say."""
+
+from __future__ import annotations
+
+import ast
+import os
+import runpy
+import secrets
+import shutil
+import stat
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pika
+import pika.exceptions
+import pytest
+from broker import LocalNode, rabbitmq_program
+from demo_compare import Output, differences
+from demo_node import management_node
+from demo_run import CPIKA, EXAMPLES, PIKA, Client, Stage
+from demo_scenarios import ORDER_EVENTS, PAYMENTS, SCENARIOS, TASKS, Node, Scenario, cleaned
+
+# Many programs, and a broker that syncs each durable declaration to disk.
+pytestmark = pytest.mark.timeout(180)
+
+CLIENTS = (PIKA, CPIKA)
+ALL_NAMES = (*TASKS, *ORDER_EVENTS, *PAYMENTS)
+PRODUCERS = ("tasks/producer.py", "order_events/order_service.py", "retry/producer.py")
+CONSUMERS = (
+    "tasks/consumer.py",
+    "order_events/email_consumer.py",
+    "order_events/sms_consumer.py",
+    "retry/consumer.py",
+)
+SETUP = ("setup/make_user.py", "setup/check.py")
+SCRIPTS = (*PRODUCERS, *CONSUMERS, "retry/dead_letters.py", *SETUP)
+OnBoth = Callable[..., list[list[Output]]]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+NEEDED = {"retry/dead_letters.py": ("list",)}  # arguments without which a script does not run
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"cpika-test.{secrets.token_hex(4)}."
+
+
+@pytest.fixture
+def on_both(broker_url: str, prefix: str, tmp_path: Path) -> OnBoth:
+    """Plays something on pika and then on cpika; returns the outputs of both.
+
+    :param names: what it may leave on the broker
+    """
+
+    def play(what: Callable[[Stage], object], names: tuple[str, ...] = ALL_NAMES) -> list[list[Output]]:
+        outputs = []
+        for client in CLIENTS:
+            with cleaned(broker_url, prefix, names), Stage(client, broker_url, prefix, tmp_path) as stage:
+                what(stage)
+                outputs.append(stage.outputs)
+        return outputs
+
+    return play
+
+
+def refused_on_both(on_both: OnBoth, script: str, *arguments: str, status: int = 1) -> str:
+    """Run a script that can do nothing, on both clients; return its stderr, which must be the same."""
+    on_pika, on_cpika = on_both(
+        lambda stage: stage.run("script", script, *NEEDED.get(script, ()), *arguments, status=status),
+        names=(),
+    )
+    assert differences(on_pika, on_cpika) == []
+    assert on_pika[0].stdout == ""
+    return on_pika[0].stderr
+
+
+def one(outputs: list[Output], role: str) -> Output:
+    """The output of the program in this role."""
+    (output,) = [output for output in outputs if output.role == role]
+    return output
+
+
+# ---- what they are
+
+
+def trees() -> dict[str, ast.Module]:
+    return {script: ast.parse((EXAMPLES / script).read_text()) for script in SCRIPTS}
+
+
+def test_the_list_of_scripts_is_complete() -> None:
+    assert sorted(SCRIPTS) == sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_imports_only_pika_and_the_standard_library(script: str) -> None:
+    imported = set()
+    for node in ast.walk(trees()[script]):
+        if isinstance(node, ast.Import):
+            imported |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add((node.module or ".").partition(".")[0])
+    assert imported <= {"pika", *sys.stdlib_module_names}
+
+
+def test_what_scripts_repeat_is_the_same_in_each() -> None:
+    repeated = ("default_url", "broker", "natural", "declare", "declare_main", "declare_dead")
+    for name in repeated:
+        bodies = {
+            ast.dump(node)
+            for tree in trees().values()
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef) and node.name == name
+        }
+        assert len(bodies) == 1, name
+
+
+# ---- what they do
+
+
+def play_scenario(name: str, on_both: OnBoth) -> list[Output]:
+    """Play a scenario of the demo on both clients; return the outputs, which must be the same."""
+    (scenario,) = [scenario for scenario in SCENARIOS if scenario.name == name]
+    on_pika, on_cpika = on_both(scenario.play)
+    assert differences(on_pika, on_cpika) == []
+    return on_pika
+
+
+def test_a_task_that_fails_comes_again_and_nonsense_is_rejected(
+    on_both: OnBoth,
+) -> None:
+    consumer = one(play_scenario("tasks", on_both), "consumer")
+    assert consumer.stdout.splitlines()[1:] == [
+        "task 1: mail to c1@example.com sent",
+        "task 2: report on week 2 made",
+        "the mail server is busy: back to the queue",
+        "task 3: mail to c3@example.com sent (redelivered)",
+        "task 4: report on week 4 made",
+        "task 5: mail to c5@example.com sent",
+        "the report server is busy: back to the queue",
+        "task 6: report on week 6 made (redelivered)",
+        "not a task (JSONDecodeError): rejected",
+        "6 tasks done, 1 rejected",
+    ]
+
+
+def test_both_consumers_see_every_order_event(on_both: OnBoth) -> None:
+    outputs = play_scenario("order_events", on_both)
+    for role in ("e-mail consumer", "SMS consumer"):
+        lines = one(outputs, role).stdout.splitlines()
+        assert ["100" in line for line in lines] == [False, True, True, True, True, False]
+
+
+def test_a_payment_is_tried_again_then_given_up_then_re_driven(
+    on_both: OnBoth,
+) -> None:
+    outputs = play_scenario("retry", on_both)
+    consumer = one(outputs, "consumer").stdout
+    assert "payment 3: made at try 3\n" in consumer
+    assert "payment 6: the account is closed; try 3 of 3, given up\n" in consumer
+    assert "the account is closed, 3 tries, given up at 20" in one(outputs, "dead letters").stdout
+    assert one(outputs, "dead letters after").stdout == "0 dead letters\n"
+    assert "payment 6: made at try 1\n" in one(outputs, "consumer after repair").stdout
+
+
+def test_looking_at_dead_letters_leaves_them_in_their_order(
+    on_both: OnBoth, broker_url: str, prefix: str
+) -> None:
+    def look_twice(stage: Stage) -> None:
+        stage.run("nothing yet", "retry/dead_letters.py", "list")
+        with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+            channel = connection.channel()
+            for number in range(3):
+                channel.basic_publish(f"{prefix}payments.dead", "", str(number))
+            channel.queue_declare(f"{prefix}payments.dead", passive=True)  # by now the broker has them
+        for role in ("first look", "second look"):
+            stage.run(role, "retry/dead_letters.py", "list")
+        stage.run("the oldest two", "retry/dead_letters.py", "redrive", "--limit", "2")
+        stage.run("what is left", "retry/dead_letters.py", "list")
+
+    on_pika, on_cpika = on_both(look_twice)
+    assert differences(on_pika, on_cpika) == []
+    first, second = (one(on_pika, role).stdout for role in ("first look", "second look"))
+    assert first == second
+    assert [line[0] for line in first.splitlines()] == ["0", "1", "2", "3"]
+    assert one(on_pika, "the oldest two").stdout.splitlines()[:2] == ["ordered anew: 0", "ordered anew: 1"]
+    assert one(on_pika, "what is left").stdout.splitlines()[1:] == ["1 dead letters"]
+
+
+@pytest.mark.parametrize(
+    ("script", "exchange", "said"),
+    [
+        ("order_events/email_consumer.py", "order_events", "not an order event"),
+        ("order_events/sms_consumer.py", "order_events", "not an order event"),
+        ("retry/consumer.py", "payments", "not a payment"),
+    ],
+)
+def test_a_consumer_survives_messages_that_are_nonsense(
+    script: str,
+    exchange: str,
+    said: str,
+    on_both: OnBoth,
+    broker_url: str,
+    prefix: str,
+) -> None:
+    bodies = (b"\xff", b"no JSON", b"[]", b"{}", b"7")
+
+    def publish_nonsense(stage: Stage) -> None:
+        # An order consumer counts only events, so it is ended by hand; the cashier counts what he gives up.
+        limit = ("--limit", str(len(bodies))) if exchange == "payments" else ()
+        consumer = stage.start("consumer", script, *limit)
+        consumer.await_line(" waits for ")
+        with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+            channel = connection.channel()
+            for body in bodies:
+                channel.basic_publish(prefix + exchange, "", body)
+        consumer.await_line(said, count=len(bodies))
+        if not limit:
+            consumer.interrupt()
+        stage.finish(consumer)
+
+    on_pika, on_cpika = on_both(publish_nonsense)
+    assert differences(on_pika, on_cpika) == []
+    assert on_pika[0].stdout.count(said) == len(bodies)
+
+
+@pytest.mark.parametrize("script", CONSUMERS)
+def test_ctrl_c_ends_a_consumer_in_order(script: str, on_both: OnBoth) -> None:
+    def interrupt(stage: Stage) -> None:
+        consumer = stage.start("consumer", script)
+        consumer.await_line(" waits for ")
+        consumer.interrupt()
+        stage.finish(consumer)
+
+    on_pika, on_cpika = on_both(interrupt)
+    assert differences(on_pika, on_cpika) == []
+    assert on_pika[0].stdout.splitlines()[1] == "stopped"
+    assert on_pika[0].stderr == ""
+
+
+@pytest.mark.parametrize("script", PRODUCERS)
+@pytest.mark.parametrize(("size", "warned"), [(10_000_000, False), (10_000_001, True)])
+def test_a_producer_warns_of_a_body_above_ten_million_bytes(
+    script: str, size: int, warned: bool, on_both: OnBoth
+) -> None:
+    arguments = ("--count", "1", "--body-bytes", str(size))
+    on_pika, on_cpika = on_both(lambda stage: stage.run("producer", script, *arguments))
+    assert differences(on_pika, on_cpika) == []
+    warning = f"warning: a body of {size} bytes is above 10000000\n"
+    assert on_pika[0].stderr == (warning if warned else "")
+
+
+# ---- what goes wrong
+
+
+def changed(url: str, **parts: object) -> str:
+    """The URL with another user, password, host, port or vhost."""
+    given = pika.URLParameters(url)
+    known = {
+        "user": given.credentials.username,
+        "password": given.credentials.password,
+        "host": given.host,
+        "port": given.port,
+        "vhost": "%2F",
+        **parts,
+    }
+    return "amqp://{user}:{password}@{host}:{port}/{vhost}".format_map(known)
+
+
+@pytest.mark.parametrize("script", [script for script in SCRIPTS if script not in SETUP])
+def test_without_a_broker_a_script_says_so_in_one_line(script: str, on_both: OnBoth) -> None:
+    (line,) = refused_on_both(on_both, script, "--url", "amqp://guest:secret@127.0.0.1:1/%2F").splitlines()
+    assert "broker 127.0.0.1:1: " in line
+    assert "Connection refused" in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"password": "wrong-secret"}, "ACCESS_REFUSED"),
+        ({"vhost": "no-such-vhost"}, "no-such-vhost not found"),
+        ({"host": "no-such-host.invalid"}, "gaierror"),
+    ],
+    ids=["password", "vhost", "host"],
+)
+def test_a_wrong_address_is_told_in_one_line(
+    parts: dict[str, object], said: str, on_both: OnBoth, broker_url: str
+) -> None:
+    url = changed(broker_url, **parts)
+    (line,) = refused_on_both(on_both, "tasks/consumer.py", "--url", url).splitlines()
+    assert said in line
+    assert "wrong-secret" not in line
+
+
+def test_a_queue_declared_otherwise_is_told_in_one_line(on_both: OnBoth) -> None:
+    def declare_twice(stage: Stage) -> None:
+        first = stage.start("first", "retry/consumer.py", "--retry-delay", "250")
+        first.await_line(" waits for ")
+        stage.run("second", "retry/consumer.py", "--retry-delay", "251", status=1)
+        first.interrupt()
+        stage.finish(first)
+
+    on_pika, on_cpika = on_both(declare_twice)
+    assert differences(on_pika, on_cpika) == []
+    (line,) = one(on_pika, "second").stderr.splitlines()
+    assert "PRECONDITION_FAILED" in line
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        *((script, [*NEEDED.get(script, ()), "--nonsense-option"]) for script in SCRIPTS),
+        *((script, ["--count", "-1"]) for script in PRODUCERS),
+        *((script, ["--count", "many"]) for script in PRODUCERS),
+        *((script, ["--prefetch", "0"]) for script in CONSUMERS),
+        *((script, ["--prefetch", "11"]) for script in CONSUMERS),
+        *((script, ["--limit", "-1"]) for script in CONSUMERS),
+        ("retry/consumer.py", ["--tries", "0"]),
+        ("retry/dead_letters.py", ["bury"]),
+        ("setup/make_user.py", ["--name", "guest"]),
+        ("setup/check.py", ["--seconds", "-1"]),
+    ],
+)
+def test_nonsense_arguments_are_refused_by_argparse(
+    script: str,
+    arguments: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    assert ended.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("usage: ")
+    assert arguments[-1] in printed.err
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "http://guest:se#cret@host/", "amqp://guest:se#cret@host/", "amqp://host:99999/"]
+)
+def test_a_nonsense_url_is_refused_and_not_quoted(url: str, on_both: OnBoth) -> None:
+    stderr = refused_on_both(on_both, "tasks/producer.py", f"--url={url}", status=2)
+    assert stderr.splitlines()[-1] == (
+        "producer.py: error: argument --url: expected amqp://USER:PASSWORD@HOST:PORT/VHOST"
+    )
+    assert "cret" not in stderr
+
+
+# ---- whom they run as
+
+
+def saved_address(tmp_path: Path, **environment: str) -> str:
+    """Which broker a copy of the examples with a saved URL turns to."""
+    copy = shutil.copytree(EXAMPLES, tmp_path / "examples")
+    (copy / "setup" / "dev_user.url").write_text("amqp://dev_user:secret@127.0.0.1:2/%2F\n")
+    env = {name: value for name, value in os.environ.items() if name != "CPIKA_BROKER_URL"}
+    done = subprocess.run(
+        [sys.executable, copy / "tasks" / "producer.py"],
+        env={**env, **environment},
+        capture_output=True,
+        text=True,
+    )
+    return done.stderr.split(": ")[1]
+
+
+def test_after_setup_the_examples_use_the_saved_user(tmp_path: Path) -> None:
+    assert saved_address(tmp_path) == "broker 127.0.0.1:2"
+
+
+def test_the_environment_names_the_broker_before_the_saved_user_does(tmp_path: Path) -> None:
+    url = "amqp://somebody:secret@127.0.0.1:3/%2F"
+    assert saved_address(tmp_path, CPIKA_BROKER_URL=url) == "broker 127.0.0.1:3"
+
+
+@pytest.fixture(scope="module")
+def own_node() -> Iterator[Node]:
+    """A broker with its management interface, for the tests of this file."""
+    with management_node() as node:
+        yield node
+
+
+@pytest.fixture
+def make_user(own_node: Node, tmp_path: Path) -> Iterator[Run]:
+    """Runs make_user.py on the own node, saving to tmp_path/dev_user.url; the user goes at the end."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, EXAMPLES / "setup/make_user.py", "--port", str(own_node.port), *arguments]
+        command += ["--save", tmp_path / "dev_user.url"]
+        return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+
+    yield run
+    if "dev_user" in own_node.ctl("list_users"):
+        own_node.ctl("delete_user", "dev_user")
+
+
+def via_management(node: Node) -> tuple[str, ...]:
+    return ("--via", "management", "--management-url", node.management_url)
+
+
+@pytest.mark.timeout(300)
+def test_setup_and_check_are_the_same_on_both(own_node: Node, prefix: str, tmp_path: Path) -> None:
+    (scenario,) = [scenario for scenario in SCENARIOS if scenario.own_node]
+
+    def play(scenario: Scenario, client: Client) -> list[Output]:
+        with (
+            cleaned(own_node.url, prefix, scenario.names),
+            Stage(client, own_node.url, prefix, tmp_path) as stage,
+        ):
+            scenario.play(stage, own_node)
+            return stage.outputs
+
+    on_pika, on_cpika = (play(scenario, client) for client in CLIENTS)
+    assert differences(on_pika, on_cpika) == []
+    assert one(on_pika, "make user").stdout.startswith("dev_user made\n")
+    assert one(on_pika, "make user again").stdout.startswith("dev_user was there\n")
+    check = one(on_pika, "check").stdout.splitlines()
+    assert [line[:6] for line in check] == ["pass  "] * 13
+
+
+@pytest.mark.timeout(300)
+def test_the_user_may_do_nothing_but_what_the_examples_do(
+    own_node: Node, make_user: Run, tmp_path: Path
+) -> None:
+    assert make_user(*via_management(own_node)).returncode == 0
+    url = (tmp_path / "dev_user.url").read_text().strip()
+    forbidden: list[Callable[..., object]] = [
+        lambda channel: channel.queue_declare("tasks2"),
+        lambda channel: channel.queue_declare(""),
+        lambda channel: channel.exchange_declare("order_events.email.audit"),
+        lambda channel: (channel.confirm_delivery(), channel.basic_publish("", "tasks", b"")),
+        lambda channel: (channel.confirm_delivery(), channel.basic_publish("amq.fanout", "", b"")),
+    ]
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        for act in forbidden:
+            with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="ACCESS_REFUSED"):
+                act(connection.channel())
+    secret = pika.URLParameters(url).credentials.password
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        open_as(own_node, "dev_user", secret)
+
+
+def open_as(node: Node, user: str, password: str) -> None:
+    """Ask the management interface for its overview."""
+    manager = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    manager.add_password(None, node.management_url, user, password)
+    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
+    opener.open(f"{node.management_url}/api/overview", timeout=30).close()
+
+
+@pytest.mark.timeout(300)
+def test_the_password_is_kept_secret(own_node: Node, make_user: Run, tmp_path: Path) -> None:
+    saved = tmp_path / "dev_user.url"
+    first = make_user(*via_management(own_node))
+    url = saved.read_text()
+    secret = pika.URLParameters(url.strip()).credentials.password
+    assert len(secret) >= 32
+    assert secret not in first.stdout + first.stderr
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
+    again = make_user(*via_management(own_node), "--print-url")
+    assert again.stdout.splitlines()[-1] == url.strip()
+    assert saved.read_text() == url
+
+
+@pytest.mark.timeout(300)
+def test_a_password_of_ones_own_is_taken(own_node: Node, make_user: Run, tmp_path: Path) -> None:
+    given = tmp_path / "password"
+    given.write_text("p@ss/wörd :#\n")
+    done = make_user(*via_management(own_node), "--password-file", str(given))
+    assert done.returncode == 0, done.stderr
+    parameters = pika.URLParameters((tmp_path / "dev_user.url").read_text().strip())
+    assert parameters.credentials.password == "p@ss/wörd :#"
+    pika.BlockingConnection(parameters).close()
+
+
+@pytest.mark.timeout(300)
+def test_a_local_node_gets_its_user_by_rabbitmqctl(node: LocalNode, tmp_path: Path) -> None:
+    saved = tmp_path / "dev_user.url"
+    password = tmp_path / "password"
+    tool = rabbitmq_program("rabbitmqctl")
+    env = {**os.environ, **node.env, "PATH": f"{Path(tool).parent}:{os.environ['PATH']}"}
+    command = [sys.executable, EXAMPLES / "setup/make_user.py", "--via", "rabbitmqctl", "--node", node.name]
+    command += ["--port", str(node.port), "--save", saved, "--password-file", password]
+    try:
+        for text, said in (("first one", "dev_user made"), ("another one", "dev_user was there")):
+            password.write_text(f"{text}\n")
+            done = subprocess.run(command, env=env, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[0] == said
+            assert text not in done.stdout + done.stderr
+            parameters = pika.URLParameters(saved.read_text().strip())
+            assert parameters.credentials.password == text
+            pika.BlockingConnection(parameters).close()
+        assert "dev_user\t[]" in node.ctl("list_users")  # no tags: no management, no monitoring
+    finally:
+        node.ctl("delete_user", "dev_user")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--management-url", "http://127.0.0.1:1"], "Connection refused"),
+        (["--admin", "nobody"], "401"),
+        (["--vhost", "no-such-vhost"], "vhost"),
+        (["--password-file", "/no/such/file"], "No such file"),
+        (["--password-file", "/dev/null"], "empty"),
+    ],
+)
+@pytest.mark.timeout(300)
+def test_what_hinders_making_the_user_is_told_in_one_line(
+    arguments: list[str],
+    said: str,
+    own_node: Node,
+    make_user: Run,
+) -> None:
+    done = make_user(*via_management(own_node), *arguments)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("make user: ")
+    assert said in line
+
+
+@pytest.mark.timeout(300)
+def test_the_check_fails_what_is_wrong(own_node: Node) -> None:
+    where = ("--management-url", own_node.management_url)
+    with (
+        cleaned(own_node.url, "", ALL_NAMES),
+        pika.BlockingConnection(pika.URLParameters(own_node.url)) as connection,
+    ):
+        channel = connection.channel()  # guest, and all the wrong way round
+        for queue, persistent in (("tasks", False), ("payments", False), ("order_events.sms", True)):
+            channel.queue_declare(queue, durable=True)
+            for mode in (1, 1 + persistent):
+                channel.basic_publish("", queue, b"x", pika.BasicProperties(delivery_mode=mode))
+        channel.basic_consume("payments", print, auto_ack=True)
+        channel.queue_declare("order_events.email", durable=True)
+        done = subprocess.run(
+            [sys.executable, EXAMPLES / "setup/check.py", *where, "--seconds", "5"],
+            env={**os.environ, "EXAMPLES_PREFIX": ""},
+            capture_output=True,
+            text=True,
+        )
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert all(line.startswith("fail  ") for line in lines), done.stdout
+    assert "fail  payments: consumers acknowledge by hand (automatic)" in lines
+    assert "fail  payments: consumers hold 1 to 10 messages (0)" in lines
+    assert "fail  tasks: messages are persistent (0 of 2 bytes persistent)" in lines
+    assert "fail  order_events.sms: messages are transient (1 of 2 bytes persistent)" in lines
+    assert "fail  order_events.email: messages are transient (not seen)" in lines
+    assert "fail  every connection has a user of its own, none is guest (guest)" in lines
+
+
+def test_the_check_without_a_management_interface_says_so_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "setup/check.py", "--management-url", "http://127.0.0.1:1"],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert len(done.stderr.splitlines()) == 1

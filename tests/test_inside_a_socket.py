@@ -1,0 +1,143 @@
+"""What runs while a Python socket's own method runs - handlers, other threads - does no harm."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import amqp
+from support.fakeserver import FakeServer, Peer
+from support.subject import exceptions, pika
+
+pytestmark = pytest.mark.rule(9)
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises."""
+
+
+class Socket(socket.socket):
+    """Not CPython's own class, so it is used through its methods; each may be made to run something."""
+
+    inside_send: Callable[[], None] | None = None
+    after_recv: Callable[[], None] | None = None
+
+    def send(self, *args: Any) -> int:
+        run, Socket.inside_send = Socket.inside_send, None
+        if run is not None:
+            run()
+        return super().send(*args)
+
+    def recv(self, *args: Any) -> bytes:
+        data = super().recv(*args)
+        run, Socket.after_recv = Socket.after_recv, None
+        if run is not None:
+            run()
+        return data
+
+
+@pytest.fixture
+def open_channel(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Any]) -> Any:
+    connection_socket = socket.socket
+    monkeypatch.setattr(socket, "socket", Socket)
+    channel = connect().channel()
+    monkeypatch.setattr(socket, "socket", connection_socket)
+    yield channel
+    Socket.inside_send = Socket.after_recv = None
+
+
+@pytest.mark.timeout(20)
+def test_a_handler_that_interrupts_send_publishes_behind_it(open_channel: Any, queue_name: str) -> None:
+    open_channel.queue_declare(queue_name)
+    Socket.inside_send = lambda: open_channel.basic_publish("", queue_name, b"second")
+    open_channel.basic_publish("", queue_name, b"first")
+    bodies = [open_channel.basic_get(queue_name, auto_ack=True)[2] for _ in range(2)]
+    assert bodies == [b"first", b"second"]
+
+
+@pytest.mark.timeout(20)
+def test_a_handler_that_interrupts_send_may_close_the_connection(open_channel: Any) -> None:
+    connection = open_channel.connection
+
+    def close() -> None:
+        with pytest.raises(exceptions.ReentrancyError):
+            connection.close()
+
+    Socket.inside_send = close
+    open_channel.basic_publish("", "cpika-test-nowhere", b"")
+
+
+@pytest.mark.timeout(20)
+def test_a_connection_is_closed_while_another_thread_is_inside_its_socket(open_channel: Any) -> None:
+    connection = open_channel.connection
+    inside, closing = threading.Event(), threading.Event()
+
+    def stay() -> None:
+        inside.set()
+        closing.wait(10)
+
+    def publish() -> None:
+        try:
+            open_channel.basic_publish("", "cpika-test-nowhere", b"")
+        except exceptions.AMQPError:
+            pass
+
+    Socket.inside_send = stay
+    thread = threading.Thread(target=publish)
+    thread.start()
+    assert inside.wait(10)
+    threading.Timer(0.2, closing.set).start()
+    connection._impl._terminate(exceptions.ConnectionClosedByClient(200, "Normal shutdown"))
+    thread.join(10)
+    assert not thread.is_alive()
+    assert connection.is_closed
+
+
+@pytest.mark.timeout(20)
+def test_what_is_raised_behind_a_recv_ends_a_connection_that_would_be_out_of_step(open_channel: Any) -> None:
+    """The bytes that had come are lost with the exception: nothing that follows could be trusted."""
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    Socket.after_recv = interrupt
+    with pytest.raises(Interrupted):
+        open_channel.queue_declare("", exclusive=True)
+    assert open_channel.connection.is_closed
+    with pytest.raises(exceptions.ChannelWrongStateError):
+        open_channel.basic_publish("", "cpika-test-nowhere", b"")
+
+
+@pytest.mark.rule(11)
+def test_a_finalizer_that_runs_while_a_delivery_is_decoded_does_not_change_the_order() -> None:
+    """A replaced __init__ of Basic.Deliver stands for all user code that may run in the middle of a frame."""
+    count = 50
+
+    def script(peer: Peer) -> None:
+        peer.handshake()
+        channel = peer.serve_until("Basic.Consume").channel
+        peer.send(*(amqp.message(channel, peer.consumer_tag, tag, b"x") for tag in range(1, count + 1)))
+        peer.serve_to_end()
+
+    seen: list[int] = []
+    original = pika.spec.Basic.Deliver.__init__
+    with FakeServer(script) as server:
+        connection = pika.BlockingConnection(pika.ConnectionParameters(server.host, server.port))
+        channel = connection.channel()
+
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            channel.basic_publish("", "q", b"from within")
+
+        channel.basic_consume("q", lambda ch, method, properties, body: seen.append(method.delivery_tag))
+        pika.spec.Basic.Deliver.__init__ = init
+        try:
+            while len(seen) < count:
+                connection.process_data_events(1)
+        finally:
+            pika.spec.Basic.Deliver.__init__ = original
+        connection.close()
+    assert seen == list(range(1, count + 1))

@@ -1,0 +1,195 @@
+"""The house stands as it is drawn: includes go down or sideways, each thing in its place, no static state.
+
+What can be asked of the compiler is asked of the objects (nm), the rest of the sources.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import ctest
+import pytest
+
+pytestmark = pytest.mark.timeout(300)  # the first that asks for objects compiles them all
+
+ROOT = ctest.ROOT
+SOURCES = sorted(ROOT.glob("src/*/*.[ch]"))
+C_FILES = [path for path in SOURCES if path.suffix == ".c"]
+
+# Every call that makes, uses or waits for a socket or the descriptors that wake such a wait.
+SOCKET_CALLS = set(
+    """
+    socket socketpair connect bind listen accept accept4 shutdown close ioctl fcntl fcntl64
+    setsockopt getsockopt getsockname getpeername getaddrinfo freeaddrinfo
+    send sendto sendmsg sendmmsg write writev sendfile
+    recv recvfrom recvmsg recvmmsg read readv __recv_chk __recvfrom_chk __read_chk
+    poll ppoll __poll_chk select pselect epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
+    eventfd pipe pipe2
+    """.split()
+)
+ENDS_THE_PROCESS = set(
+    "abort exit _exit _Exit quick_exit raise kill __assert_fail Py_FatalError Py_Exit".split()
+)
+
+# Where static mutable state may stand: the keeper's thread, list and lock; the number of forks.
+STATEFUL = {"keeper.c", "fork.c"}
+# Tables that CPython's interface takes without const; nothing writes to them.
+PYTHON_TABLES = re.compile(
+    r"(\w+_)?(methods|functions|members|getset|slots|spec|module|names)(_\w+)?(\.\d+)?$"
+)
+
+# Layers of the Python side that import nothing of the rest.
+LEAVES = ["exceptions", "validators", "exchange_type", "delivery_mode", "compat"]
+
+OBJECTS = ctest.Build(
+    "layers",
+    "gcc",
+    # Not position independent: constants with addresses in them count as constants then.
+    ("-O1", "-fno-pic", "-fno-pie", "-DNDEBUG", "-isystem", sysconfig.get_path("include")),
+    warnings=(),
+)
+
+
+def layer(path: Path) -> str:
+    return path.parent.name
+
+
+def name_of(path: Path) -> str:
+    return f"{layer(path)}/{path.name}"
+
+
+def includes(path: Path) -> list[tuple[str, str]]:
+    """(quote or angle bracket, name) of each include."""
+    return re.findall(r'^\s*#\s*include\s*([<"])([^">]+)', path.read_text(), re.MULTILINE)
+
+
+def resolved(path: Path, name: str) -> Path:
+    """The file of this repository that `#include "name"` in `path` means."""
+    for base in (path.parent, ROOT / "src"):
+        if (base / name).exists():
+            return (base / name).resolve()
+    raise AssertionError(f'{name_of(path)} includes "{name}", which is not in src/')
+
+
+@functools.cache
+def objects() -> dict[Path, Path]:
+    """Each C file's object, compiled in parallel."""
+    (ctest.OUTPUT / OBJECTS.name).mkdir(parents=True, exist_ok=True)
+    headers = ctest.headers_digest()
+    with ThreadPoolExecutor(ctest.JOBS) as pool:
+        compiled = pool.map(lambda path: ctest.compile_object(OBJECTS, path, headers), C_FILES)
+        return dict(zip(C_FILES, compiled))
+
+
+def symbols(path: Path) -> list[tuple[str, str]]:
+    """(nm's letter, name) of each symbol of a C file's object."""
+    lines = subprocess.check_output(["nm", objects()[path]], text=True).splitlines()
+    return [(fields[-2], fields[-1].partition("@")[0]) for fields in map(str.split, lines)]
+
+
+def undefined(path: Path) -> set[str]:
+    return {name for letter, name in symbols(path) if letter == "U"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_file_says_what_it_is_and_its_layer_what_it_owns_threads_and_errors(path: Path) -> None:
+    opening = path.read_text().partition("*/")[0]
+    assert opening.startswith(f"/* {path.name} - ")
+    for word in ("Layer:", "Owns:", "Threads:", "Errors:"):
+        assert word in opening
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if layer(path) == "wire"], ids=name_of)
+def test_wire_knows_nothing_of_python_nor_of_the_layer_above(path: Path) -> None:
+    for mark, name in includes(path):
+        assert name not in ("Python.h", "structmember.h", "pythread.h")
+        assert mark == "<" or layer(resolved(path, name)) == "wire"
+
+
+def test_only_rmq_h_includes_rabbitmq_c() -> None:
+    users = {
+        name_of(path)
+        for path in SOURCES
+        for _, name in includes(path)
+        if re.match(r"(rabbitmq-c/|amqp)", name)
+    }
+    assert users == {"wire/rmq.h"}
+
+
+def test_includes_form_no_circle() -> None:
+    below = {path: [resolved(path, name) for mark, name in includes(path) if mark == '"'] for path in SOURCES}
+    finished: set[Path] = set()
+
+    def visit(path: Path, above: tuple[Path, ...]) -> None:
+        assert path not in above, " -> ".join(map(name_of, [*above, path]))
+        if path not in finished:
+            for included in below[path]:
+                visit(included, (*above, path))
+            finished.add(path)
+
+    for path in SOURCES:
+        visit(path, ())
+
+
+@pytest.mark.parametrize("path", [path for path in C_FILES if path.name != "sock.c"], ids=name_of)
+def test_only_sock_c_makes_socket_calls(path: Path) -> None:
+    assert undefined(path) & SOCKET_CALLS == set()
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=name_of)
+def test_no_c_file_ends_the_process(path: Path) -> None:
+    assert undefined(path) & ENDS_THE_PROCESS == set()
+
+
+@pytest.mark.parametrize("path", [path for path in C_FILES if path.name not in STATEFUL], ids=name_of)
+def test_no_static_mutable_state_but_the_keepers(path: Path) -> None:
+    mutable = {name for letter, name in symbols(path) if letter in "bBdDcC"}
+    if layer(path) == "core":
+        mutable = {name for name in mutable if not PYTHON_TABLES.match(name)}
+    assert mutable == set()
+
+
+def test_the_extension_exports_its_init_function_and_nothing_else() -> None:
+    (extension,) = ROOT.glob(f"python/cpika/_core{sysconfig.get_config_var('EXT_SUFFIX')}")
+    lines = subprocess.check_output(["nm", "--dynamic", "--defined-only", extension], text=True).splitlines()
+    assert {line.split()[-1] for line in lines} - {"_init", "_fini"} == {"PyInit__core"}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Modules imported at run time; what stands under `if TYPE_CHECKING` is for readers and type checkers."""
+    if isinstance(tree, ast.If) and ast.unparse(tree.test) == "TYPE_CHECKING":
+        return set()
+    if isinstance(tree, ast.Import):
+        return {alias.name for alias in tree.names}
+    if isinstance(tree, ast.ImportFrom):
+        return {"." * tree.level + (tree.module or "")}
+    return {name for child in ast.iter_child_nodes(tree) for name in imports(child)}
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_python_leaf_imports_nothing_of_the_rest(leaf: str) -> None:
+    names = imports(ast.parse((ROOT / "python" / "cpika" / f"{leaf}.py").read_text()))
+    assert [name for name in names if name.startswith((".", "cpika"))] == []
+
+
+@pytest.mark.parametrize("leaf", ["exceptions", "exchange_type", "delivery_mode"])
+def test_python_leaf_can_be_loaded_alone(leaf: str) -> None:
+    path = ROOT / "python" / "cpika" / f"{leaf}.py"
+    program = f"import runpy, sys; runpy.run_path({str(path)!r}); assert 'cpika' not in sys.modules"
+    subprocess.run([sys.executable, "-I", "-c", program], check=True)
+
+
+def test_the_repository_holds_no_code_of_others() -> None:
+    files = subprocess.check_output(["git", "ls-files"], cwd=ROOT, text=True).splitlines()
+    assert not [name for name in files if re.search(r"(^|/)(vendor|third_party|3rdparty|contrib)/", name)]
+    marked = [
+        path for path in SOURCES if re.search(r"copyright|SPDX|\blicen[cs]e", path.read_text(), re.IGNORECASE)
+    ]
+    assert marked == []

@@ -1,0 +1,124 @@
+"""What a user's type checker sees: programs that it has to accept, and a stub that tells the truth."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cpika import _core, spec
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAMS = sorted((ROOT / "tests" / "typing").glob("*.py"))
+STUB = ast.parse((ROOT / "python" / "cpika" / "spec.pyi").read_text())
+
+
+def nested(node: ast.ClassDef | ast.Module) -> dict[str, ast.ClassDef]:
+    """The classes that stand in a class or a module."""
+    return {child.name: child for child in node.body if isinstance(child, ast.ClassDef)}
+
+
+def fields(node: ast.ClassDef) -> list[str]:
+    """The attributes of its objects, without those of the class."""
+    return [
+        child.target.id
+        for child in node.body
+        if isinstance(child, ast.AnnAssign)
+        and isinstance(child.target, ast.Name)
+        and not ast.unparse(child.annotation).startswith("ClassVar")
+    ]
+
+
+def arguments(node: ast.ClassDef) -> dict[str, Any]:
+    """Names of __init__'s arguments and their defaults."""
+    (init,) = (
+        child for child in node.body if isinstance(child, ast.FunctionDef) and child.name == "__init__"
+    )
+    names = [argument.arg for argument in init.args.args]
+    required = [inspect.Parameter.empty] * (len(names) - len(init.args.defaults))
+    defaults = [eval(ast.unparse(default), vars(spec)) for default in init.args.defaults]
+    return dict(list(zip(names, required + defaults))[1:])
+
+
+def real_arguments(cls: type) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(cls).parameters.items()}
+
+
+STUBBED = {
+    f"{owner}.{name}": node
+    for owner, outer in nested(STUB).items()
+    if owner != "BasicProperties"
+    for name, node in nested(outer).items()
+}
+
+
+def test_the_stub_has_every_class_and_every_method_in_the_order_of_the_spec() -> None:
+    assert [*nested(STUB)] == [*_core.spec_classes, "BasicProperties"]
+    assert [*STUBBED] == [method.NAME for method in spec.methods.values()]
+
+
+@pytest.mark.parametrize("name", STUBBED)
+def test_a_method_of_the_stub_has_the_fields_and_arguments_of_the_real_one(name: str) -> None:
+    (real,) = (method for method in spec.methods.values() if name == method.NAME)
+    assert arguments(STUBBED[name]) == real_arguments(real)
+    # What an object is made of, and what one has that was never given anything.
+    assert (
+        fields(STUBBED[name])
+        == [*real_arguments(real)]
+        == [*vars(real(**dict.fromkeys(real_arguments(real))))]
+    )
+
+
+def test_the_stub_has_the_properties_with_their_arguments() -> None:
+    node = nested(STUB)["BasicProperties"]
+    assert arguments(node) == real_arguments(spec.BasicProperties)
+    assert fields(node) == [*vars(spec.BasicProperties())]
+
+
+@pytest.mark.parametrize("module", ["cpika._core", "cpika.spec"])
+def test_stubtest_finds_the_stub_true(module: str) -> None:
+    check("-m", "mypy.stubtest", module)
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
+def test_mypy_strict_accepts_a_typical_program(program: Path) -> None:
+    check("-m", "mypy", "--strict", str(program))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        "channel.basic_publish('', 'queue', 5)",
+        "channel.basic_ack('1')",
+        "channel.queue_declare()",
+        "channel.basic_consume('queue', lambda body: None)",
+        "pika.spec.Basic.Deliver(tag=1)",
+        "pika.spec.Basic.Deliver().tag",
+        "pika.BasicProperties(delivery_mode='2')",
+        "pika.BlockingConnection('amqp://localhost')",
+    ],
+)
+def test_mypy_finds_a_mistake(mistake: str, tmp_path: Path) -> None:
+    program = tmp_path / "mistake.py"
+    program.write_text(f"import cpika as pika\nchannel = pika.BlockingConnection().channel()\n{mistake}\n")
+    done = run("-m", "mypy", "--strict", str(program))
+    assert done.returncode == 1 and "mistake.py:3: error:" in done.stdout, done.stdout
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def check(*arguments: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 0, done.stdout
