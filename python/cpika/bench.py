@@ -221,6 +221,11 @@ def _explain(error: BaseException, parameters: Any) -> str:
     return f"{place}: {error!r}"
 
 
+def _close(connection: Any) -> None:
+    with contextlib.suppress(Exception):
+        connection.close()
+
+
 @contextlib.contextmanager
 def _run(library: Any, parameters: Any, options: argparse.Namespace) -> Iterator[Run]:
     """A connection with a channel and a queue that goes with it."""
@@ -230,9 +235,14 @@ def _run(library: Any, parameters: Any, options: argparse.Namespace) -> Iterator
         queue = f"cpika-bench-{os.getpid()}-{secrets.token_hex(4)}"
         channel.queue_declare(queue, exclusive=True)
         yield Run(library, connection, channel, queue, b"x" * options.size, options.messages, options.seconds)
-    finally:
-        with contextlib.suppress(Exception):
-            connection.close()
+    except KeyboardInterrupt:
+        # No close(): pika's waits for ever when the interrupt came between its queueing of a frame and its
+        # asking to write it.  The queue goes with the socket, that is with this process.
+        raise
+    except BaseException:
+        _close(connection)
+        raise
+    _close(connection)
 
 
 # ---- what the user sees ----
@@ -406,6 +416,6 @@ def main(argv: Sequence[str]) -> int:
         print(f"python -m cpika bench: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the queues are deleted", file=sys.stderr)
+        print("interrupted; the broker deletes the queues", file=sys.stderr)
         return 130
     return 0
