@@ -243,6 +243,7 @@ static PyObject *
 get_consumer_infos(PyObject *op, void *closure)
 {
     (void)closure;
+    engine_forget_found((CpikaChannel *)op);  // the caller may change it
     return Py_NewRef(((CpikaChannel *)op)->consumer_infos);
 }
 
@@ -255,6 +256,7 @@ set_consumer_infos(PyObject *op, PyObject *value, void *closure)
                      value == NULL ? Py_None : value);
         return -1;
     }
+    engine_forget_found((CpikaChannel *)op);
     Py_XSETREF(((CpikaChannel *)op)->consumer_infos, Py_NewRef(value));
     return 0;
 }
@@ -354,6 +356,8 @@ channel_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(ch->conn);
     Py_VISIT(ch->consumer_infos);
+    Py_VISIT(ch->found_tag);
+    Py_VISIT(ch->found_info);
     Py_VISIT(ch->closing_reason);
     Py_VISIT(ch->returned);
     Py_VISIT(ch->content.tag);
@@ -371,6 +375,7 @@ channel_clear(PyObject *op)
 {
     CpikaChannel *ch = (CpikaChannel *)op;
     engine_clear_content(ch);
+    engine_forget_found(ch);
     Py_CLEAR(ch->closing_reason);
     Py_CLEAR(ch->returned);
     if (ch->consumer_infos != NULL) {

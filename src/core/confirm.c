@@ -192,7 +192,7 @@ channel_publish_confirmed(CpikaChannel *ch, const publish_args *a)
     const publish_mode mode = {.confirm = &confirm};
     int rc = channel_publish(ch, a, &mode);
     if (rc == 0) {
-        rc = engine_wait(ch->conn, confirm_settled, &confirm, ENGINE_FOREVER);
+        rc = engine_wait_answer(ch->conn, confirm_settled, &confirm, ENGINE_FOREVER);
     }
     remove_confirm(ch, &confirm);
     leave_turn(ch, nested);

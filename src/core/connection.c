@@ -130,8 +130,9 @@ send_close(CpikaConnection *conn, int reply_code, PyObject *error)
     Py_XDECREF(text);
 
     engine_lock(conn);
-    int rc = conn->sock == NULL ? cpika_link_send_locked(conn->link, frame, payload + CPIKA_FRAME_OVERHEAD)
-                                : cpika_outq_push(&conn->link->out, frame, payload + CPIKA_FRAME_OVERHEAD);
+    int rc = conn->sock == NULL
+                 ? cpika_link_send_locked(conn->link, frame, payload + CPIKA_FRAME_OVERHEAD, cpika_now_ns())
+                 : cpika_outq_push(&conn->link->out, frame, payload + CPIKA_FRAME_OVERHEAD);
     engine_unlock(conn);
     if (rc >= 0 && conn->sock != NULL && engine_flush_some(conn) < 0) {
         PyErr_Clear();

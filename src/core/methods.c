@@ -394,6 +394,20 @@ PyObject *
 cpika_deliver_new(cpika_values *v, PyObject *consumer_tag, uint64_t delivery_tag, bool redelivered,
                   PyObject *exchange, PyObject *routing_key)
 {
+    cpika_class *cls = &v->methods[CPIKA_IX_basic_deliver];
+    if (delivery_tag > 0 && cpika_class_is_untouched(cls)) {
+        // No int for the tag until it is read: 10 % of the instructions of an auto-acked message.
+        CpikaObject *self = cpika_object_fresh(cls);
+        if (self != NULL) {
+            PyObject **slots = cpika_object_slots(self);
+            slots[0] = cpika_newref(consumer_tag);
+            slots[2] = cpika_newref(redelivered ? Py_True : Py_False);
+            slots[3] = cpika_newref(exchange);
+            slots[4] = cpika_newref(routing_key);
+            self->delivery_tag = delivery_tag;
+        }
+        return (PyObject *)self;
+    }
     PyObject *values[] = {
         cpika_newref(consumer_tag),
         PyLong_FromUnsignedLongLong(delivery_tag),
@@ -401,7 +415,7 @@ cpika_deliver_new(cpika_values *v, PyObject *consumer_tag, uint64_t delivery_tag
         cpika_newref(exchange),
         cpika_newref(routing_key),
     };
-    return method_of(&v->methods[CPIKA_IX_basic_deliver], values);
+    return method_of(cls, values);
 }
 
 PyObject *

@@ -53,6 +53,7 @@ cpika_object_fresh(cpika_class *cls)
         self->cls = cls;
         self->count = (uint32_t)cls->count;
         self->raw_len = 0;
+        self->delivery_tag = 0;
         for (uint32_t i = 0; i < self->count; i++) {
             cpika_object_slots(self)[i] = NULL;
         }
@@ -110,6 +111,7 @@ cpika_object_clear(PyObject *op)
 {
     CpikaObject *self = (CpikaObject *)op;
 
+    self->delivery_tag = 0;
     if (self->raw_len > 0) {
         cpika_props_drop_raw(self);  // all slots are NULL then
     } else {
@@ -165,10 +167,22 @@ attribute_error(CpikaObject *self, PyObject *name)
     return -1;
 }
 
+/* Makes what the slots do not hold yet. */
 static int
 settle(CpikaObject *self)
 {
-    return self->raw_len == 0 ? 0 : cpika_props_settle(self);
+    if (self->raw_len > 0) {
+        return cpika_props_settle(self);
+    }
+    if (self->delivery_tag > 0) {
+        PyObject *number = PyLong_FromUnsignedLongLong(self->delivery_tag);
+        if (number == NULL) {
+            return -1;
+        }
+        cpika_object_slots(self)[CPIKA_DELIVER_TAG] = number;
+        self->delivery_tag = 0;
+    }
+    return 0;
 }
 
 PyObject *

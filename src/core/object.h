@@ -20,7 +20,10 @@ typedef struct cpika_object {
     cpika_class *cls;  // borrowed: in the state of the module, which the type holds
     uint32_t count;    // of slots; not taken from cls, which the collector may free before the last object
     uint32_t raw_len;  // BasicProperties: > 0 while the slots' place holds undecoded bytes instead (props.c)
+    uint64_t delivery_tag;  // Basic.Deliver: its int is made when asked for; 0: it stands in its slot
 } CpikaObject;
+
+enum { CPIKA_DELIVER_TAG = 1 };  // Basic.Deliver: the field delivery_tag
 
 static inline PyObject **
 cpika_object_slots(CpikaObject *self)

@@ -9,7 +9,10 @@
 
 #include "methods.h"
 
-enum { INLINE_MAX = CPIKA_PROP_COUNT * sizeof(PyObject *) };
+enum {
+    INLINE_MAX = CPIKA_PROP_COUNT * sizeof(PyObject *),
+    NO_PROPERTIES = 2,  // bytes: the flags alone; common enough to spare memcpy and memset their calls
+};
 
 static const uint8_t *
 raw_bytes(CpikaObject *self)
@@ -31,7 +34,9 @@ raw_store(CpikaObject *self, const uint8_t *raw, size_t len)
     uint8_t *place = (uint8_t *)cpika_object_slots(self);
     uint8_t *heap;
 
-    if (len <= INLINE_MAX) {
+    if (len == NO_PROPERTIES) {
+        memcpy(place, raw, NO_PROPERTIES);
+    } else if (len <= INLINE_MAX) {
         memcpy(place, raw, len);
     } else {
         heap = PyMem_Malloc(len);
@@ -56,7 +61,11 @@ cpika_props_drop_raw(CpikaObject *self)
         dirty = sizeof(uint8_t *);
     }
     self->raw_len = 0;
-    memset(cpika_object_slots(self), 0, dirty);
+    if (dirty <= sizeof(PyObject *)) {
+        cpika_object_slots(self)[0] = NULL;
+    } else {
+        memset(cpika_object_slots(self), 0, dirty);
+    }
 }
 
 /* New references for all properties, None for the absent; on error none. */

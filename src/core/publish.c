@@ -245,7 +245,7 @@ send_by_reference_unlock(CpikaChannel *ch, const cpika_buf *head, const body_byt
 static int
 send_message_unlock(CpikaChannel *ch, const cpika_buf *message)
 {
-    int rc = engine_send_unlock(ch->conn, message->data, message->len);
+    int rc = engine_send_unlock(ch->conn, message->data, message->len, ch->conn->clock_ns);
     return rc == CPIKA_AGAIN ? engine_wait_output(ch->conn) : rc;
 }
 

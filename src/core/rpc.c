@@ -142,7 +142,7 @@ raise_unanswered(CpikaConnection *conn, CpikaChannel *ch)
 static PyObject *
 await_answer(CpikaConnection *conn, CpikaChannel *ch, cpika_waiter *waiter, uint64_t deadline_ns)
 {
-    int rc = engine_wait(conn, settled, waiter, deadline_ns);
+    int rc = engine_wait_answer(conn, settled, waiter, deadline_ns);
     if (rc == 0 && waiter->done) {
         PyObject *result = waiter->result;
         waiter->result = NULL;

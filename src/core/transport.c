@@ -382,7 +382,7 @@ engine_flush_some(CpikaConnection *conn)
 }
 
 int
-engine_send_unlock(CpikaConnection *conn, const uint8_t *bytes, size_t n)
+engine_send_unlock(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t now_ns)
 {
     conn->holding = false;
     if (conn->sock != NULL) {
@@ -390,7 +390,7 @@ engine_send_unlock(CpikaConnection *conn, const uint8_t *bytes, size_t n)
         engine_unlock(conn);
         return pushed < 0 ? no_memory(conn) : sock_flush(conn);
     }
-    int rc = cpika_link_send_locked(conn->link, bytes, n);
+    int rc = cpika_link_send_locked(conn->link, bytes, n, now_ns);
     int sys_errno = conn->link->sys_errno;
     engine_unlock(conn);
     if (rc == CPIKA_E_NOMEM) {
@@ -403,7 +403,7 @@ int
 engine_send(CpikaConnection *conn, const uint8_t *bytes, size_t n)
 {
     engine_lock(conn);
-    return engine_send_unlock(conn, bytes, n);
+    return engine_send_unlock(conn, bytes, n, cpika_now_ns());
 }
 
 int
@@ -416,7 +416,7 @@ engine_send_request(CpikaConnection *conn, CpikaChannel *ch, cpika_waiter *waite
         engine_unlock(conn);
         return channel_raise_not_open(ch);
     }
-    return engine_send_unlock(conn, bytes, n);
+    return engine_send_unlock(conn, bytes, n, cpika_now_ns());
 }
 
 int
@@ -532,8 +532,12 @@ engine_poll(CpikaConnection *conn, bool want_write, int timeout_ms)
             return -1;
         }
     } else {
-        Py_BEGIN_ALLOW_THREADS cpika_link_poll(link, want_write, timeout_ms);
-        Py_END_ALLOW_THREADS
+        int bits;
+        Py_BEGIN_ALLOW_THREADS bits = cpika_link_poll(link, want_write, timeout_ms);
+        Py_END_ALLOW_THREADS if (bits >= 0 && (bits & CPIKA_WOKEN) == 0)
+        {
+            return 0;  // nothing to drain: a system call less for each wait
+        }
     }
     cpika_link_drain_wake(link);
     return 0;

@@ -40,6 +40,12 @@ engine_check_deadlines(CpikaConnection *conn)
     return 0;
 }
 
+static bool
+is_over(uint64_t deadline_ns)
+{
+    return deadline_ns != ENGINE_FOREVER && cpika_now_ns() >= deadline_ns;
+}
+
 static int
 slice_ms(CpikaConnection *conn, uint64_t deadline_ns)
 {
@@ -82,14 +88,14 @@ role_is_taken(const CpikaConnection *conn, unsigned long self)
     return (conn->reader != 0 && conn->reader != self) || (conn->handler != 0 && conn->handler != self);
 }
 
-/* Reads, or waits until there is something to read.  1: bytes came; 0: something else happened, or `done` (may be NULL)
+/* Reads, or waits until there is something to read; without `look` it waits at once.  1: bytes came; 0: something else happened, or `done` (may be NULL)
  * holds; 2: the deadline is over; 3: it is, but bytes came; -1. */
 static int
-step(CpikaConnection *conn, uint64_t deadline_ns, engine_predicate done, void *arg)
+step(CpikaConnection *conn, uint64_t deadline_ns, engine_predicate done, void *arg, bool look)
 {
     unsigned long self = PyThread_get_thread_ident();
     if (role_is_taken(conn, self)) {
-        if (cpika_now_ns() >= deadline_ns) {
+        if (is_over(deadline_ns)) {
             return 2;
         }
         return follow(conn, deadline_ns) < 0 ? -1 : 0;
@@ -105,19 +111,21 @@ step(CpikaConnection *conn, uint64_t deadline_ns, engine_predicate done, void *a
             return flushed < 0 ? -1 : 0;  // what is awaited may be just this
         }
     }
-    Py_ssize_t n = engine_read_some(conn);
-    if (n != 0) {
-        // A peer that sends as fast as this reads outlasts neither signals nor other threads nor the deadline.
-        if (n < 0 || engine_offer_gil(conn) < 0) {
+    if (look || conn->sock != NULL) {  // bytes that TLS has read already wake no poll
+        Py_ssize_t n = engine_read_some(conn);
+        if (n != 0) {
+            // A peer that sends as fast as this reads outlasts neither signals nor other threads nor the deadline.
+            if (n < 0 || engine_offer_gil(conn) < 0) {
+                return -1;
+            }
+            return is_over(deadline_ns) ? 3 : 1;
+        }
+        if (engine_check_deadlines(conn) < 0) {
             return -1;
         }
-        return cpika_now_ns() >= deadline_ns ? 3 : 1;
-    }
-    if (engine_check_deadlines(conn) < 0) {
-        return -1;
-    }
-    if (cpika_now_ns() >= deadline_ns) {
-        return 2;
+        if (is_over(deadline_ns)) {
+            return 2;
+        }
     }
     // Asked before `done`: if the keeper empties the queue in between, the poll returns at once.
     bool want_write = engine_has_output(conn);
@@ -138,8 +146,8 @@ step(CpikaConnection *conn, uint64_t deadline_ns, engine_predicate done, void *a
     return rc < 0 ? -1 : PyErr_CheckSignals();
 }
 
-int
-engine_wait(CpikaConnection *conn, engine_predicate done, void *arg, uint64_t deadline_ns)
+static int
+wait_for(CpikaConnection *conn, engine_predicate done, void *arg, uint64_t deadline_ns, bool look)
 {
     bool late = false;
     for (;;) {
@@ -156,7 +164,8 @@ engine_wait(CpikaConnection *conn, engine_predicate done, void *arg, uint64_t de
         if (handled > 0 || late) {
             return handled > 0 ? 0 : 1;
         }
-        int rc = step(conn, deadline_ns, done, arg);
+        int rc = step(conn, deadline_ns, done, arg, look);
+        look = true;
         if (rc < 0) {
             return -1;
         }
@@ -165,6 +174,18 @@ engine_wait(CpikaConnection *conn, engine_predicate done, void *arg, uint64_t de
             return done(conn, arg) ? 0 : 1;
         }
     }
+}
+
+int
+engine_wait(CpikaConnection *conn, engine_predicate done, void *arg, uint64_t deadline_ns)
+{
+    return wait_for(conn, done, arg, deadline_ns, true);
+}
+
+int
+engine_wait_answer(CpikaConnection *conn, engine_predicate done, void *arg, uint64_t deadline_ns)
+{
+    return wait_for(conn, done, arg, deadline_ns, false);
 }
 
 static bool
@@ -214,7 +235,7 @@ engine_process(CpikaConnection *conn, uint64_t deadline_ns, bool dispatch)
                 return -1;
             }
         }
-        int rc = late ? 2 : step(conn, deadline_ns, NULL, NULL);
+        int rc = late ? 2 : step(conn, deadline_ns, NULL, NULL, true);
         if (rc < 0) {
             return -1;
         }

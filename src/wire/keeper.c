@@ -67,7 +67,7 @@ keeper_send_locked(cpika_link *l, uint64_t now_ns, keeper_findings *f)
         rc = cpika_link_flush_locked(l);
     } else {
         // Behind a full socket it waits in the queue like anything else: begun or not, it will be whole.
-        rc = cpika_link_send_locked(l, cpika_heartbeat_frame, sizeof cpika_heartbeat_frame);
+        rc = cpika_link_send_locked(l, cpika_heartbeat_frame, sizeof cpika_heartbeat_frame, now_ns);
         if (rc >= 0) {
             l->heartbeats_sent++;
         }

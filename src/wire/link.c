@@ -146,7 +146,7 @@ cpika_link_flush_locked(cpika_link *l)
 }
 
 int
-cpika_link_send_locked(cpika_link *l, const uint8_t *bytes, size_t n)
+cpika_link_send_locked(cpika_link *l, const uint8_t *bytes, size_t n, uint64_t now_ns)
 {
     int rc = link_check_locked(l);
     if (rc != CPIKA_OK || n == 0) {
@@ -161,7 +161,7 @@ cpika_link_send_locked(cpika_link *l, const uint8_t *bytes, size_t n)
         return link_broken_locked(l, errno);
     }
     if (sent > 0) {
-        l->last_send_ns = cpika_now_ns();
+        l->last_send_ns = now_ns;
     }
     if ((size_t)sent == n) {
         return CPIKA_OK;

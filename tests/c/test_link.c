@@ -61,7 +61,7 @@ static int
 send_text(cpika_link *l, const char *text)
 {
     cpika_link_lock(l);
-    int rc = cpika_link_send_locked(l, (const uint8_t *)text, strlen(text));
+    int rc = cpika_link_send_locked(l, (const uint8_t *)text, strlen(text), cpika_now_ns());
     cpika_link_unlock(l);
     return rc;
 }
@@ -139,7 +139,7 @@ bytes_sent_behind_queued_ones_leave_behind_them(void)
     CHECK_INT(cpika_link_hold_locked(p.link, (const uint8_t *)"first ", 6, cpika_now_ns()), CPIKA_OK);
     CHECK(p.link->held);
     CHECK(!is_readable_now(p.peer));
-    CHECK_INT(cpika_link_send_locked(p.link, (const uint8_t *)"second", 6), CPIKA_OK);
+    CHECK_INT(cpika_link_send_locked(p.link, (const uint8_t *)"second", 6, cpika_now_ns()), CPIKA_OK);
     CHECK(!p.link->held);
     cpika_link_unlock(p.link);
     expect_text(p.peer, "first second");
@@ -178,7 +178,7 @@ what_a_full_socket_does_not_take_is_queued_and_leaves_later_in_order(void)
     }
     cpika_link_lock(p.link);
     for (size_t at = 0; at < TOTAL; at += PIECE) {
-        int rc = cpika_link_send_locked(p.link, all + at, PIECE);
+        int rc = cpika_link_send_locked(p.link, all + at, PIECE, cpika_now_ns());
         CHECK(rc == CPIKA_OK || rc == CPIKA_AGAIN);
         was_full = was_full || rc == CPIKA_AGAIN;
     }
@@ -285,7 +285,7 @@ append_many(void *arg)
         cpika_put32(piece + 1, i);
         cpika_link_lock(a->link);
         int rc = i % 3 == 0 ? cpika_link_hold_locked(a->link, piece, sizeof piece, cpika_now_ns())
-                            : cpika_link_send_locked(a->link, piece, sizeof piece);
+                            : cpika_link_send_locked(a->link, piece, sizeof piece, cpika_now_ns());
         cpika_link_unlock(a->link);
         CHECK(rc >= 0);
     }
@@ -608,7 +608,7 @@ child_use_of_the_link(cpika_link *l)
     atomic_store(&check_failures, 0);
     int fd = atomic_load(&l->fd);
     CHECK(cpika_link_forked(l));
-    CHECK_INT(cpika_link_send_locked(l, (const uint8_t *)"child", 5), CPIKA_E_CLOSED);
+    CHECK_INT(cpika_link_send_locked(l, (const uint8_t *)"child", 5, cpika_now_ns()), CPIKA_E_CLOSED);
     CHECK_INT(cpika_link_flush_locked(l), CPIKA_E_CLOSED);
     CHECK_INT(cpika_link_hold_locked(l, (const uint8_t *)"child", 5, 1), CPIKA_E_CLOSED);
     CHECK_INT(recv_into(l, buffer, sizeof buffer), CPIKA_E_CLOSED);

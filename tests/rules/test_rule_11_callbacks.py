@@ -248,6 +248,36 @@ def test_a_callback_replaced_in_a_callback_is_the_next_one_called(scene: Scene) 
     assert later == BODIES[3:]
 
 
+def test_a_consumer_replaced_under_its_tag_in_a_callback_gets_what_follows(scene: Scene) -> None:
+    """What the delivery before has found is not good for the next one."""
+    later: list[bytes] = []
+
+    def replace(channel: Any, method: Any) -> None:
+        channel.basic_cancel(method.consumer_tag)
+        channel.basic_consume(
+            scene.queue, lambda *args: later.append(args[3]), auto_ack=True, consumer_tag=method.consumer_tag
+        )
+
+    scene.action = replace
+    scene.consume()
+    scene.dispatch(3)
+    end = time.monotonic() + 10
+    while len(later) < COUNT - 3 and time.monotonic() < end:
+        scene.connection.process_data_events(time_limit=0.5)
+    assert scene.seen == BODIES[:3]
+    assert sorted(later) == BODIES[3:]
+
+
+def test_a_consumer_taken_out_of_the_dict_in_a_callback_gets_nothing_more(scene: Scene) -> None:
+    """Also by somebody who has asked the channel for the dict long before."""
+    infos = scene.channel._consumer_infos
+    scene.action = lambda channel, method: infos.pop(method.consumer_tag)
+    scene.consume()
+    scene.dispatch(3)
+    scene.dispatch_nothing_more()
+    assert scene.seen == BODIES[:3]
+
+
 def test_publishing_large_bodies_in_a_callback_leaves_the_rest_in_place(scene: Scene) -> None:
     """The publish reads while it waits, so the input buffer grows and moves under the callback."""
     scene.action = lambda channel, method: channel.basic_publish("", "cpika-test-nowhere", bytes(24 << 20))

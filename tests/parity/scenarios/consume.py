@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from parity.harness import covers
@@ -61,6 +64,44 @@ def what_a_callback_gets_are_ordinary_objects(pika: Any, env: Any) -> None:
     env.show_pickle("properties", properties)
     env.call_wrongly("hash", hash, one)
     env.show_text("repr", repr(one))
+
+
+def _deleted(method: Any) -> dict[str, Any]:
+    del method.delivery_tag
+    return vars(method)
+
+
+def _replaced(method: Any) -> dict[str, Any]:
+    method.delivery_tag = "mine"
+    return vars(method)
+
+
+FIRST_LOOKS: dict[str, Callable[[Any], Any]] = {
+    "delivery_tag": lambda method: method.delivery_tag,
+    "vars": vars,
+    "repr": repr,
+    "equal": lambda method: method == method,
+    "pickle": lambda method: vars(pickle.loads(pickle.dumps(method))),
+    "copy": lambda method: vars(copy.copy(method)),
+    "deepcopy": lambda method: vars(copy.deepcopy(method)),
+    "del": _deleted,
+    "set": _replaced,
+    "hasattr": lambda method: hasattr(method, "delivery_tag"),
+    "encode": lambda method: b"".join(method.encode()),
+    "init": lambda method: (method.__init__("again", 7), vars(method)),
+}
+"""cpika makes a delivery tag's int when something looks for it: each of these may be the first."""
+
+
+@covers("spec.Basic.Deliver", "values.method-objects", broker=True)
+def whatever_looks_first_at_a_method_sees_the_same(pika: Any, env: Any) -> None:
+    channel = env.channel()
+    queue = env.queue(channel, bodies=tuple(b"%d" % n for n in range(len(FIRST_LOOKS))))
+    got = consume(env, channel, queue, consumer_tag="c")
+    env.pump(channel.connection, lambda: len(got) == len(FIRST_LOOKS))
+    for (method, _, _), (name, look) in zip(got, FIRST_LOOKS.items()):
+        env.show(name, look(method))
+        env.show(f"{name}, afterwards", vars(method))
 
 
 @covers("BlockingChannel.start_consuming", "BlockingChannel.stop_consuming", "semantics.order", broker=True)
