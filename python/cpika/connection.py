@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, Union
 
 from cpika import credentials as _credentials
 from cpika._not_built import NotBuilt
+from cpika._url import mask_url, parse_number, parse_ssl_options, split_url, without_secret
 from cpika.compat import AbstractBase
 from cpika.validators import require_string
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
-    from urllib.parse import ParseResult
 
     Heartbeat = Union[int, Callable[[Any, int], int], None]
 
@@ -31,13 +31,6 @@ LOGGER = logging.getLogger("pika.connection")
 _MAX_CHANNELS = 65535
 _FRAME_MIN_SIZE = 4096
 _FRAME_MAX_SIZE = 131072
-
-
-def _without_secret(value: Any) -> str:
-    """Return how an error shows a value that was given for credentials: never more than its type."""
-    if value is None or isinstance(value, (bool, type)):
-        return repr(value)
-    return f"an object of type {type(value).__name__}"
 
 
 class Parameters:
@@ -187,7 +180,7 @@ class Parameters:
         if not isinstance(value, tuple(_credentials.VALID_TYPES)):
             raise TypeError(
                 f"credentials must be an object of type: {_credentials.VALID_TYPES!r}, "
-                f"but got {_without_secret(value)}"
+                f"but got {without_secret(value)}"
             )
         self._credentials = copy.deepcopy(value)
 
@@ -437,11 +430,11 @@ class URLParameters(Parameters):
         super().__init__()
         self._all_url_query_values: dict[str, list[str]] = {}
         if not isinstance(url, str):
-            raise TypeError(f"url must be a str, but got {_without_secret(url)}")
+            raise TypeError(f"url must be a str, but got {without_secret(url)}")
 
         from urllib.parse import parse_qs, unquote
 
-        parts, port = _split_url(url)
+        parts, port = split_url(url)
         if parts.scheme == "https":
             import ssl
 
@@ -456,12 +449,12 @@ class URLParameters(Parameters):
 
         if parts.username is not None:
             if parts.password is None:
-                raise ValueError(f"URL {_mask_url(url)!r} names a user but no password")
+                raise ValueError(f"URL {mask_url(url)!r} names a user but no password")
             self.credentials = _credentials.PlainCredentials(unquote(parts.username), unquote(parts.password))
 
         if len(parts.path) > 1:
             if "/" not in parts.path:
-                raise ValueError(f"URL {_mask_url(url)!r} has no '//' before its host")
+                raise ValueError(f"URL {mask_url(url)!r} has no '//' before its host")
             self.virtual_host = unquote(parts.path.split("/")[1])
 
         self._all_url_query_values = parse_qs(parts.query)
@@ -482,10 +475,10 @@ class URLParameters(Parameters):
         getattr(self, self._SETTER_PREFIX + name)(values[0])
 
     def _set_url_blocked_connection_timeout(self, value: str) -> None:
-        self.blocked_connection_timeout = _parse_number(float, "blocked_connection_timeout", value)
+        self.blocked_connection_timeout = parse_number(float, "blocked_connection_timeout", value)
 
     def _set_url_channel_max(self, value: str) -> None:
-        self.channel_max = _parse_number(int, "channel_max", value)
+        self.channel_max = parse_number(int, "channel_max", value)
 
     def _set_url_client_properties(self, value: str) -> None:
         import ast
@@ -493,28 +486,28 @@ class URLParameters(Parameters):
         self.client_properties = ast.literal_eval(value)
 
     def _set_url_connection_attempts(self, value: str) -> None:
-        self.connection_attempts = _parse_number(int, "connection_attempts", value)
+        self.connection_attempts = parse_number(int, "connection_attempts", value)
 
     def _set_url_frame_max(self, value: str) -> None:
-        self.frame_max = _parse_number(int, "frame_max", value)
+        self.frame_max = parse_number(int, "frame_max", value)
 
     def _set_url_heartbeat(self, value: str) -> None:
-        self.heartbeat = _parse_number(int, "heartbeat", value)
+        self.heartbeat = parse_number(int, "heartbeat", value)
 
     def _set_url_locale(self, value: str) -> None:
         self.locale = value
 
     def _set_url_retry_delay(self, value: str) -> None:
-        self.retry_delay = _parse_number(float, "retry_delay", value)
+        self.retry_delay = parse_number(float, "retry_delay", value)
 
     def _set_url_socket_timeout(self, value: str) -> None:
-        self.socket_timeout = _parse_number(float, "socket_timeout", value)
+        self.socket_timeout = parse_number(float, "socket_timeout", value)
 
     def _set_url_stack_timeout(self, value: str) -> None:
-        self.stack_timeout = _parse_number(float, "stack_timeout", value)
+        self.stack_timeout = parse_number(float, "stack_timeout", value)
 
     def _set_url_ssl_options(self, value: str) -> None:
-        options = _parse_ssl_options(value)
+        options = parse_ssl_options(value)
         if options is not None:
             self.ssl_options = _ssl_options_from_dict(options)
         elif self.ssl_options is not None:
@@ -526,62 +519,6 @@ class URLParameters(Parameters):
         import ast
 
         self.tcp_options = ast.literal_eval(value)
-
-
-def _mask_url(url: str) -> str:
-    """Return the URL without its password and query, for an error message.
-
-    Where it is not certain which part is the password, nothing after the scheme is shown.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return "***"
-    address = rest.partition("?")[0]
-    if rest.count("@") > 1 or address.count("@") != rest.count("@"):
-        return f"{scheme}://***"
-    user_info, at, location = address.rpartition("@")
-    if not at:
-        return f"{scheme}://***" if ":" in address else f"{scheme}://{address}"
-    user, colon, _ = user_info.partition(":")
-    return f"{scheme}://{user}{':***' if colon else ''}@{location}"
-
-
-def _split_url(url: str) -> tuple[ParseResult, int | None]:
-    """Return the parts of the URL and its port, with `http` for `amqp`, whose syntax urllib knows."""
-    from urllib.parse import urlparse
-
-    try:
-        parts = urlparse("http" + url[4:] if url[:4].lower() == "amqp" else url)
-        return parts, parts.port
-    except ValueError as error:
-        reason = str(error)
-    # Outside the handler, so that the error raised does not lead to one whose text may hold the password.
-    if reason in ("Invalid IPv6 URL", "Port out of range 0-65535"):
-        raise ValueError(reason)
-    raise ValueError(f"URL {_mask_url(url)!r} has an invalid host or port; is a '/', '@' or ':' not encoded?")
-
-
-def _parse_number(kind: Callable[[str], Any], name: str, value: str) -> Any:
-    """Return an option of the query as an int or a float."""
-    try:
-        return kind(value)
-    except ValueError as exc:
-        raise ValueError(f"Invalid {name} value {value!r}: {exc!r}") from exc
-
-
-def _parse_ssl_options(value: str) -> dict[str, Any] | None:
-    """Return the option `ssl_options` of the query, which may hold the password of a key."""
-    import ast
-
-    try:
-        options = ast.literal_eval(value)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        options = NotImplemented
-    if options is NotImplemented:
-        raise ValueError("Invalid ssl_options value: it is not a Python literal")
-    if options is not None and not isinstance(options, dict):
-        raise TypeError(f"ssl_options must be a dict or None, but got {_without_secret(options)}")
-    return options
 
 
 def _ssl_options_from_dict(options: dict[str, Any]) -> SSLOptions:

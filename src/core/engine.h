@@ -182,7 +182,7 @@ struct CpikaConnection {
     cpika_strcache strings;
 };
 
-/* ---- connection.c ---- */
+/* ---- failure.c ---- */
 /* 0 when calls are allowed; else -1 with ConnectionWrongStateError. */
 int engine_check(CpikaConnection *conn);
 /* Ends the connection because of `error` (stolen; NULL: out of memory making it) and raises it.  Always -1. */
@@ -194,13 +194,15 @@ int engine_refuse(CpikaConnection *conn, int reply_code, PyObject *error);
 void engine_terminate(CpikaConnection *conn, PyObject *error);
 /* Raises conn->error or, when there is none, ConnectionWrongStateError.  Always -1. */
 int engine_raise_closed(CpikaConnection *conn);
+/* Calls a Python method of `self`; what it raises is reported and goes no further. */
+void engine_hook(PyObject *self, PyObject *name, PyObject *const *args, size_t nargs);
+
+/* ---- connection.c ---- */
 CpikaChannel *engine_channel(CpikaConnection *conn, int number);
 int engine_add_channel(CpikaConnection *conn, CpikaChannel *channel);
 void engine_drop_channel(CpikaConnection *conn, CpikaChannel *channel);
 /* Seconds from now (None: never) as monotonic time.  0 or -1. */
 int engine_deadline(PyObject *seconds, uint64_t *deadline_ns);
-/* Calls a Python method of `self`; what it raises is reported and goes no further. */
-void engine_hook(PyObject *self, PyObject *name, PyObject *const *args, size_t nargs);
 
 /* ---- transport.c ---- */
 int engine_attach(CpikaConnection *conn, PyObject *sock);

@@ -97,6 +97,15 @@ int cpika_object_set_all(CpikaObject *self, PyObject **values);
 /* The dict, borrowed; made, and from now on the truth, if there was none. */
 PyObject *cpika_object_dict(CpikaObject *self);
 
+/* New reference to a dict of the fields, which is the object's own only if it has one. */
+PyObject *cpika_object_fields(CpikaObject *self);
+
+/* object_view.c: __repr__, __eq__ and __ne__, __getstate__, __reduce__. */
+PyObject *cpika_object_repr(PyObject *op);
+PyObject *cpika_object_richcompare(PyObject *op, PyObject *other, int operation);
+PyObject *cpika_object_getstate(PyObject *op, PyObject *ignored);
+PyObject *cpika_object_reduce(PyObject *op, PyObject *ignored);
+
 /* props.c: decodes what raw_len stands for, or throws it away. */
 int cpika_props_settle(CpikaObject *self);
 void cpika_props_drop_raw(CpikaObject *self);

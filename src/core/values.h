@@ -112,6 +112,8 @@ int cpika_table_encode(cpika_values *v, PyObject *table, cpika_buf *out);
 int cpika_value_encode(cpika_values *v, PyObject *value, cpika_buf *out);
 
 /* New dict from a table, new object from a value, which have passed the walker of wire/table.h; *pos moves on. */
+/* What `owned` caches: the attribute of a module that is imported now.  Borrowed. */
+PyObject *cpika_imported(PyObject **owned, const char *module_name, const char *attribute);
 PyObject *cpika_table_decode(cpika_values *v, const uint8_t *data, size_t *pos);
 PyObject *cpika_value_decode(cpika_values *v, const uint8_t *data, size_t *pos);
 

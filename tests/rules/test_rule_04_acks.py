@@ -11,7 +11,10 @@ from support.proxy import CLIENT, Proxy
 
 pytestmark = pytest.mark.rule(4)
 
-SOON = 0.05  # seconds: the rule says 1 ms; the rest is for a busy machine
+PROMISED = 0.001  # seconds
+SOON = (
+    0.05  # for the usual one on a busy machine, whose scheduler alone may take longer than what is promised
+)
 
 
 class Consumer:
@@ -59,25 +62,27 @@ def compute(seconds: float) -> None:
 def test_an_ack_leaves_although_its_callback_goes_on(
     consumer: Callable[[int], Consumer], work: Callable[[float], None], record_property: Callable[..., None]
 ) -> None:
-    scene = consumer(10)
+    count = 30
+    scene = consumer(count)
     acked: dict[int, float] = {}
 
     def callback(channel: Any, method: Any, properties: Any, body: bytes) -> None:
         channel.basic_ack(method.delivery_tag)
         acked[method.delivery_tag] = time.monotonic()
-        work(0.15)
+        work(0.05)
 
     scene.start(callback)
-    scene.dispatch_until(lambda: len(acked) == 10)
+    scene.dispatch_until(lambda: len(acked) == count)
     seen = {
         event.frame.delivery_tag: event.time
-        for event in scene.proxy.wait_for_count(is_ack, 10)
+        for event in scene.proxy.wait_for_count(is_ack, count)
         if event.frame is not None
     }
     delays = sorted(seen[tag] - acked[tag] for tag in acked)
     record_property("ack delays in ms", [round(delay * 1000, 2) for delay in delays])
-    # Some may have met a busy moment of the machine; acks that wait for their callback would all be late.
-    assert delays[5] < SOON, f"acks took {delays} s"
+    # Many may have met a busy moment of the machine; acks that are held too long would all be late.
+    assert delays[0] < PROMISED, f"acks took {delays} s"
+    assert delays[count // 2] < SOON, f"acks took {delays} s"
 
 
 def test_each_ack_is_a_frame_of_its_own_in_the_order_given(consumer: Callable[[int], Consumer]) -> None:

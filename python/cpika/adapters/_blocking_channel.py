@@ -1,15 +1,14 @@
-"""`BlockingChannel`: the cold half of a channel, on the C base that has the hot methods."""
+"""`BlockingChannel`: its life, its consumers, publishing with confirms and in blocks."""
 
 from __future__ import annotations
 
 import logging
 import time
-from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from cpika import exceptions, frame, spec, validators
-from cpika._core import Channel as _CoreChannel
 from cpika._core import _ConsumerInfo
+from cpika.adapters import _blocking_calls
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
     _ConsumerCancellationEvt,
@@ -17,9 +16,7 @@ from cpika.adapters._blocking_events import (
     _ReturnedMessageEvt,
 )
 from cpika.adapters._buffered import BufferedPublishing
-from cpika.amqp_object import Method
 from cpika.channel import UNTRACED_PUBLISH, Channel
-from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -32,17 +29,16 @@ if TYPE_CHECKING:
     OnReturn = Callable[["BlockingChannel", spec.Basic.Return, spec.BasicProperties, bytes], Any]
     OnCancel = Callable[[frame.Method[spec.Basic.Cancel]], Any]
 
-_ReplyT = TypeVar("_ReplyT", bound=Method)
-
 LOGGER = logging.getLogger("pika.adapters.blocking_connection")
 _CHANNEL_LOGGER = logging.getLogger("pika.channel")
 _CALLBACK_LOGGER = logging.getLogger("pika.callback")
 
 
-class BlockingChannel(_CoreChannel):
+class BlockingChannel(_blocking_calls.BlockingChannel):
     """A channel whose methods return when the broker has answered.
 
-    `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base.
+    `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base,
+    what is one request and its answer from `_blocking_calls`.
 
     :param channel_impl: what stands behind it, `pika.channel.Channel`
     :param connection: its connection
@@ -89,14 +85,6 @@ class BlockingChannel(_CoreChannel):
         return list(self._consumer_infos)
 
     # ---- the way to the broker ----
-
-    def _call(self, method: Method, reply: type[_ReplyT]) -> frame.Method[_ReplyT]:
-        """Send a method and return the answer's method frame.
-
-        :raises pika.exceptions.ChannelClosedByBroker: the broker refused by closing the channel
-        """
-        answer = self._rpc(method, reply.INDEX, self._connection._time_left())
-        return frame.Method(self.channel_number, answer)
 
     def _open(self) -> None:
         """Open the channel (AMQP Channel.Open)."""
@@ -561,247 +549,3 @@ class BlockingChannel(_CoreChannel):
             when something that it held back was lost
         """
         return BufferedPublishing(self, max_bytes, max_delay)
-
-    def flow(self, active: bool) -> bool:
-        """Ask the broker to stop or go on delivering (AMQP Channel.Flow). RabbitMQ does not take False.
-
-        :param active: True to go on
-        :returns: what the broker does now
-        """
-        self._impl._raise_if_not_open()
-        return bool(self._call(spec.Channel.Flow(active), spec.Channel.FlowOk).method.active)
-
-    # ---- quality of service ----
-
-    def basic_qos(self, prefetch_size: int = 0, prefetch_count: int = 0, global_qos: bool = False) -> None:
-        """Limit the messages that are delivered and not acknowledged (AMQP Basic.Qos).
-
-        :param prefetch_size: in bytes; RabbitMQ takes 0 only, no limit
-        :param prefetch_count: messages; 0 is no limit
-        :param global_qos: with RabbitMQ: for the channel as a whole instead of for each new consumer
-        """
-        self._impl._raise_if_not_open()
-        validators.zero_or_greater("prefetch_size", prefetch_size)
-        validators.zero_or_greater("prefetch_count", prefetch_count)
-        self._call(spec.Basic.Qos(prefetch_size, prefetch_count, global_qos), spec.Basic.QosOk)
-
-    def basic_recover(self, requeue: bool = False) -> None:
-        """Have all messages of this channel that are not acknowledged delivered again (AMQP Basic.Recover).
-
-        :param requeue: to any consumer of the queue, not to the same; RabbitMQ takes True only
-        """
-        self._impl._raise_if_not_open()
-        self._call(spec.Basic.Recover(requeue), spec.Basic.RecoverOk)
-
-    # ---- exchanges ----
-
-    def exchange_declare(
-        self,
-        exchange: str,
-        exchange_type: ExchangeType | str = ExchangeType.direct,
-        passive: bool = False,
-        durable: bool = False,
-        auto_delete: bool = False,
-        internal: bool = False,
-        arguments: dict[str, Any] | None = None,
-    ) -> frame.Method[spec.Exchange.DeclareOk]:
-        """Make an exchange, or make sure that it is there and alike (AMQP Exchange.Declare).
-
-        :param exchange: its name
-        :param exchange_type: direct, fanout, headers, topic or a plugin's
-        :param passive: only ask whether it is there
-        :param durable: survives a restart of the broker
-        :param auto_delete: goes with its last binding
-        :param internal: takes messages from other exchanges only
-        :param arguments: further arguments, e.g. alternate-exchange
-        :returns: method frame with spec.Exchange.DeclareOk
-        :raises pika.exceptions.ChannelClosedByBroker: 404 passive and not there, 406 not alike
-        """
-        validators.require_string(exchange, "exchange")
-        self._impl._raise_if_not_open()
-        if isinstance(exchange_type, Enum):
-            exchange_type = exchange_type.value
-        return self._call(
-            spec.Exchange.Declare(
-                0, exchange, exchange_type, passive, durable, auto_delete, internal, False, arguments or {}
-            ),
-            spec.Exchange.DeclareOk,
-        )
-
-    def exchange_delete(
-        self, exchange: str | None = None, if_unused: bool = False
-    ) -> frame.Method[spec.Exchange.DeleteOk]:
-        """Delete an exchange (AMQP Exchange.Delete).
-
-        :param exchange: its name
-        :param if_unused: only if nothing is bound to it
-        :returns: method frame with spec.Exchange.DeleteOk
-        """
-        self._impl._raise_if_not_open()
-        return self._call(spec.Exchange.Delete(0, exchange, if_unused, False), spec.Exchange.DeleteOk)
-
-    def exchange_bind(
-        self, destination: str, source: str, routing_key: str = "", arguments: dict[str, Any] | None = None
-    ) -> frame.Method[spec.Exchange.BindOk]:
-        """Bind an exchange to another (RabbitMQ's Exchange.Bind).
-
-        :param destination: the exchange that gets the messages
-        :param source: the exchange that they come from
-        :param routing_key: which of them
-        :param arguments: for a headers exchange
-        :returns: method frame with spec.Exchange.BindOk
-        """
-        validators.require_string(destination, "destination")
-        validators.require_string(source, "source")
-        self._impl._raise_if_not_open()
-        return self._call(
-            spec.Exchange.Bind(0, destination, source, routing_key, False, arguments or {}),
-            spec.Exchange.BindOk,
-        )
-
-    def exchange_unbind(
-        self,
-        destination: str | None = None,
-        source: str | None = None,
-        routing_key: str = "",
-        arguments: dict[str, Any] | None = None,
-    ) -> frame.Method[spec.Exchange.UnbindOk]:
-        """Undo `exchange_bind` (RabbitMQ's Exchange.Unbind).
-
-        :param destination: the exchange that gets the messages
-        :param source: the exchange that they come from
-        :param routing_key: as bound
-        :param arguments: as bound
-        :returns: method frame with spec.Exchange.UnbindOk
-        """
-        self._impl._raise_if_not_open()
-        return self._call(
-            spec.Exchange.Unbind(0, destination, source, routing_key, False, arguments),
-            spec.Exchange.UnbindOk,
-        )
-
-    # ---- queues ----
-
-    def queue_declare(
-        self,
-        queue: str,
-        passive: bool = False,
-        durable: bool = False,
-        exclusive: bool = False,
-        auto_delete: bool = False,
-        arguments: dict[str, Any] | None = None,
-    ) -> frame.Method[spec.Queue.DeclareOk]:
-        """Make a queue, or make sure that it is there and alike (AMQP Queue.Declare).
-
-        :param queue: its name; '' has the broker make one up, which the answer tells
-        :param passive: only ask whether it is there
-        :param durable: survives a restart of the broker
-        :param exclusive: for this connection only, and gone with it
-        :param auto_delete: goes with its last consumer
-        :param arguments: further arguments, e.g. x-message-ttl
-        :returns: method frame with spec.Queue.DeclareOk
-        :raises pika.exceptions.ChannelClosedByBroker: 404 passive and not there, 405 another's, 406 not alike
-        """
-        validators.require_string(queue, "queue")
-        self._impl._raise_if_not_open()
-        return self._call(
-            spec.Queue.Declare(0, queue, passive, durable, exclusive, auto_delete, False, arguments or {}),
-            spec.Queue.DeclareOk,
-        )
-
-    def queue_delete(
-        self, queue: str, if_unused: bool = False, if_empty: bool = False
-    ) -> frame.Method[spec.Queue.DeleteOk]:
-        """Delete a queue (AMQP Queue.Delete).
-
-        :param queue: its name
-        :param if_unused: only if it has no consumers
-        :param if_empty: only if it has no messages
-        :returns: method frame with spec.Queue.DeleteOk
-        """
-        self._impl._raise_if_not_open()
-        validators.require_string(queue, "queue")
-        return self._call(spec.Queue.Delete(0, queue, if_unused, if_empty, False), spec.Queue.DeleteOk)
-
-    def queue_purge(self, queue: str) -> frame.Method[spec.Queue.PurgeOk]:
-        """Drop the messages of a queue that are not delivered yet (AMQP Queue.Purge).
-
-        :param queue: its name
-        :returns: method frame with spec.Queue.PurgeOk
-        """
-        self._impl._raise_if_not_open()
-        validators.require_string(queue, "queue")
-        return self._call(spec.Queue.Purge(0, queue, False), spec.Queue.PurgeOk)
-
-    def queue_bind(
-        self,
-        queue: str,
-        exchange: str,
-        routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
-    ) -> frame.Method[spec.Queue.BindOk]:
-        """Bind a queue to an exchange (AMQP Queue.Bind).
-
-        :param queue: its name
-        :param exchange: where the messages come from
-        :param routing_key: which of them; None: the queue's name
-        :param arguments: for a headers exchange
-        :returns: method frame with spec.Queue.BindOk
-        """
-        validators.require_string(queue, "queue")
-        validators.require_string(exchange, "exchange")
-        self._impl._raise_if_not_open()
-        if routing_key is None:
-            routing_key = queue
-        return self._call(
-            spec.Queue.Bind(0, queue, exchange, routing_key, False, arguments or {}), spec.Queue.BindOk
-        )
-
-    def queue_unbind(
-        self,
-        queue: str,
-        exchange: str,
-        routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
-    ) -> frame.Method[spec.Queue.UnbindOk]:
-        """Undo `queue_bind` (AMQP Queue.Unbind).
-
-        :param queue: its name
-        :param exchange: where the messages come from
-        :param routing_key: as bound; None: the queue's name
-        :param arguments: as bound
-        :returns: method frame with spec.Queue.UnbindOk
-        """
-        self._impl._raise_if_not_open()
-        validators.require_string(queue, "queue")
-        if routing_key is None:
-            routing_key = queue
-        return self._call(
-            spec.Queue.Unbind(0, queue, exchange, routing_key, arguments or {}), spec.Queue.UnbindOk
-        )
-
-    # ---- transactions ----
-
-    def tx_select(self) -> frame.Method[spec.Tx.SelectOk]:
-        """Begin to use transactions on this channel (AMQP Tx.Select).
-
-        :returns: method frame with spec.Tx.SelectOk
-        """
-        self._impl._raise_if_not_open()
-        return self._call(spec.Tx.Select(), spec.Tx.SelectOk)
-
-    def tx_commit(self) -> frame.Method[spec.Tx.CommitOk]:
-        """Commit the publishes and acknowledgements since the last commit (AMQP Tx.Commit).
-
-        :returns: method frame with spec.Tx.CommitOk
-        """
-        self._impl._raise_if_not_open()
-        return self._call(spec.Tx.Commit(), spec.Tx.CommitOk)
-
-    def tx_rollback(self) -> frame.Method[spec.Tx.RollbackOk]:
-        """Undo the publishes and acknowledgements since the last commit (AMQP Tx.Rollback).
-
-        :returns: method frame with spec.Tx.RollbackOk
-        """
-        self._impl._raise_if_not_open()
-        return self._call(spec.Tx.Rollback(), spec.Tx.RollbackOk)
