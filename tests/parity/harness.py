@@ -342,6 +342,15 @@ class Env:
             lambda: channel.connection.sleep(0.002),
         )
 
+    def until_delivered(self, channel: Any, queue: str) -> None:
+        """Wait until what was ready in `queue` has come to the consumers of `channel`; nothing is dispatched."""
+        self.until(
+            lambda: channel.queue_declare(queue, passive=True).method.message_count == 0,
+            lambda: None,
+        )
+        # A delivery is written behind the answer that counts it as gone: by the next answer it is here.
+        channel.queue_declare(queue, passive=True)
+
     def until(self, condition: Callable[[], Any], work: Callable[[], Any]) -> None:
         """Do `work` until `condition` holds; raise EventLost when that takes over EVENT_SECONDS."""
         deadline = time.monotonic() + EVENT_SECONDS

@@ -20,16 +20,6 @@ def consume(env: Any, channel: Any, queue: str, **options: Any) -> list[Any]:
     return got
 
 
-def let_deliveries_come(env: Any, channel: Any, queue: str) -> None:
-    """Return when the messages that were ready in `queue` have been received, but not dispatched."""
-    env.until(
-        lambda: channel.queue_declare(queue, passive=True).method.message_count == 0,
-        lambda: None,
-    )
-    # The broker's channel writes a delivery behind the answer that counts it as gone: by the next answer it is here.
-    channel.queue_declare(queue, passive=True)
-
-
 @covers("BlockingChannel.basic_consume", "BlockingChannel.start_consuming", "BasicProperties", broker=True)
 def a_callback_gets_channel_method_properties_and_body(pika: Any, env: Any) -> None:
     channel = env.channel()
@@ -320,7 +310,7 @@ def a_cancel_requeues_what_was_received(pika: Any, env: Any) -> None:
     channel = env.channel()
     queue = env.queue(channel, bodies=(b"one", b"two", b"three"))
     got = consume(env, channel, queue, consumer_tag="c")
-    let_deliveries_come(env, channel, queue)
+    env.until_delivered(channel, queue)
     env.call("cancel", channel.basic_cancel, "c")
     env.show("dispatched", got)
     env.until_ready(channel, queue, 3)
@@ -332,7 +322,7 @@ def a_cancel_with_auto_ack_returns_what_was_received(pika: Any, env: Any) -> Non
     channel = env.channel()
     queue = env.queue(channel, bodies=(b"one", b"two", b"three"))
     got = consume(env, channel, queue, consumer_tag="c", auto_ack=True)
-    let_deliveries_come(env, channel, queue)
+    env.until_delivered(channel, queue)
     env.call("cancel", channel.basic_cancel, consumer_tag="c")
     env.show("dispatched", got)
     env.call("process", channel.connection.process_data_events)
@@ -345,8 +335,8 @@ def a_cancel_leaves_the_messages_of_other_consumers(pika: Any, env: Any) -> None
     one, two = env.queue(channel, "one", (b"1",)), env.queue(channel, "two", (b"2",))
     first = consume(env, channel, one, consumer_tag="first", auto_ack=True)
     second = consume(env, channel, two, consumer_tag="second", auto_ack=True)
-    let_deliveries_come(env, channel, one)
-    let_deliveries_come(env, channel, two)
+    env.until_delivered(channel, one)
+    env.until_delivered(channel, two)
     env.call("cancel", channel.basic_cancel, "first")
     env.show("consumers", channel.consumer_tags)
     env.pump(channel.connection, lambda: second)
@@ -460,7 +450,7 @@ def nested_dispatching_does_input_and_output_only(pika: Any, env: Any, case: Any
             ch.stop_consuming()
 
     channel.basic_consume(queue, on_message, auto_ack=True)
-    let_deliveries_come(env, channel, queue)
+    env.until_delivered(channel, queue)
     env.call("start_consuming", channel.start_consuming)
     env.call("process", connection.process_data_events)
 
@@ -492,7 +482,7 @@ def calls_outside_queue_deliveries_and_dispatch_nothing(pika: Any, env: Any) -> 
     channel = env.channel()
     queue = env.queue(channel, bodies=tuple(b"%d" % n for n in range(5)))
     got = consume(env, channel, queue)
-    let_deliveries_come(env, channel, queue)
+    env.until_delivered(channel, queue)
     env.show("before", len(got))
     env.call("process", channel.connection.process_data_events)
     env.show("after one call", [body for _, _, body in got])
@@ -568,7 +558,7 @@ def what_came_before_the_cancellation_is_dispatched_before_it(pika: Any, env: An
     channel.basic_consume(
         queue, lambda ch, method, properties, body: env.show("got", body), consumer_tag="mine"
     )
-    let_deliveries_come(env, channel, queue)
+    env.until_delivered(channel, queue)
     env.third_party().queue_delete(queue)
     env.call("start_consuming", channel.start_consuming)
 
@@ -649,7 +639,7 @@ def consumers_of_one_channel_are_called_in_the_order_of_arrival(pika: Any, env: 
         )
     for number, index in enumerate((2, 0, 1, 1, 2, 0)):
         channel.basic_publish("", queues[index], b"%d" % number)
-        let_deliveries_come(env, channel, queues[index])
+        env.until_delivered(channel, queues[index])
     env.call("process", channel.connection.process_data_events)
     env.show("order", order)
 

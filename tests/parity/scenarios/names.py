@@ -235,7 +235,7 @@ def a_callback_is_read_at_dispatch_not_at_arrival(pika: Any, env: Any) -> None:
     channel = env.channel()
     queue = env.queue(channel, bodies=(b"one", b"two"))
     tag = channel.basic_consume(queue, lambda *args: env.show("first", args[3]), auto_ack=True)
-    let_deliveries_come(env, channel, queue)
+    env.until_delivered(channel, queue)
     channel._consumer_infos[tag].on_message_callback = lambda *args: env.show("second", args[3])
     env.call("process", channel.connection.process_data_events)
 

@@ -137,7 +137,7 @@ def timers_come_before_messages(pika: Any, env: Any) -> None:
     queue = env.queue(channel, bodies=(b"one", b"two"))
     channel.basic_consume(queue, lambda ch, m, p, body: env.show("message", body), auto_ack=True)
     channel.connection.call_later(0, lambda: env.show("timer", True))
-    env.until(lambda: channel.queue_declare(queue, passive=True).method.message_count == 0, lambda: None)
+    env.until_delivered(channel, queue)
     env.call("process", channel.connection.process_data_events)
 
 
@@ -272,7 +272,7 @@ def sleep_lasts_and_dispatches(pika: Any, env: Any) -> None:
     queue = env.queue(channel, bodies=(b"one",))
     seen: list[str] = []
     channel.basic_consume(queue, lambda ch, m, p, body: seen.append("message"), auto_ack=True)
-    env.until(lambda: channel.queue_declare(queue, passive=True).method.message_count == 0, lambda: None)
+    env.until_delivered(channel, queue)
     channel.connection.call_later(0.01, lambda: seen.append("timer"))
     started = time.monotonic()
     env.call("sleep", channel.connection.sleep, 0.1)
