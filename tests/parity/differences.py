@@ -17,7 +17,6 @@ from typing import Any
 import pika as oracle_pika
 
 from parity.harness import Play, Scenario
-from parity.scenarios.consume import let_deliveries_come
 from parity.scenarios.handshake import connect, end, read_frame
 from parity.scenarios.values import field, header_bytes
 
@@ -84,7 +83,7 @@ def messages_that_wait_behind_a_failed_callback(pika: Any, env: Any) -> None:
             raise ValueError("mine")
 
     channel.basic_consume(queue, on_message, auto_ack=True)
-    let_deliveries_come(env, channel, queue)
+    env.until_delivered(channel, queue)
     for _ in range(2):
         env.call("process", channel.connection.process_data_events)
 

@@ -343,7 +343,7 @@ class Env:
         )
 
     def until_delivered(self, channel: Any, queue: str) -> None:
-        """Wait until what was ready in `queue` has come to the consumers of `channel`; nothing is dispatched."""
+        """Wait until what was ready in `queue` has come to `channel`; dispatch nothing."""
         self.until(
             lambda: channel.queue_declare(queue, passive=True).method.message_count == 0,
             lambda: None,

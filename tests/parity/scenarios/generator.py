@@ -6,7 +6,6 @@ import types
 from typing import Any
 
 from parity.harness import covers
-from parity.scenarios.consume import let_deliveries_come
 
 
 @covers("BlockingChannel.consume", broker=True)

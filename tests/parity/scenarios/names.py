@@ -11,7 +11,6 @@ from typing import Any
 import pika as oracle_pika
 
 from parity.harness import MODULES, covers
-from parity.scenarios.consume import let_deliveries_come
 
 TOP = (
     "BaseConnection",
