@@ -16,7 +16,7 @@ default_object(const cpika_default *dflt)
     case CPIKA_DEFAULT_REQUIRED:
         return NULL;
     case CPIKA_DEFAULT_NONE:
-        return cpika_newref(Py_None);
+        return Py_NewRef(Py_None);
     case CPIKA_DEFAULT_BOOL:
         return PyBool_FromLong((long)dflt->number);
     case CPIKA_DEFAULT_INT:

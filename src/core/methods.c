@@ -216,7 +216,7 @@ method_decode(PyObject *op, PyObject *args, PyObject *kwds)
     if (rc != 0 || cpika_object_set_all(self, objects) < 0) {
         return NULL;
     }
-    return cpika_newref(op);
+    return Py_NewRef(op);
 }
 
 /* ---- the hot ones ---- */
@@ -263,20 +263,20 @@ cpika_deliver_new(cpika_values *v, PyObject *consumer_tag, uint64_t delivery_tag
         CpikaObject *self = cpika_object_fresh(cls);
         if (self != NULL) {
             PyObject **slots = cpika_object_slots(self);
-            slots[0] = cpika_newref(consumer_tag);
-            slots[2] = cpika_newref(redelivered ? Py_True : Py_False);
-            slots[3] = cpika_newref(exchange);
-            slots[4] = cpika_newref(routing_key);
+            slots[0] = Py_NewRef(consumer_tag);
+            slots[2] = Py_NewRef(redelivered ? Py_True : Py_False);
+            slots[3] = Py_NewRef(exchange);
+            slots[4] = Py_NewRef(routing_key);
             self->delivery_tag = delivery_tag;
         }
         return (PyObject *)self;
     }
     PyObject *values[] = {
-        cpika_newref(consumer_tag),
+        Py_NewRef(consumer_tag),
         PyLong_FromUnsignedLongLong(delivery_tag),
-        cpika_newref(redelivered ? Py_True : Py_False),
-        cpika_newref(exchange),
-        cpika_newref(routing_key),
+        Py_NewRef(redelivered ? Py_True : Py_False),
+        Py_NewRef(exchange),
+        Py_NewRef(routing_key),
     };
     return method_of(cls, values);
 }
@@ -287,9 +287,9 @@ cpika_getok_new(cpika_values *v, uint64_t delivery_tag, bool redelivered, PyObje
 {
     PyObject *values[] = {
         PyLong_FromUnsignedLongLong(delivery_tag),
-        cpika_newref(redelivered ? Py_True : Py_False),
-        cpika_newref(exchange),
-        cpika_newref(routing_key),
+        Py_NewRef(redelivered ? Py_True : Py_False),
+        Py_NewRef(exchange),
+        Py_NewRef(routing_key),
         PyLong_FromUnsignedLong(message_count),
     };
     return method_of(&v->methods[CPIKA_IX_basic_get_ok], values);
@@ -301,9 +301,9 @@ cpika_return_new(cpika_values *v, uint16_t reply_code, PyObject *reply_text, PyO
 {
     PyObject *values[] = {
         PyLong_FromUnsignedLong(reply_code),
-        cpika_newref(reply_text),
-        cpika_newref(exchange),
-        cpika_newref(routing_key),
+        Py_NewRef(reply_text),
+        Py_NewRef(exchange),
+        Py_NewRef(routing_key),
     };
     return method_of(&v->methods[CPIKA_IX_basic_return], values);
 }

@@ -205,7 +205,7 @@ cpika_object_get(CpikaObject *self, Py_ssize_t field)
         attribute_error(self, self->cls->names[field]);
         return NULL;
     }
-    return cpika_newref(value);
+    return Py_NewRef(value);
 }
 
 /* Deletes from the dict: what is missing there is no KeyError but an AttributeError. */
@@ -236,7 +236,7 @@ cpika_object_set(CpikaObject *self, Py_ssize_t field, PyObject *value)
         return PyDict_SetItem(self->dict, self->cls->names[field], value);
     }
     old = cpika_object_slots(self)[field];
-    cpika_object_slots(self)[field] = cpika_newref(value);
+    cpika_object_slots(self)[field] = Py_NewRef(value);
     cpika_object_track_for(self, value);
     Py_XDECREF(old);
     return 0;
@@ -309,7 +309,7 @@ PyObject *
 cpika_object_fields(CpikaObject *self)
 {
     if (self->dict != NULL) {
-        return cpika_newref(self->dict);
+        return Py_NewRef(self->dict);
     }
     return settle(self) < 0 ? NULL : slots_as_dict(self);
 }
@@ -329,7 +329,7 @@ cpika_object_setter(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 get_dict(PyObject *op, void *Py_UNUSED(closure))
 {
-    return cpika_xnewref(cpika_object_dict((CpikaObject *)op));
+    return Py_XNewRef(cpika_object_dict((CpikaObject *)op));
 }
 
 static int
@@ -346,7 +346,7 @@ set_dict(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
     if (cpika_object_dict(self) == NULL) {
         return -1;
     }
-    value = value == NULL ? PyDict_New() : cpika_newref(value);
+    value = value == NULL ? PyDict_New() : Py_NewRef(value);
     if (value == NULL) {
         return -1;
     }
@@ -496,7 +496,7 @@ cpika_object_init(PyObject *op, PyObject *args, PyObject *kwds)
         && PyObject_TypeCheck(values[CPIKA_PROP_delivery_mode],
                               (PyTypeObject *)cls->values->delivery_mode_type)) {
         mode = PyObject_GetAttr(values[CPIKA_PROP_delivery_mode], cls->values->str_value);
-        Py_SETREF(values[CPIKA_PROP_delivery_mode], mode == NULL ? cpika_newref(Py_None) : mode);
+        Py_SETREF(values[CPIKA_PROP_delivery_mode], mode == NULL ? Py_NewRef(Py_None) : mode);
         if (mode == NULL) {
             cpika_object_set_all(self, values);
             return -1;

@@ -31,20 +31,6 @@ cpika_object_slots(CpikaObject *self)
     return (PyObject **)(self + 1);
 }
 
-static inline PyObject *
-cpika_newref(PyObject *o)
-{
-    Py_INCREF(o);
-    return o;
-}
-
-static inline PyObject *
-cpika_xnewref(PyObject *o)
-{
-    Py_XINCREF(o);
-    return o;
-}
-
 /* Slots for PyType_Spec. */
 PyObject *cpika_object_new(PyTypeObject *type, PyObject *args, PyObject *kwds);
 int cpika_object_init(PyObject *op, PyObject *args, PyObject *kwds);

@@ -20,7 +20,7 @@ repr_item(PyObject *op, PyObject *key, PyObject *value)
         PyErr_Clear();
     }
     if (of_class == NULL || Py_TYPE(of_class) == &PyGetSetDescr_Type) {
-        Py_XSETREF(of_class, cpika_newref(Py_None));
+        Py_XSETREF(of_class, Py_NewRef(Py_None));
     }
     differs = PyObject_RichCompare(of_class, value, Py_NE);
     shown = differs == NULL ? -1 : PyObject_IsTrue(differs);
@@ -28,7 +28,7 @@ repr_item(PyObject *op, PyObject *key, PyObject *value)
         format = PyObject_Format(value, NULL);
         text = format == NULL ? NULL : PyUnicode_FromFormat("%U=%U", key, format);
     } else if (shown == 0) {
-        text = cpika_newref(Py_None);
+        text = Py_NewRef(Py_None);
     }
     Py_DECREF(of_class);
     Py_XDECREF(differs);
@@ -102,7 +102,7 @@ cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
     if (operation != Py_EQ) {
         // Python makes != of ==.
         return operation == Py_NE ? PyBaseObject_Type.tp_richcompare(op, other, operation)
-                                  : cpika_newref(Py_NotImplemented);
+                                  : Py_NewRef(Py_NotImplemented);
     }
     if (other == Py_None) {
         Py_RETURN_FALSE;

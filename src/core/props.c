@@ -75,7 +75,7 @@ props_to_python(cpika_values *v, const cpika_value *values, unsigned flags, PyOb
     for (unsigned i = 0; i < CPIKA_PROP_COUNT; i++) {
         objects[i] = flags & cpika_prop_flag(i)
                          ? cpika_value_to_python(v, cpika_prop_fields[i].kind, &values[i])
-                         : cpika_newref(Py_None);
+                         : Py_NewRef(Py_None);
         if (objects[i] == NULL) {
             while (i > 0) {
                 Py_CLEAR(objects[--i]);
@@ -283,7 +283,7 @@ props_decode(PyObject *op, PyObject *args, PyObject *kwds)
     }
     rc = decode_into((CpikaObject *)op, (const uint8_t *)encoded.buf + offset, (size_t)encoded.len - offset);
     PyBuffer_Release(&encoded);
-    return rc < 0 ? NULL : cpika_newref(op);
+    return rc < 0 ? NULL : Py_NewRef(op);
 }
 
 static PyMethodDef props_methods[] = {

@@ -224,8 +224,8 @@ split_decimal(PyObject *value, PyObject **scale, PyObject **unscaled)
         *scale = PyNumber_Negative(exponent);
         shifted = *scale == NULL ? NULL : PyObject_CallMethod(value, "scaleb", "O", *scale);
     } else if (negative == 0) {
-        *scale = cpika_newref(zero);
-        shifted = cpika_newref(value);
+        *scale = Py_NewRef(zero);
+        shifted = Py_NewRef(value);
     }
     *unscaled = shifted == NULL ? NULL : PyNumber_Long(shifted);
     Py_XDECREF(zero);
@@ -272,7 +272,7 @@ put_list(encoder *e, PyObject *list)
     int rc = descend(e) < 0 ? -1 : begin_length(e, "A", &at);
 
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
-        PyObject *item = cpika_newref(PyList_GET_ITEM(list, i));  // encoding it may change the list
+        PyObject *item = Py_NewRef(PyList_GET_ITEM(list, i));  // encoding it may change the list
         rc = encode_any(e, item);
         Py_DECREF(item);
     }

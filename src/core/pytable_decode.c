@@ -86,7 +86,7 @@ decode_timestamp(cpika_values *v, const uint8_t *p)
         && (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_OverflowError)
             || PyErr_ExceptionMatches(PyExc_OSError))) {
         PyErr_Clear();
-        result = cpika_newref(seconds);
+        result = Py_NewRef(seconds);
     }
 
 done:
@@ -179,7 +179,7 @@ cpika_value_decode(cpika_values *v, const uint8_t *data, size_t *pos)
         return decode_timestamp(v, p);
     default:
         *pos += 1;
-        return cpika_newref(Py_None);  // V
+        return Py_NewRef(Py_None);  // V
     }
 }
 

@@ -6,8 +6,7 @@
 #ifndef CPIKA_CORE_VALUES_H
 #define CPIKA_CORE_VALUES_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "compat.h"  // Python.h before any other header
 
 #include <stdbool.h>
 #include <stddef.h>
