@@ -3,6 +3,7 @@
 Environment:
     CPIKA_RABBITMQ_C_PREFIX  link the static rabbitmq-c installed there instead of the system's shared one
     CPIKA_WERROR=1           warnings are errors
+    CPIKA_LTO=0              no optimisation across files: for a packager whose own flags decide
     CPIKA_SANITIZE           sanitizers to build with, for example "address,undefined" or "thread"
 """
 
@@ -106,7 +107,7 @@ class BuildExt(build_ext):
                 f"-fsanitize={sanitizers}",
             ]
             ext.extra_link_args.append(f"-fsanitize={sanitizers}")
-        else:
+        elif os.environ.get("CPIKA_LTO") != "0":
             flags = self.link_time_flags()
             ext.extra_compile_args += flags
             ext.extra_link_args += ["-O3", *flags]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from collections.abc import Callable
@@ -141,3 +142,77 @@ def test_a_finalizer_that_runs_while_a_delivery_is_decoded_does_not_change_the_o
             pika.spec.Basic.Deliver.__init__ = original
         connection.close()
     assert seen == list(range(1, count + 1))
+
+
+@pytest.mark.rule(6)
+@pytest.mark.timeout(20)
+def test_what_another_thread_receives_meanwhile_leaves_a_message_that_is_being_made_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """recv() gives the GIL away: its bytes may come back while the buffer's are being made into a message."""
+    bodies = [b"1" * 2000, b"2" * 2000, b"3" * 6000]
+    third = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.handshake()
+        channel = peer.serve_until("Basic.Consume").channel
+        messages = [
+            amqp.message(channel, peer.consumer_tag, tag + 1, body) for tag, body in enumerate(bodies)
+        ]
+        peer.send(*messages[:2])
+        third.wait(10)
+        peer.send(messages[2])
+        peer.serve_to_end()
+
+    received, decoding = threading.Event(), threading.Event()
+    sockets: list[socket.socket] = []
+
+    class Recorded(socket.socket):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            sockets.append(self)
+
+        def recv(self, *args: Any) -> bytes:
+            data = super().recv(*args)
+            if data and threading.current_thread().name == "publisher":
+                received.set()
+                decoding.wait(10)
+            return data
+
+    monkeypatch.setattr(socket, "socket", Recorded)
+    seen: list[bytes] = []
+
+    def publish(channel: Any) -> None:
+        while not received.is_set():
+            channel.basic_publish("", "q", b"looks at the input when the last look is 1 ms old")
+
+    with FakeServer(script) as server:
+        connection = pika.BlockingConnection(pika.ConnectionParameters(server.host, server.port))
+        monkeypatch.undo()
+        own = [sock for sock in sockets if sock.getsockname()[1] != server.port]
+        channel = connection.channel()
+        publisher = threading.Thread(target=publish, args=[channel], name="publisher")
+
+        def on_message(ch: Any, method: Any, properties: Any, body: bytes) -> None:
+            seen.append(body)
+            if len(seen) == 1:
+                third.set()
+                assert select.select(own, [], [], 10)[0]
+                publisher.start()
+                assert received.wait(10)
+
+        original = pika.spec.Basic.Deliver.__init__
+
+        def init(self: Any, *args: Any, **kwargs: Any) -> None:
+            original(self, *args, **kwargs)
+            if received.is_set() and not decoding.is_set():
+                decoding.set()
+                publisher.join(10)
+
+        channel.basic_consume("q", on_message, auto_ack=True)
+        monkeypatch.setattr(pika.spec.Basic.Deliver, "__init__", init)
+        while len(seen) < len(bodies):
+            connection.process_data_events(1)
+        assert not publisher.is_alive()
+        connection.close()
+    assert seen == bodies

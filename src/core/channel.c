@@ -256,8 +256,8 @@ set_consumer_infos(PyObject *op, PyObject *value, void *closure)
                      value == NULL ? Py_None : value);
         return -1;
     }
-    engine_forget_found((CpikaChannel *)op);
     Py_XSETREF(((CpikaChannel *)op)->consumer_infos, Py_NewRef(value));
+    engine_forget_found((CpikaChannel *)op);
     return 0;
 }
 

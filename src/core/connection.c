@@ -491,6 +491,7 @@ connection_dealloc(PyObject *op)
     Py_CLEAR(conn->sock);
     Py_CLEAR(conn->sock_chunk);
     cpika_buf_free(&conn->in);
+    cpika_buf_free(&conn->late);
     cpika_buf_free(&conn->scratch);
     cpika_strcache_clear(&conn->strings);
     if (conn->role_ready) {

@@ -9,7 +9,6 @@
 
 enum {
     OFFER_EVERY = 16,                         // callbacks between two looks at the clock
-    OFFER_NS = 5 * CPIKA_NS_PER_MS,           // CPython's own switch interval (rule 1)
     SLOW_CALLBACK_NS = 50 * CPIKA_NS_PER_US,  // held acks leave after a callback that took longer (rule 4)
 };
 
@@ -217,24 +216,24 @@ engine_forget_found(CpikaChannel *ch)
     Py_XDECREF(info);
 }
 
-/* New reference; NULL: there is none, or an exception.  Most deliveries are for the consumer of the one before: whoever
- * changes the dict has asked the channel for it, which forgets, or changes its size.  (A dict's lookup is 7 % of the
+/* New reference; NULL: there is none, or an exception.  Most deliveries are for the consumer of the one before: it is
+ * remembered while nobody else holds the dict, and forgotten when somebody asks for it.  (A dict's lookup is 7 % of the
  * instructions of an auto-acked message.) */
 static PyObject *
 find_consumer(CpikaChannel *ch, PyObject *tag)
 {
-    if (tag == ch->found_tag && PyDict_GET_SIZE(ch->consumer_infos) == ch->found_among) {
+    if (tag == ch->found_tag && Py_REFCNT(ch->consumer_infos) == 1) {
         return Py_NewRef(ch->found_info);
     }
     engine_forget_found(ch);
     PyObject *infos = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
     PyObject *found = Py_XNewRef(PyDict_GetItemWithError(infos, tag));
-    if (found != NULL && infos == ch->consumer_infos && ch->found_tag == NULL) {
+    bool same = infos == ch->consumer_infos;
+    Py_DECREF(infos);
+    if (found != NULL && same && Py_REFCNT(ch->consumer_infos) == 1 && ch->found_tag == NULL) {
         ch->found_tag = Py_NewRef(tag);
         ch->found_info = Py_NewRef(found);
-        ch->found_among = PyDict_GET_SIZE(infos);
     }
-    Py_DECREF(infos);
     return found;
 }
 
@@ -325,18 +324,6 @@ dispatch_event(CpikaConnection *conn, cpika_event *event)
     return rc;
 }
 
-/* A C callable as callback runs no bytecode: the GIL would stay here, and Ctrl-C unseen. */
-int
-engine_offer_gil(CpikaConnection *conn)
-{
-    uint64_t now = cpika_now_ns();
-    if (now - conn->offered_ns < OFFER_NS) {
-        return 0;
-    }
-    conn->offered_ns = now;
-    Py_BEGIN_ALLOW_THREADS Py_END_ALLOW_THREADS return PyErr_CheckSignals();
-}
-
 /* Held acks wait while callbacks are quick, and no longer than one that was not. */
 static int
 release_held(CpikaConnection *conn)
@@ -405,7 +392,7 @@ engine_dispatch(CpikaConnection *conn)
             rc = release_held(conn);
         }
         if (rc == 0 && n % OFFER_EVERY == 0) {
-            rc = engine_offer_gil(conn);
+            rc = cpika_offer_gil(&conn->offer);  // a C callable as callback runs no bytecode
         }
         if (rc < 0) {
             break;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "errors.h"
+#include "offer.h"
 #include "strcache.h"
 #include "window.h"
 #include "wire/buf.h"
@@ -106,10 +107,8 @@ struct CpikaChannel {
     cpika_state *st;
     CpikaConnection *conn;     // owned; NULL before __init__
     PyObject *consumer_infos;  // owned dict: tag -> _ConsumerInfo
-    PyObject
-        *found_tag;  // owned: what was looked up in it last; NULL: nothing, or the dict was handed out since
+    PyObject *found_tag;       // owned: looked up in it last; NULL: none, or it was handed out since
     PyObject *found_info;      // owned
-    Py_ssize_t found_among;    // entries it had then
     PyObject *closing_reason;  // owned exception, or NULL
     PyObject *weakrefs;
     cpika_waiter *waiters;  // FIFO
@@ -142,7 +141,8 @@ struct CpikaConnection {
     uint32_t frame_max;
     // input
     cpika_buf in;
-    size_t in_pos;          // first byte not yet handled
+    size_t in_pos;   // first byte not yet handled
+    cpika_buf late;  // came while a frame in `in` was being decoded, which must not move: goes behind it
     CpikaChannel *direct;   // borrowed: channel whose body is received in place; NULL: none
     size_t direct_left;     // bytes of the frame begun that still belong to that body
     size_t skip;            // bytes of a frame begun for a channel that is gone
@@ -166,7 +166,7 @@ struct CpikaConnection {
     bool holding;               // acks or publishes are held
     uint64_t holding_until_ns;  // what the keeper was told
     bool return_asked;          // the dispatching call has a reason to return
-    uint64_t offered_ns;        // when the GIL was last offered (rule 1)
+    cpika_offer offer;
     // who reads
     unsigned long reader;   // thread that polls; 0: none
     unsigned long handler;  // thread that handles a frame, perhaps in Python code; 0: none
@@ -236,6 +236,8 @@ void engine_close_transport(CpikaConnection *conn);
 /* ---- reader.c ---- */
 /* Room for `n` more bytes of input, moving what is unread to the front when it must.  0 or -1. */
 int engine_input_room(CpikaConnection *conn, size_t n);
+/* Puts what a Python socket has given behind what came before.  0 or -1. */
+int engine_input_append(CpikaConnection *conn, const void *bytes, size_t n);
 /* Handles one frame: 1, or 0 when there is none complete, or -1.  A delivery that got complete goes into `direct`
  * when that is given and nothing is queued before it (direct->channel is set then), else into the queue. */
 int engine_next_frame(CpikaConnection *conn, cpika_event *direct);
@@ -264,8 +266,6 @@ int engine_queue_event(CpikaConnection *conn, cpika_event *event);
 void engine_free_content(cpika_content *c);
 /* A delivery is whole: to its consumer's sink, into `direct`, or into the queue.  Takes what `c` owns.  1 or -1. */
 int engine_accept_message(CpikaConnection *conn, CpikaChannel *ch, cpika_content *c, cpika_event *direct);
-/* Every 5 ms lets other threads have the GIL, and looks for signals (rule 1).  0 or -1. */
-int engine_offer_gil(CpikaConnection *conn);
 /* Dispatches what is queued, then what stands in the buffer.  Events dispatched, or -1. */
 Py_ssize_t engine_dispatch(CpikaConnection *conn);
 void engine_discard_events(CpikaConnection *conn, CpikaChannel *ch);

@@ -12,7 +12,6 @@ enum {
     MANY_HOLD_NS = CPIKA_NS_PER_MS,  // how long a slow iterable keeps what it gave before
     MOST_DELAY_S = 3600,             // a publish that waits longer is a mistake
     OFFER_EVERY = 64,                // messages between two looks at the clock
-    OFFER_NS = 5 * CPIKA_NS_PER_MS,  // CPython's own switch interval (rule 1)
 };
 
 /* ---- windows ---- */
@@ -316,22 +315,11 @@ publish_item(CpikaChannel *ch, PyObject *item, const publish_mode *mode)
     return rc;
 }
 
-static int
-offer(uint64_t *offered_ns)
-{
-    uint64_t now = cpika_now_ns();
-    if (now - *offered_ns < OFFER_NS) {
-        return 0;
-    }
-    *offered_ns = now;
-    Py_BEGIN_ALLOW_THREADS Py_END_ALLOW_THREADS return PyErr_CheckSignals();
-}
-
 /* Publishes what the iterator gives until it ends, raises, or the broker refuses something.  *count: how many. */
 static int
 publish_all(CpikaChannel *ch, PyObject *iterator, const publish_mode *mode, size_t most, uint64_t *count)
 {
-    uint64_t offered_ns = cpika_now_ns();
+    cpika_offer offer = {0};
     cpika_window *w = mode->window;
     for (;;) {
         if (w != NULL) {
@@ -349,7 +337,7 @@ publish_all(CpikaChannel *ch, PyObject *iterator, const publish_mode *mode, size
         }
         int rc = publish_item(ch, item, mode);
         Py_DECREF(item);
-        if (rc < 0 || (++*count % OFFER_EVERY == 0 && offer(&offered_ns) < 0)) {
+        if (rc < 0 || (++*count % OFFER_EVERY == 0 && cpika_offer_gil(&offer) < 0)) {
             return -1;
         }
     }

@@ -260,12 +260,13 @@ channel_look(CpikaChannel *ch)
         // Also what the caller's own objects did while they were encoded counts.
         return ch->state == CHANNEL_OPEN ? 0 : channel_raise_not_open(ch);
     }
+    bool may_read = !conn->decoding;  // else nothing is read, and a silence means nothing
     Py_ssize_t n = engine_read_some(conn);
     int handled = n < 0 ? -1 : 1;
     while (handled > 0) {
         handled = engine_next_frame(conn, NULL);
     }
-    if (handled < 0 || engine_check_deadlines(conn) < 0) {
+    if (handled < 0 || (may_read && engine_check_deadlines(conn) < 0)) {
         return -1;
     }
     if (n > 0) {

@@ -39,6 +39,33 @@ engine_input_room(CpikaConnection *conn, size_t n)
     return 0;
 }
 
+static int
+append_late(CpikaConnection *conn)
+{
+    size_t n = conn->late.len;
+    if (n == 0) {
+        return 0;
+    }
+    if (engine_input_room(conn, n) < 0) {
+        return -1;
+    }
+    memcpy(conn->in.data + conn->in.len, conn->late.data, n);
+    conn->in.len += n;
+    conn->late.len = 0;
+    return 0;
+}
+
+int
+engine_input_append(CpikaConnection *conn, const void *bytes, size_t n)
+{
+    // recv() of a Python socket gives the GIL away, and another thread may have begun to decode a frame meanwhile.
+    if (cpika_buf_append(&conn->late, bytes, n) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return conn->decoding ? 0 : append_late(conn);
+}
+
 /* ---- the fields of the hot methods, each checked against the end of the payload ---- */
 
 typedef struct {
@@ -431,7 +458,7 @@ typedef struct {
     const uint8_t *properties;
     size_t properties_len;
     const uint8_t *body;
-    size_t body_len;
+    uint64_t body_len;
     size_t total;  // bytes of all frames
 } whole_delivery;
 
@@ -494,6 +521,8 @@ handle_whole(CpikaConnection *conn, const cpika_frame *method, size_t available,
     if (rc == 0) {
         rc = engine_accept_message(conn, ch, &c, direct);
     } else {
+        // As frame by frame: behind the method that failed stands content that nobody awaits, and ends the connection.
+        conn->in_pos -= w.total - method->total;
         engine_free_content(&c);
     }
     Py_DECREF(ch);
@@ -518,6 +547,9 @@ handle_next(CpikaConnection *conn, cpika_event *direct)
     }
     if (conn->direct != NULL) {
         return engine_end_direct(conn, direct);
+    }
+    if (append_late(conn) < 0) {
+        return -1;
     }
     size_t available = conn->in.len - conn->in_pos;
     if (conn->skip > 0) {

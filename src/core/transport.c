@@ -303,11 +303,7 @@ sock_read(CpikaConnection *conn)
     }
     // No other thread ran since recv() returned: what it read goes in behind what was read before it.
     Py_ssize_t n = PyBytes_GET_SIZE(data);
-    int rc = engine_input_room(conn, (size_t)n);
-    if (rc == 0) {
-        memcpy(conn->in.data + conn->in.len, PyBytes_AS_STRING(data), (size_t)n);
-        conn->in.len += (size_t)n;
-    }
+    int rc = engine_input_append(conn, PyBytes_AS_STRING(data), (size_t)n);
     Py_DECREF(data);
     if (rc < 0) {
         return -1;

@@ -115,7 +115,7 @@ step(CpikaConnection *conn, uint64_t deadline_ns, engine_predicate done, void *a
         Py_ssize_t n = engine_read_some(conn);
         if (n != 0) {
             // A peer that sends as fast as this reads outlasts neither signals nor other threads nor the deadline.
-            if (n < 0 || engine_offer_gil(conn) < 0) {
+            if (n < 0 || cpika_offer_gil(&conn->offer) < 0) {
                 return -1;
             }
             return is_over(deadline_ns) ? 3 : 1;

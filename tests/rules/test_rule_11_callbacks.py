@@ -278,6 +278,18 @@ def test_a_consumer_taken_out_of_the_dict_in_a_callback_gets_nothing_more(scene:
     assert scene.seen == BODIES[:3]
 
 
+def test_a_consumer_replaced_in_the_dict_in_a_callback_gets_what_follows(scene: Scene) -> None:
+    later: list[bytes] = []
+    infos = scene.channel._consumer_infos
+    tag = scene.consume()
+    other = type(infos[tag])(tag, False, on_message_callback=lambda *args: later.append(args[3]))
+    other.state = infos[tag].state
+    scene.action = lambda channel, method: infos.update({tag: other})
+    scene.dispatch(3)
+    scene.connection.process_data_events(time_limit=0.5)
+    assert (scene.seen, later) == (BODIES[:3], BODIES[3:])
+
+
 def test_publishing_large_bodies_in_a_callback_leaves_the_rest_in_place(scene: Scene) -> None:
     """The publish reads while it waits, so the input buffer grows and moves under the callback."""
     scene.action = lambda channel, method: channel.basic_publish("", "cpika-test-nowhere", bytes(24 << 20))
