@@ -38,10 +38,10 @@ def test_the_exit_status_is_the_commands_own(command: str, status: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_reaches_the_command(number: signal.Signals) -> None:
     code = (
-        "import signal, sys\n"
+        "import signal, sys, time\n"
         f"signal.signal({int(number)}, lambda *args: sys.exit(42))\n"
         "print('ready', flush=True)\n"
-        "signal.pause()\n"
+        "while True: time.sleep(0.1)\n"  # not pause(): the signal may come just before it, and is seen behind it
     )
     with execute(sys.executable, "-c", code) as tool:
         assert tool.stdout is not None
@@ -67,14 +67,15 @@ def gone(pid: int) -> bool:
 def test_a_node_ends_with_whoever_started_it(number: signal.Signals) -> None:
     """Even where nobody could clean up: its processes, and its folder, are gone soon after."""
     code = f"""
-import signal, sys
+import signal, sys, time
 sys.path.insert(0, {str(TOOL.parent)!r})
 import broker
 signal.signal(signal.SIGINT, signal.default_int_handler)
 node = broker.LocalNode()
 with node:
     print(node.process.pid, node._epmd.process.pid, node.folder, flush=True)
-    signal.pause()
+    while True:
+        time.sleep(0.1)
 """
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

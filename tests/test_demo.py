@@ -170,7 +170,7 @@ def test_ctrl_c_ends_the_demo_in_order(broker_url: str, prefix: str, altered: Pa
     os.mkfifo(reached)
     alter(
         altered / "tasks" / "producer.py",
-        f'open({str(reached)!r}, "w").close(); import signal; signal.pause()',
+        f'open({str(reached)!r}, "w").close(); import time; any(time.sleep(0.1) for _ in iter(int, 1))',
     )
     process = subprocess.Popen(
         demo_command("tasks", "--examples", altered, "--prefix", prefix),

@@ -286,7 +286,12 @@ def test_a_script_behaves_as_under_python(folder: Path, name: str) -> None:
     same(f"{name}.py", cwd=folder, stdin="from stdin\n")
 
 
-@pytest.mark.parametrize("source", [b"print(1)\0", b"# coding: nonsense\n", b"x = '\xff'\n"])
+UNREADABLE = [b"# coding: nonsense\n", b"x = '\xff'\n"]
+if sys.version_info >= (3, 11, 4):
+    UNREADABLE.append(b"print(1)\0")  # older ones end there
+
+
+@pytest.mark.parametrize("source", UNREADABLE)
 def test_a_source_that_cannot_be_read_is_a_syntax_error(folder: Path, source: bytes) -> None:
     # The words differ: python reads a script by a function of its own, which words it its own way.
     (folder / "unreadable.py").write_bytes(source)

@@ -117,6 +117,11 @@ def _run_command(code: str, arguments: list[str]) -> None:
     sys.argv[:] = ["-c", *arguments]
     if _has_first_path():
         sys.path[0] = ""
+    if sys.version_info >= (3, 13):
+        import linecache
+
+        # python shows the lines of its -c in tracebacks from then on.
+        linecache.cache["<string>"] = (len(code), None, code.splitlines(keepends=True), "<string>")
     _execute(lambda: _compile(code, "<string>"), _new_main(__loader__=BuiltinImporter))
 
 

@@ -100,6 +100,30 @@ class_set_names(const cpika_class *cls, const char *module_name, const char *qua
     return 0;
 }
 
+/* Before 3.10 PyType_FromSpec cuts the signature off the docstring, where inspect looks for it. */
+static int
+class_keep_signature(const cpika_class *cls, PyObject *doc)
+{
+#if PY_VERSION_HEX < 0x030A0000
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(doc, &size);
+    char *copy = text == NULL ? NULL : PyObject_Malloc((size_t)size + 1);
+    if (copy == NULL) {
+        if (text != NULL) {
+            PyErr_NoMemory();
+        }
+        return -1;
+    }
+    memcpy(copy, text, (size_t)size + 1);
+    PyObject_Free((void *)(uintptr_t)cls->type->tp_doc);  // as the type does with it at its end
+    cls->type->tp_doc = copy;
+#else
+    (void)cls;
+    (void)doc;
+#endif
+    return 0;
+}
+
 int
 cpika_class_init(cpika_class *cls, cpika_values *v, PyObject *module, const char *module_name,
                  const char *qualname, PyObject *base, const PyType_Slot *own_slots)
@@ -142,7 +166,7 @@ cpika_class_init(cpika_class *cls, cpika_values *v, PyObject *module, const char
         goto done;
     }
     cls->type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, bases);
-    if (cls->type == NULL) {
+    if (cls->type == NULL || class_keep_signature(cls, doc) < 0) {
         goto done;
     }
     rc = class_set_names(cls, module_name, qualname, short_name);

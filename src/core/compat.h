@@ -8,18 +8,13 @@
 
 #if PY_VERSION_HEX < 0x030A0000
 static inline PyObject *
-Py_NewRef(PyObject *obj)
-{
-    Py_INCREF(obj);
-    return obj;
-}
-
-static inline PyObject *
-Py_XNewRef(PyObject *obj)
+cpika_newref(PyObject *obj)
 {
     Py_XINCREF(obj);
     return obj;
 }
+#    define Py_NewRef(obj) cpika_newref((PyObject *)(obj))
+#    define Py_XNewRef(obj) cpika_newref((PyObject *)(obj))
 #endif
 
 #endif

@@ -243,13 +243,16 @@ class _ProxyProcess:
         self.target = target
         self.lockstep = False
         self.record = True
-        self.flows = {CLIENT: _Flow(), SERVER: _Flow()}
         self.links: list[_Link] = []
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.listener.setblocking(False)
 
     async def run(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.flows = {
+            CLIENT: _Flow(),
+            SERVER: _Flow(),
+        }  # not before: older events belong to a loop from birth
         self.finished = asyncio.Event()
         self.accepting = self.loop.create_task(self.accept())
         self.loop.add_reader(self.control.fileno(), self.obey)
