@@ -41,7 +41,7 @@ def test_a_signal_reaches_the_command(number: signal.Signals) -> None:
         "import signal, sys, time\n"
         f"signal.signal({int(number)}, lambda *args: sys.exit(42))\n"
         "print('ready', flush=True)\n"
-        "while True: time.sleep(0.1)\n"  # not pause(): the signal may come just before it, and is seen behind it
+        "while True: time.sleep(0.1)\n"  # not pause(), which a signal just before it does not end
     )
     with execute(sys.executable, "-c", code) as tool:
         assert tool.stdout is not None
