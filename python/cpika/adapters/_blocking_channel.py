@@ -125,8 +125,9 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     def _on_closed_by_broker(self, reason: exceptions.ChannelClosedByBroker) -> None:
         """Channel.Close came, and was answered."""
+        before = repr(self._impl).replace(" CLOSED ", " OPEN ", 1)  # pika logs it first, and then acts
         _CHANNEL_LOGGER.warning(
-            "Received remote Channel.Close (%s): %r on %s", reason.reply_code, reason.reply_text, self._impl
+            "Received remote Channel.Close (%s): %r on %s", reason.reply_code, reason.reply_text, before
         )
         self._cleanup()
 

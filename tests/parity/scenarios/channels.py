@@ -171,7 +171,8 @@ NOT_FOUND = {
 )
 def what_is_not_there_closes_the_channel_with_404(pika: Any, env: Any, case: Any) -> None:
     channel = env.channel()
-    env.call(case[0], case[1], channel, env)
+    with env.log("close"):
+        env.call(case[0], case[1], channel, env)
     env.show_state("channel", channel)
     env.show_state("connection", channel.connection)
     env.show("consumers", channel.consumer_tags)
