@@ -3,7 +3,7 @@
  * Owns: nothing.  Threads: with the GIL; handling one frame is atomic until user code runs, and then the state is whole.
  * Errors: -1 with an exception; a violation of the wire ends the connection with the reply code that the
  *         specification names (rule 6). */
-#include "engine.h"
+#include "delivery.h"
 
 #include <string.h>
 
@@ -66,150 +66,51 @@ engine_input_append(CpikaConnection *conn, const void *bytes, size_t n)
     return conn->decoding ? 0 : append_late(conn);
 }
 
-/* ---- the fields of the hot methods, each checked against the end of the payload ---- */
-
-typedef struct {
-    const uint8_t *at;
-    const uint8_t *end;
-} fields;
-
-static inline bool
-take(fields *f, size_t n, const uint8_t **bytes)
-{
-    if ((size_t)(f->end - f->at) < n) {
-        return false;
-    }
-    *bytes = f->at;
-    f->at += n;
-    return true;
-}
-
-static inline bool
-take_shortstr(fields *f, const uint8_t **bytes, size_t *n)
-{
-    const uint8_t *length;
-    if (!take(f, 1, &length)) {
-        return false;
-    }
-    *n = *length;
-    return take(f, *n, bytes);
-}
-
-/* Where a delivery came from: the fields that Deliver, GetOk and Return end with. */
-typedef struct {
-    PyObject *exchange;  // owned
-    PyObject *key;       // owned
-} origin;
-
-static int
-make_origin(CpikaConnection *conn, const uint8_t *exchange, size_t exchange_len, const uint8_t *key,
-            size_t key_len, origin *out)
-{
-    out->exchange = cpika_strcache_exchange(&conn->strings, exchange, exchange_len);
-    out->key = out->exchange == NULL ? NULL : cpika_strcache_key(&conn->strings, key, key_len);
-    return out->key == NULL ? -1 : 0;
-}
-
-static void
-free_origin(origin *from)
-{
-    Py_XDECREF(from->exchange);
-    Py_XDECREF(from->key);
-}
-
-/* The fields of a Deliver, in the buffer. */
-typedef struct {
-    const uint8_t *tag, *fixed, *exchange, *key;
-    size_t tag_len, exchange_len, key_len;
-} deliver_fields;
-
-static int
-split_deliver(const cpika_frame *frame, deliver_fields *d)
-{
-    fields f = {frame->payload + 4, frame->payload + frame->size};
-    if (!take_shortstr(&f, &d->tag, &d->tag_len) || !take(&f, 9, &d->fixed)
-        || !take_shortstr(&f, &d->exchange, &d->exchange_len) || !take_shortstr(&f, &d->key, &d->key_len)) {
-        return CPIKA_E_TRUNCATED;
-    }
-    return f.at == f.end ? CPIKA_OK : CPIKA_E_TRAILING;
-}
-
-/* New references to the method and to its consumer tag.  0 or -1. */
-static int
-make_deliver(CpikaConnection *conn, const deliver_fields *d, PyObject **method, PyObject **tag)
-{
-    origin from = {NULL, NULL};
-    *method = NULL;
-    *tag = cpika_strcache_tag(&conn->strings, d->tag, d->tag_len);
-    if (*tag != NULL && make_origin(conn, d->exchange, d->exchange_len, d->key, d->key_len, &from) == 0) {
-        *method = cpika_deliver_new(&conn->st->values, *tag, cpika_get64(d->fixed), (d->fixed[8] & 1) != 0,
-                                    from.exchange, from.key);
-    }
-    free_origin(&from);
-    if (*method == NULL) {
-        Py_CLEAR(*tag);
-        return -1;
-    }
-    return 0;
-}
-
-static int
-handle_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_frame *frame)
-{
-    deliver_fields d;
-    PyObject *method, *tag;
-    int status = split_deliver(frame, &d);
-    if (status != CPIKA_OK) {
-        return engine_violation(conn, status, (long)frame->size);
-    }
-    return make_deliver(conn, &d, &method, &tag) < 0
-               ? -1
-               : engine_begin_content(ch, CPIKA_ID_basic_deliver, method, tag);
-}
+/* ---- the hot methods ---- */
 
 static int
 handle_get_ok(CpikaConnection *conn, CpikaChannel *ch, const cpika_frame *frame)
 {
-    fields f = {frame->payload + 4, frame->payload + frame->size};
+    cpika_fields f = {frame->payload + 4, frame->payload + frame->size};
     const uint8_t *fixed, *exchange, *key, *count;
     size_t exchange_len, key_len;
-    if (!take(&f, 9, &fixed) || !take_shortstr(&f, &exchange, &exchange_len)
-        || !take_shortstr(&f, &key, &key_len) || !take(&f, 4, &count)) {
+    if (!cpika_take(&f, 9, &fixed) || !cpika_take_shortstr(&f, &exchange, &exchange_len)
+        || !cpika_take_shortstr(&f, &key, &key_len) || !cpika_take(&f, 4, &count)) {
         return engine_violation(conn, CPIKA_E_TRUNCATED, (long)frame->size);
     }
     if (f.at != f.end) {
         return engine_violation(conn, CPIKA_E_TRAILING, (long)frame->size);
     }
-    origin from = {NULL, NULL};
+    cpika_origin from = {NULL, NULL};
     PyObject *method = NULL;
-    if (make_origin(conn, exchange, exchange_len, key, key_len, &from) == 0) {
+    if (cpika_origin_make(conn, exchange, exchange_len, key, key_len, &from) == 0) {
         method = cpika_getok_new(&conn->st->values, cpika_get64(fixed), (fixed[8] & 1) != 0, from.exchange,
                                  from.key, cpika_get32(count));
     }
-    free_origin(&from);
+    cpika_origin_free(&from);
     return method == NULL ? -1 : engine_begin_content(ch, CPIKA_ID_basic_get_ok, method, NULL);
 }
 
 static int
 handle_return(CpikaConnection *conn, CpikaChannel *ch, const cpika_frame *frame)
 {
-    fields f = {frame->payload + 4, frame->payload + frame->size};
+    cpika_fields f = {frame->payload + 4, frame->payload + frame->size};
     const uint8_t *code, *text, *exchange, *key;
     size_t text_len, exchange_len, key_len;
-    if (!take(&f, 2, &code) || !take_shortstr(&f, &text, &text_len)
-        || !take_shortstr(&f, &exchange, &exchange_len) || !take_shortstr(&f, &key, &key_len)) {
+    if (!cpika_take(&f, 2, &code) || !cpika_take_shortstr(&f, &text, &text_len)
+        || !cpika_take_shortstr(&f, &exchange, &exchange_len) || !cpika_take_shortstr(&f, &key, &key_len)) {
         return engine_violation(conn, CPIKA_E_TRUNCATED, (long)frame->size);
     }
     if (f.at != f.end) {
         return engine_violation(conn, CPIKA_E_TRAILING, (long)frame->size);
     }
-    origin from = {NULL, NULL};
+    cpika_origin from = {NULL, NULL};
     PyObject *method = NULL;
     PyObject *reply = cpika_text_decode(text, text_len);
-    if (reply != NULL && make_origin(conn, exchange, exchange_len, key, key_len, &from) == 0) {
+    if (reply != NULL && cpika_origin_make(conn, exchange, exchange_len, key, key_len, &from) == 0) {
         method = cpika_return_new(&conn->st->values, cpika_get16(code), reply, from.exchange, from.key);
     }
-    free_origin(&from);
+    cpika_origin_free(&from);
     Py_XDECREF(reply);
     return method == NULL ? -1 : engine_begin_content(ch, CPIKA_ID_basic_return, method, NULL);
 }
@@ -387,7 +288,7 @@ handle_method(CpikaConnection *conn, CpikaChannel *ch, const cpika_frame *frame)
         }
         switch (cpika_get32(frame->payload)) {
         case CPIKA_ID_basic_deliver:
-            return handle_deliver(conn, ch, frame);
+            return delivery_begin(conn, ch, frame);
         case CPIKA_ID_basic_get_ok:
             return handle_get_ok(conn, ch, frame);
         case CPIKA_ID_basic_return:
@@ -450,85 +351,6 @@ handle_frame(CpikaConnection *conn, const cpika_frame *frame, cpika_event *direc
     return rc;
 }
 
-/* ---- a whole delivery at once ---- */
-
-/* Method, header and body, one frame each, as most deliveries stand in the buffer. */
-typedef struct {
-    deliver_fields deliver;
-    const uint8_t *properties;
-    size_t properties_len;
-    const uint8_t *body;
-    uint64_t body_len;
-    size_t total;  // bytes of all frames
-} whole_delivery;
-
-/* False for anything else, a violation too: frame by frame it gets its name. */
-static bool
-split_whole(const CpikaConnection *conn, const cpika_frame *method, size_t available, whole_delivery *w)
-{
-    const uint8_t *p = method->payload - CPIKA_FRAME_HEAD_SIZE;
-    cpika_frame header, body;
-    w->total = method->total;
-    if (cpika_get32(method->payload) != CPIKA_ID_basic_deliver
-        || split_deliver(method, &w->deliver) != CPIKA_OK
-        || cpika_frame_split(p + w->total, available - w->total, conn->frame_max, &header) != CPIKA_OK
-        || header.type != CPIKA_FRAME_HEADER || header.channel != method->channel || header.size < 14
-        || cpika_get16(header.payload) != CPIKA_ID_basic_deliver >> 16) {
-        return false;
-    }
-    w->total += header.total;
-    w->properties = header.payload + 12;
-    w->properties_len = header.size - 12;
-    bool empty = w->properties_len == 2 && cpika_get16(w->properties) == 0;
-    if (!empty && cpika_props_check(w->properties, w->properties_len) < 0) {
-        return false;
-    }
-    w->body_len = cpika_get64(header.payload + 4);
-    if (w->body_len == 0) {
-        return true;
-    }
-    if (cpika_frame_split(p + w->total, available - w->total, conn->frame_max, &body) != CPIKA_OK
-        || body.type != CPIKA_FRAME_BODY || body.channel != method->channel || body.size != w->body_len) {
-        return false;
-    }
-    w->body = body.payload;
-    w->total += body.total;
-    return true;
-}
-
-/* The same as the three frames one after the other, without storing between them what the next one needs: 6 % of the
- * time of an auto-acked message.  1, 0 (not that simple; nothing is changed), or -1. */
-static int
-handle_whole(CpikaConnection *conn, const cpika_frame *method, size_t available, cpika_event *direct)
-{
-    CpikaChannel *ch = engine_channel(conn, method->channel);
-    whole_delivery w;
-    if (ch == NULL || ch->content.method_id != 0 || !split_whole(conn, method, available, &w)) {
-        return 0;
-    }
-    conn->in_pos += w.total;
-    conn->decoding =
-        true;  // what is made below may run a finalizer; the bytes stay where they are until then
-    Py_INCREF(ch);
-    cpika_content c = {.method_id = CPIKA_ID_basic_deliver, .size = w.body_len, .received = w.body_len};
-    int rc = make_deliver(conn, &w.deliver, &c.method, &c.tag);
-    if (rc == 0) {
-        c.properties = cpika_props_from_raw(&conn->st->values, w.properties, w.properties_len);
-        c.body = w.body_len == 0 ? Py_NewRef(conn->st->empty_bytes)
-                                 : PyBytes_FromStringAndSize((const char *)w.body, (Py_ssize_t)w.body_len);
-        rc = c.properties == NULL || c.body == NULL ? -1 : 0;
-    }
-    if (rc == 0) {
-        rc = engine_accept_message(conn, ch, &c, direct);
-    } else {
-        // As frame by frame: behind the method that failed stands content that nobody awaits, and ends the connection.
-        conn->in_pos -= w.total - method->total;
-        engine_free_content(&c);
-    }
-    Py_DECREF(ch);
-    return rc;
-}
-
 bool
 engine_frame_ready(const CpikaConnection *conn)
 {
@@ -572,7 +394,7 @@ handle_next(CpikaConnection *conn, cpika_event *direct)
         return engine_violation(conn, rc, rc == CPIKA_E_FRAME_TYPE ? (long)frame.type : (long)frame.size);
     }
     if (direct != NULL && frame.type == CPIKA_FRAME_METHOD) {
-        rc = handle_whole(conn, &frame, available, direct);
+        rc = delivery_whole(conn, &frame, available, direct);
         if (rc != 0) {
             return rc;
         }

@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "compat.h"
 #include "values.h"
 
 enum {
@@ -133,8 +132,27 @@ cpika_strcache_key(cpika_strcache *cache, const uint8_t *bytes, size_t n)
 }
 
 void
+cpika_strcache_keep(cpika_strcache *cache, const uint8_t *payload, size_t n, size_t fixed_at, PyObject *tag,
+                    PyObject *exchange, PyObject *key)
+{
+    cpika_kept_deliver *kept = &cache->deliver;
+    if (n > CPIKA_KEPT_DELIVER) {
+        return;
+    }
+    memcpy(kept->payload, payload, n);
+    kept->size = n;
+    kept->fixed_at = fixed_at;
+    Py_XSETREF(kept->tag, Py_NewRef(tag));
+    Py_XSETREF(kept->exchange, Py_NewRef(exchange));
+    Py_XSETREF(kept->key, Py_NewRef(key));
+}
+
+void
 cpika_strcache_clear(cpika_strcache *cache)
 {
+    Py_CLEAR(cache->deliver.tag);
+    Py_CLEAR(cache->deliver.exchange);
+    Py_CLEAR(cache->deliver.key);
     Py_CLEAR(cache->last_exchange);
     Py_CLEAR(cache->last_key);
     Py_CLEAR(cache->last_tag);
