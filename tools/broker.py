@@ -362,7 +362,7 @@ class LocalNode:
             try:
                 if b"READY=1" in notify.recv(4096):
                     return
-            except TimeoutError:
+            except socket.timeout:  # another class than TimeoutError before 3.10
                 if answers_amqp("127.0.0.1", self.port):
                     return
             if self.process.poll() is not None:

@@ -3,6 +3,18 @@
  * Errors: -1 with the TypeError that a Python function of this name would raise. */
 #include "args.h"
 
+/* What the errors of Python functions call it: with its class since 3.10. */
+static const char *
+called(const cpika_signature *sig)
+{
+#if PY_VERSION_HEX < 0x030A0000
+    const char *dot = strrchr(sig->function, '.');
+    return dot == NULL ? sig->function : dot + 1;
+#else
+    return sig->function;
+#endif
+}
+
 /* Which parameter `key` names: its index, or -1 (no exception). */
 static int
 parameter_index(const cpika_signature *sig, PyObject *key)
@@ -20,11 +32,11 @@ raise_too_many(const cpika_signature *sig, Py_ssize_t nargs)
 {
     // Python counts self in both figures.
     if (sig->required == sig->count) {
-        PyErr_Format(PyExc_TypeError, "%s takes %d positional arguments but %zd were given", sig->function,
+        PyErr_Format(PyExc_TypeError, "%s takes %d positional arguments but %zd were given", called(sig),
                      sig->count + 1, nargs + 1);
     } else {
         PyErr_Format(PyExc_TypeError, "%s takes from %d to %d positional arguments but %zd were given",
-                     sig->function, sig->required + 1, sig->count + 1, nargs + 1);
+                     called(sig), sig->required + 1, sig->count + 1, nargs + 1);
     }
     return -1;
 }
@@ -47,7 +59,7 @@ raise_missing(const cpika_signature *sig, PyObject *const *out)
         Py_SETREF(list, longer);
     }
     if (list != NULL) {
-        PyErr_Format(PyExc_TypeError, "%s missing %d required positional argument%s: %U", sig->function, n,
+        PyErr_Format(PyExc_TypeError, "%s missing %d required positional argument%s: %U", called(sig), n,
                      n == 1 ? "" : "s", list);
         Py_DECREF(list);
     }
@@ -73,11 +85,11 @@ cpika_args_parse(const cpika_signature *sig, PyObject *const *args, Py_ssize_t n
         PyObject *key = PyTuple_GET_ITEM(kwnames, k);
         int index = parameter_index(sig, key);
         if (index < 0) {
-            PyErr_Format(PyExc_TypeError, "%s got an unexpected keyword argument '%U'", sig->function, key);
+            PyErr_Format(PyExc_TypeError, "%s got an unexpected keyword argument '%U'", called(sig), key);
             return -1;
         }
         if (out[index] != NULL) {
-            PyErr_Format(PyExc_TypeError, "%s got multiple values for argument '%U'", sig->function, key);
+            PyErr_Format(PyExc_TypeError, "%s got multiple values for argument '%U'", called(sig), key);
             return -1;
         }
         out[index] = args[nargs + k];

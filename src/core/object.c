@@ -381,6 +381,13 @@ object_setattro(PyObject *op, PyObject *name, PyObject *value)
 
 /* ---- __init__ ---- */
 
+/* What the errors of Python functions call it: with its class since 3.10. */
+#if PY_VERSION_HEX < 0x030A0000
+#    define INIT_OF "%.0s__init__()"
+#else
+#    define INIT_OF "%s.__init__()"
+#endif
+
 static void
 raise_missing(const cpika_class *cls, PyObject **values)
 {
@@ -394,10 +401,10 @@ raise_missing(const cpika_class *cls, PyObject **values)
     }
     // Only UpdateSecret requires arguments, and these are two.
     if (missing == 1) {
-        PyErr_Format(PyExc_TypeError, "%s.__init__() missing 1 required positional argument: %R", cls->name,
+        PyErr_Format(PyExc_TypeError, INIT_OF " missing 1 required positional argument: %R", cls->name,
                      names[0]);
     } else {
-        PyErr_Format(PyExc_TypeError, "%s.__init__() missing %d required positional arguments: %R and %R",
+        PyErr_Format(PyExc_TypeError, INIT_OF " missing %d required positional arguments: %R and %R",
                      cls->name, missing, names[0], names[1]);
     }
 }
@@ -411,11 +418,11 @@ raise_too_many(const cpika_class *cls, Py_ssize_t given)
         required++;
     }
     if (required == cls->count) {
-        PyErr_Format(PyExc_TypeError, "%s.__init__() takes %zd positional argument%s but %zd were given",
+        PyErr_Format(PyExc_TypeError, INIT_OF " takes %zd positional argument%s but %zd were given",
                      cls->name, cls->count + 1, cls->count == 0 ? "" : "s", given + 1);
     } else {
         PyErr_Format(PyExc_TypeError,
-                     "%s.__init__() takes from %zd to %zd positional arguments but %zd were given", cls->name,
+                     INIT_OF " takes from %zd to %zd positional arguments but %zd were given", cls->name,
                      required + 1, cls->count + 1, given + 1);
     }
 }
@@ -452,13 +459,12 @@ bind_arguments(const cpika_class *cls, PyObject *args, PyObject *kwds, PyObject 
     while (kwds != NULL && PyDict_Next(kwds, &pos, &name, &value)) {
         Py_ssize_t i = find_field(cls, name);
         if (i < 0) {
-            PyErr_Format(PyExc_TypeError, "%s.__init__() got an unexpected keyword argument '%U'", cls->name,
+            PyErr_Format(PyExc_TypeError, INIT_OF " got an unexpected keyword argument '%U'", cls->name,
                          name);
             return -1;
         }
         if (values[i] != NULL) {
-            PyErr_Format(PyExc_TypeError, "%s.__init__() got multiple values for argument '%U'", cls->name,
-                         name);
+            PyErr_Format(PyExc_TypeError, INIT_OF " got multiple values for argument '%U'", cls->name, name);
             return -1;
         }
         values[i] = value;

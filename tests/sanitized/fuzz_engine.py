@@ -161,7 +161,7 @@ def talk(rng: random.Random, peer: Peer) -> None:
         if frame.channel and rng.random() < 0.3:
             # Frames of two channels between each other.
             other = unasked(rng, 2, "t")
-            out = [f for pair in zip(out, other, strict=False) for f in pair] + out[len(other) :]
+            out = [f for pair in zip(out, other) for f in pair] + out[len(other) :]
         dribble(rng, peer, mutate(rng, out))
 
 
