@@ -79,3 +79,11 @@ def test_many_threads_on_one_connection_harm_no_memory(
     sanitized_environment: dict[str, str], broker_url: str
 ) -> None:
     run(sanitized_environment, "stress.py", broker_url, SECONDS)
+
+
+@pytest.mark.rule(11)
+@pytest.mark.timeout(300)
+def test_bytes_that_come_back_to_an_ended_connection_are_dropped(
+    sanitized_environment: dict[str, str],
+) -> None:
+    run(sanitized_environment, "late_bytes.py")

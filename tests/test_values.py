@@ -557,4 +557,6 @@ def test_nothing_leaks() -> None:
     for _ in range(500):
         exercise()
     gc.collect()
-    assert sys.getallocatedblocks() - before < 100
+    assert (
+        sys.getallocatedblocks() - before < 250
+    )  # a leak is 500 at least; threads of the test runner allocate too

@@ -31,7 +31,7 @@ import broker
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
-BUILD_VARIABLES = ("CC", "CFLAGS", "LDFLAGS", "CPIKA_RABBITMQ_C_PREFIX", "CPIKA_SANITIZE")
+BUILD_VARIABLES = ("CC", "CFLAGS", "LDFLAGS", "CPIKA_RABBITMQ_C_PREFIX", "CPIKA_LTO", "CPIKA_SANITIZE")
 
 
 # ---- what the system must have ----

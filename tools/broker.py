@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import contextlib
+import errno
 import glob
 import os
 import random
@@ -81,9 +82,9 @@ def reserve(port: int) -> bool:
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.bind(f"\0cpika-port-{port}")
-    except OSError:
+    except OSError as error:
         sock.close()
-        return False
+        return error.errno != errno.EADDRINUSE  # where such names are refused, the look has to do
     _reserved.append(sock)
     return True
 
@@ -99,11 +100,12 @@ def free_ports(count: int) -> list[int]:
     found: list[int] = []
     while len(found) < count:
         port = rng.randrange(20000, 32000)
-        if port in found or not reserve(port):
+        if port in found:
             continue
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
-            found.append(port)
+            if reserve(port):
+                found.append(port)
     return found
 
 

@@ -167,7 +167,9 @@ delivery_whole(CpikaConnection *conn, const cpika_frame *method, size_t availabl
         rc = engine_accept_message(conn, ch, &c, direct);
     } else {
         // As frame by frame: behind the method that failed stands content that nobody awaits, and ends the connection.
-        conn->in_pos -= w.total - method->total;
+        if (conn->state != CONNECTION_CLOSED) {
+            conn->in_pos -= w.total - method->total;
+        }
         engine_free_content(&c);
     }
     Py_DECREF(ch);

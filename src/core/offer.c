@@ -5,7 +5,10 @@
 #include "offer.h"
 #include "wire/clock.h"
 
-enum { LOOK_NS = 5 * CPIKA_NS_PER_MS };
+enum {
+    LOOK_NS = 5 * CPIKA_NS_PER_MS,
+    MOST_S = 1000000,  // what is longer is as good as never
+};
 
 /* sys.getswitchinterval(), of which the C interface knows nothing. */
 static uint64_t
@@ -16,7 +19,10 @@ switch_interval_ns(void)
     double value = seconds == NULL ? -1 : PyFloat_AsDouble(seconds);
     Py_XDECREF(seconds);
     PyErr_Clear();
-    return value >= 0 && value < 1e6 ? (uint64_t)(value * (double)CPIKA_NS_PER_S) : LOOK_NS;
+    if (value < 0) {
+        return LOOK_NS;
+    }
+    return (uint64_t)((value < MOST_S ? value : MOST_S) * (double)CPIKA_NS_PER_S);
 }
 
 int

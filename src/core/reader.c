@@ -207,11 +207,14 @@ handle_channel_close(CpikaConnection *conn, CpikaChannel *ch, PyObject *method)
     if (rc == 0) {
         Py_XSETREF(ch->closing_reason, Py_NewRef(reason));
         conn->return_asked = true;
+        PyObject *before = PyLong_FromLong(ch->state);  // small: it is there
         // Both sides may close at once: then our Close is answered all the same, and that ends it.
         if (ch->state != CHANNEL_CLOSING) {
             channel_set_closed(ch, Py_NewRef(reason));
         }
-        engine_hook((PyObject *)ch, conn->st->names._on_closed_by_broker, &reason, 1);
+        PyObject *args[] = {reason, before};
+        engine_hook((PyObject *)ch, conn->st->names._on_closed_by_broker, args, 2);
+        Py_DECREF(before);
     }
     Py_DECREF(reason);
     return rc < 0 ? -1 : 1;

@@ -133,6 +133,14 @@ engine_attach(CpikaConnection *conn, PyObject *sock)
     return 0;
 }
 
+/* A frame that its sender has counted could not be queued, or bytes that came not be kept: better no connection than
+ * one out of step.  Always -1. */
+static int
+no_memory(CpikaConnection *conn)
+{
+    return engine_fail(conn, PyObject_CallNoArgs(PyExc_MemoryError));
+}
+
 /* ---- a Python socket ---- */
 
 /* The socket's turn for this thread: 0, or -1 when this very thread is inside the socket already (a signal handler
@@ -301,12 +309,17 @@ sock_read(CpikaConnection *conn)
     if (data == NULL) {
         return PyErr_Occurred() ? -1 : 0;
     }
+    if (conn->state == CONNECTION_CLOSED) {
+        Py_DECREF(data);  // it ended meanwhile, and a message may still be made from what is in the buffer
+        return engine_raise_closed(conn);
+    }
     // No other thread ran since recv() returned: what it read goes in behind what was read before it.
     Py_ssize_t n = PyBytes_GET_SIZE(data);
     int rc = engine_input_append(conn, PyBytes_AS_STRING(data), (size_t)n);
     Py_DECREF(data);
-    if (rc < 0) {
-        return -1;
+    if (rc < 0) {  // the bytes are gone: nothing that follows would be in step
+        PyErr_Clear();
+        return no_memory(conn);
     }
     return n > 0 ? n
                  : engine_fail(conn,
@@ -351,13 +364,6 @@ send_failed(CpikaConnection *conn, int sys_errno)
         }
     }
     return engine_raise_closed(conn);
-}
-
-/* A frame could not be queued.  Its sender has counted it: better no connection than one out of step. */
-static int
-no_memory(CpikaConnection *conn)
-{
-    return engine_fail(conn, PyObject_CallNoArgs(PyExc_MemoryError));
 }
 
 int

@@ -123,13 +123,14 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     # ---- called by the core ----
 
-    def _on_closed_by_broker(self, reason: exceptions.ChannelClosedByBroker) -> None:
-        """Channel.Close came, and was answered."""
-        before = repr(self._impl).replace(" CLOSED ", " OPEN ", 1)  # pika logs it first, and then acts
+    def _on_closed_by_broker(self, reason: exceptions.ChannelClosedByBroker, state: int) -> None:
+        """Channel.Close came, and was answered; `state` is the one before."""
+        self._cleanup()
+        # pika logs it first, and then acts.
+        before = repr(self._impl).replace(" CLOSED ", f" {self._impl._STATE_NAMES[state]} ", 1)
         _CHANNEL_LOGGER.warning(
             "Received remote Channel.Close (%s): %r on %s", reason.reply_code, reason.reply_text, before
         )
-        self._cleanup()
 
     def _on_unexpected(self, method: spec.Basic.Deliver) -> None:
         """A delivery came for a consumer that is not there."""
