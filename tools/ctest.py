@@ -102,7 +102,8 @@ def compile_object(build: Build, source: Path, headers: str) -> Path:
     target = OUTPUT / build.name / f"{source.stem}-{digest}.o"
     if not target.exists():
         for old in target.parent.glob(f"{source.stem}-*.o"):
-            old.unlink()
+            if old != target:  # which another process may have made since
+                old.unlink(missing_ok=True)
         partial = target.with_suffix(f".{os.getpid()}.tmp")
         compiler_run([*command, "-c", source, "-o", partial])
         partial.replace(target)
