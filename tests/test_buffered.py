@@ -277,6 +277,23 @@ def test_left_by_an_exception_it_still_sends(channel: Any, queue_name: str) -> N
     assert bodies(channel, queue_name) == [b"x"]
 
 
+def test_left_by_ctrl_c_it_does_not_wait_for_a_broker_that_reads_nothing(
+    proxy: Proxy, channel: Any, queue_name: str
+) -> None:
+    body = bytes(1000)
+    proxy.pause(CLIENT)
+    with pytest.raises(KeyboardInterrupt):
+        with channel.buffered(max_bytes=64 << 20, max_delay=LONG):
+            for _ in range(20_000):  # more than the sockets take
+                channel.basic_publish("", queue_name, body)
+            left = time.monotonic()
+            raise KeyboardInterrupt
+    assert time.monotonic() - left < 2, "it waits without end, or not at all"
+    proxy.resume()
+    # What was left behind leaves without further calls.
+    proxy.wait_for_count(is_publish, 20_000, timeout=30)
+
+
 def test_left_by_an_exception_it_awaits_no_confirms(proxy: Proxy, channel: Any, queue_name: str) -> None:
     channel.confirm_delivery()
     start = proxy.mark()

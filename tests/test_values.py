@@ -162,10 +162,18 @@ def test_a_long_is_encoded_in_64_bits() -> None:
     assert encoded(data, long(5)) == encoded(pika_data, pika_long(5))
 
 
-@pytest.mark.parametrize("value", [0.1, -2.5, float("inf")])
+@pytest.mark.parametrize("value", [0.1, -2.5, 1.7e308])
 def test_a_float_is_encoded_as_a_double_and_comes_back_whole(value: float) -> None:
     assert encoded(data, value)[:1] == b"d"
     assert data.decode_value(encoded(data, value), 0) == (value, 9)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")], ids=str)
+def test_a_number_that_rabbitmq_does_not_know_is_refused(value: float) -> None:
+    for encode in (data.encode_value, lambda pieces, number: data.encode_table(pieces, {"n": number})):
+        with pytest.raises(exceptions.UnsupportedAMQPFieldException) as caught:
+            encode([], value)
+        assert caught.value.args[1] is value
 
 
 def test_a_single_is_decoded_as_a_float() -> None:

@@ -73,14 +73,16 @@ class Mailer:
 
     def compose(self, event: dict[str, object]) -> str:
         cents = int(event["cents"])
-        return f"mail to {event['email']}: your order {event['order']}, {cents // 100}.{cents % 100:02}"
+        text = f"mail to {event['email']}: your order {event['order']}, {cents // 100}.{cents % 100:02}"
+        text.encode()  # half a surrogate pair can be in no mail, and not be printed
+        return text
 
     def on_event(self, channel, method, properties, body) -> None:
         time.sleep(self.work_seconds)
         self.seen += 1
         try:
             text = self.compose(json.loads(body))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             channel.basic_reject(method.delivery_tag, requeue=False)
             print(f"not an order event ({type(error).__name__}): rejected")
         else:

@@ -72,14 +72,16 @@ class Texter:
         self.seen = 0
 
     def compose(self, event: dict[str, object]) -> str:
-        return f"SMS to {event['phone']}: order {event['order']} received"
+        text = f"SMS to {event['phone']}: order {event['order']} received"
+        text.encode()  # half a surrogate pair can be in no SMS, and not be printed
+        return text
 
     def on_event(self, channel, method, properties, body) -> None:
         time.sleep(self.work_seconds)
         self.seen += 1
         try:
             text = self.compose(json.loads(body))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             channel.basic_reject(method.delivery_tag, requeue=False)
             print(f"not an order event ({type(error).__name__}): rejected")
         else:

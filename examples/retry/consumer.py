@@ -142,6 +142,7 @@ class Cashier:
         try:
             payment = json.loads(body)
             name = f"payment {payment['payment']}"
+            name.encode()  # half a surrogate pair cannot be printed
             pay(payment, tried, self.args.repaired)
         except PaymentFailed as error:
             if tried < self.args.tries:
@@ -150,7 +151,7 @@ class Cashier:
                 return
             self.give_up(channel, body, tried, str(error))
             print(f"{name}: {error}; try {tried} of {self.args.tries}, given up")
-        except (ValueError, KeyError, TypeError) as error:  # no later try can help
+        except (ValueError, KeyError, TypeError, RecursionError) as error:  # no later try can help
             self.give_up(channel, body, tried, f"not a payment ({type(error).__name__})")
             print(f"not a payment ({type(error).__name__}): given up")
         else:

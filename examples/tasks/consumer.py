@@ -82,7 +82,7 @@ def declare(channel, prefix: str) -> str:
 
 
 def do_task(body: bytes, first_time: bool) -> str:
-    """Do the task; return what was done. Raises Busy: later; ValueError, KeyError, TypeError: never."""
+    """Do the task; return what was done. Raises Busy: later; another: never."""
     task = json.loads(body)
     work = {
         "mail": "mail to {to} sent",
@@ -90,7 +90,9 @@ def do_task(body: bytes, first_time: bool) -> str:
     }[task["kind"]].format_map(task)
     if task.get("busy") and first_time:
         raise Busy(f"the {task['kind']} server is busy")
-    return f"task {task['task']}: {work}"
+    done = f"task {task['task']}: {work}"
+    done.encode()  # half a surrogate pair can be in no mail, and not be printed
+    return done
 
 
 class Worker:
@@ -115,7 +117,7 @@ class Worker:
             channel.basic_reject(method.delivery_tag, requeue=False)
             self.rejected += 1
             print(f"{error} again: rejected{again}")
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             channel.basic_reject(method.delivery_tag, requeue=False)
             self.rejected += 1
             print(f"not a task ({type(error).__name__}): rejected{again}")

@@ -192,7 +192,7 @@ def _parameters(library: Any, url: str) -> Any:
             parameters.blocked_connection_timeout = BLOCKED_SECONDS
     except (ValueError, TypeError) as error:
         # Its text may quote a part of the URL: not the password, but what was taken for a port.
-        reason = str(error) if "has to begin" in str(error) else "host, port or a parameter is none"
+        reason = str(error) if "has to begin" in str(error) else "its host, port or a parameter is not valid"
         raise Failure(f"not a broker's URL: {reason}") from None
     return parameters
 
@@ -398,11 +398,11 @@ def main(argv: Sequence[str]) -> int:
     :param argv: the command line after `python -m cpika bench`
     :returns: the exit status: 0, 1 when the broker cannot be used, 130 after Ctrl-C
     """
-    options = _parse(argv)
-    logging.getLogger("pika").addHandler(logging.NullHandler())  # what goes wrong is told once, by us
-    url = options.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    libraries = _libraries()
     try:
+        options = _parse(argv)
+        logging.getLogger("pika").addHandler(logging.NullHandler())  # what goes wrong is told once, by us
+        url = options.url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+        libraries = _libraries()
         place = _place(_parameters(cpika, url))
         versions = ", ".join(
             f"cpika {cpika.__cpika_version__}" if name == "cpika" else f"pika {library.__version__}"

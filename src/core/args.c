@@ -101,3 +101,20 @@ cpika_args_parse(const cpika_signature *sig, PyObject *const *args, Py_ssize_t n
     }
     return 0;
 }
+
+Py_ssize_t
+cpika_arg_count(const char *name, PyObject *value)
+{
+    if (!PyIndex_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "%s must be an integer, but got %R", name, value);
+        return -1;
+    }
+    Py_ssize_t count = PyNumber_AsSsize_t(value, NULL);
+    if (count < 1) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_ValueError, "%s must be at least 1, but got %S", name, value);
+        }
+        return -1;
+    }
+    return count;
+}

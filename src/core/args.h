@@ -20,6 +20,9 @@ typedef struct {
 int cpika_args_parse(const cpika_signature *sig, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                      PyObject **out);
 
+/* A count of at least 1, as large as memory where it is larger.  -1 with TypeError or ValueError. */
+Py_ssize_t cpika_arg_count(const char *name, PyObject *value);
+
 /* Truth of an optional argument: `fallback` when it was not given; -1 with an exception. */
 static inline int
 cpika_arg_true(PyObject *value, int fallback)

@@ -222,6 +222,8 @@ int engine_hold(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t 
 /* The same for a caller who has the lock; gives it back. */
 int engine_hold_unlock(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t for_ns,
                        size_t *queued);
+/* Leaves what is queued to the keeper.  0. */
+int engine_leave_output(CpikaConnection *conn);
 /* One read of what is there: > 0 bytes, 0 (nothing there now), or -1. */
 Py_ssize_t engine_read_some(CpikaConnection *conn);
 /* Waits without the GIL until something can be done, at most timeout_ms.  -1 with an exception; signals are the

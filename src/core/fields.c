@@ -122,8 +122,15 @@ cpika_append_encoded(PyObject *object, PyObject *str_encode, cpika_buf *out)
 {
     PyObject *empty = PyBytes_FromStringAndSize(NULL, 0);
     PyObject *pieces = empty == NULL ? NULL : PyObject_CallMethodObjArgs(object, str_encode, NULL);
-    PyObject *joined = pieces == NULL ? NULL : PyObject_CallMethod(empty, "join", "O", pieces);
+    PyObject *joined = NULL;
     int rc = -1;
+
+    if (pieces != NULL && PyBytes_Check(pieces)) {
+        PyErr_Format(PyExc_TypeError, "encode() must return a list of bytes, but that of %R returned bytes",
+                     object);
+    } else if (pieces != NULL) {
+        joined = PyObject_CallMethod(empty, "join", "O", pieces);
+    }
 
     if (joined != NULL) {
         rc = cpika_buf_append(out, PyBytes_AS_STRING(joined), (size_t)PyBytes_GET_SIZE(joined));

@@ -182,17 +182,24 @@ PyObject *
 channel_begin_buffered(PyObject *op, PyObject *args)
 {
     CpikaChannel *ch = (CpikaChannel *)op;
-    Py_ssize_t bytes;
-    double delay;
-    if (!PyArg_ParseTuple(args, "nd:_begin_buffered", &bytes, &delay) || channel_check_open(ch) < 0) {
+    PyObject *max_bytes, *max_delay;
+    if (!PyArg_ParseTuple(args, "OO:_begin_buffered", &max_bytes, &max_delay) || channel_check_open(ch) < 0) {
         return NULL;
     }
-    if (bytes < 1) {
-        return PyErr_Format(PyExc_ValueError, "max_bytes must be at least 1, but got %zd", bytes);
+    Py_ssize_t bytes = cpika_arg_count("max_bytes", max_bytes);
+    if (bytes < 0) {
+        return NULL;
+    }
+    if (!PyNumber_Check(max_delay)) {
+        return PyErr_Format(PyExc_TypeError, "max_delay must be a number of seconds, but got %R", max_delay);
+    }
+    double delay = PyFloat_AsDouble(max_delay);
+    if (delay == -1 && PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        return NULL;
     }
     if (!(delay >= 0 && delay <= MOST_DELAY_S)) {
         return PyErr_Format(PyExc_ValueError, "max_delay must be 0 to %d seconds, but got %S", MOST_DELAY_S,
-                            PyTuple_GET_ITEM(args, 1));
+                            max_delay);
     }
     unsigned long self = PyThread_get_thread_ident();
     cpika_block *block = block_of(ch, self);
@@ -219,9 +226,10 @@ channel_begin_buffered(PyObject *op, PyObject *args)
     return outer;
 }
 
-/* Sends what is held and, with `await`, waits for the confirms and raises what was refused. */
+/* Sends what is held and, with `await`, waits for the confirms and raises what was refused.  In a hurry nothing waits:
+ * what the socket does not take now is the keeper's. */
 static int
-finish_block(CpikaChannel *ch, const cpika_block *block, bool await)
+finish_block(CpikaChannel *ch, const cpika_block *block, bool await, bool hurry)
 {
     CpikaConnection *conn = ch->conn;
     const cpika_window *w = block->window.nacked == NULL ? NULL : &block->window;
@@ -233,7 +241,8 @@ finish_block(CpikaChannel *ch, const cpika_block *block, bool await)
         if (!conn->closed_by_client || (w != NULL && w->unconfirmed > 0)) {
             return engine_raise_closed(conn);
         }
-    } else if (engine_flush_some(conn) < 0 || engine_wait_output(conn) < 0) {
+    } else if (engine_flush_some(conn) < 0
+               || (hurry ? engine_leave_output(conn) : engine_wait_output(conn)) < 0) {
         return -1;
     }
     if (!await || w == NULL) {
@@ -263,7 +272,9 @@ channel_end_buffered(PyObject *op, PyObject *args)
     block->max_delay_ns = ns;
     block->depth--;
     bool confirming = block->window.nacked != NULL;
-    int rc = finish_block(ch, block, block->depth == 0 && error == Py_None);
+    // Ctrl-C shall answer although the broker reads nothing.
+    bool hurry = error != Py_None && !PyErr_GivenExceptionMatches(error, PyExc_Exception);
+    int rc = finish_block(ch, block, block->depth == 0 && error == Py_None, hurry);
     if (error != Py_None) {
         PyErr_Clear();  // the exception that leaves the block goes on
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
@@ -393,11 +404,8 @@ channel_publish_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyOb
     if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    Py_ssize_t window = given[1] == NULL ? DEFAULT_WINDOW : PyNumber_AsSsize_t(given[1], PyExc_OverflowError);
-    if (window < 1) {
-        if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_ValueError, "window must be at least 1, but got %zd", window);
-        }
+    Py_ssize_t window = given[1] == NULL ? DEFAULT_WINDOW : cpika_arg_count("window", given[1]);
+    if (window < 0) {
         return NULL;
     }
     if (channel_check_open(ch) < 0) {

@@ -5,6 +5,8 @@
  * Errors: NULL or -1 with an exception set; the output buffer is as it was. */
 #include "object.h"
 
+#include <math.h>
+
 #include "wire/table.h"
 
 /* ---- strings ---- */
@@ -198,10 +200,26 @@ put_int(encoder *e, PyObject *value)
 }
 
 static int
+raise_unsupported(encoder *e, PyObject *value)
+{
+    PyObject *pieces = Py_BuildValue("([y#]O)", (const char *)(e->out->data + e->start),
+                                     (Py_ssize_t)(e->out->len - e->start), value);
+    if (pieces != NULL) {
+        PyErr_SetObject(e->v->unsupported_field, pieces);
+        Py_DECREF(pieces);
+    }
+    return -1;
+}
+
+static int
 put_float(encoder *e, PyObject *value)
 {
     double d = PyFloat_AS_DOUBLE(value);
     uint64_t bits;
+
+    if (!isfinite(d)) {
+        return raise_unsupported(e, value);  // RabbitMQ has no such number, and closes the connection
+    }
 
     _Static_assert(sizeof d == sizeof bits, "double is an IEEE 754 binary64");
     memcpy(&bits, &d, sizeof bits);
@@ -301,18 +319,6 @@ is_instance_of(PyObject *value, PyObject **owned, const char *module_name, const
         }
     }
     return PyObject_TypeCheck(value, (PyTypeObject *)*owned);
-}
-
-static int
-raise_unsupported(encoder *e, PyObject *value)
-{
-    PyObject *pieces = Py_BuildValue("([y#]O)", (const char *)(e->out->data + e->start),
-                                     (Py_ssize_t)(e->out->len - e->start), value);
-    if (pieces != NULL) {
-        PyErr_SetObject(e->v->unsupported_field, pieces);
-        Py_DECREF(pieces);
-    }
-    return -1;
 }
 
 static int

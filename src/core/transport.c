@@ -421,6 +421,17 @@ engine_send_request(CpikaConnection *conn, CpikaChannel *ch, cpika_waiter *waite
     return engine_send_unlock(conn, bytes, n, cpika_now_ns());
 }
 
+/* Whoever keeps the connection is to look at its queue. */
+static void
+notify_keeper(CpikaConnection *conn)
+{
+    if (conn->sock == NULL) {
+        cpika_keeper_notify_held();
+    } else {
+        engine_hook((PyObject *)conn, conn->st->names._on_held, NULL, 0);
+    }
+}
+
 int
 engine_hold(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t for_ns, size_t *queued)
 {
@@ -451,11 +462,23 @@ engine_hold_unlock(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64
     if (!known || until < conn->holding_until_ns) {  // for the rest of a burst it knows
         conn->holding = true;
         conn->holding_until_ns = until;
-        if (conn->sock == NULL) {
-            cpika_keeper_notify_held();
-        } else {
-            engine_hook((PyObject *)conn, conn->st->names._on_held, NULL, 0);
-        }
+        notify_keeper(conn);
+    }
+    return 0;
+}
+
+int
+engine_leave_output(CpikaConnection *conn)
+{
+    engine_lock(conn);
+    bool left = conn->link->out.bytes > 0;
+    if (left) {
+        conn->link->held = true;
+        conn->link->held_until_ns = cpika_now_ns();
+    }
+    engine_unlock(conn);
+    if (left) {
+        notify_keeper(conn);
     }
     return 0;
 }

@@ -183,7 +183,7 @@ def decoding_update_secret(pika: Any, env: Any) -> None:
 @differs(
     "Floats in headers",
     "float is refused; kinds f and d are cut to whole numbers",
-    "float is sent as d; kinds f and d are floats",
+    "float is sent as d, but for nan and the infinities, which RabbitMQ does not know; kinds f and d are floats",
 )
 def floats_in_headers(pika: Any, env: Any) -> None:
     env.call_wrongly("out", pika.BasicProperties(headers={"pi": 3.25}).encode)
@@ -275,7 +275,8 @@ def a_password_that_is_neither_str_nor_bytes(pika: Any, env: Any) -> None:
 
 
 @differs(
-    "Parameters that cannot be encoded: a virtual host over 255 bytes, a heartbeat over 65535 seconds, "
+    "Parameters that cannot be encoded: a virtual host over 255 bytes or one that UTF-8 cannot express, "
+    "a heartbeat over 65535 seconds, "
     "an exception in a heartbeat callable",
     "`ProbableAccessDeniedError` about a lost stream",
     "the error itself: `ShortStringTooLong`, `ValueError`, the callable's exception",

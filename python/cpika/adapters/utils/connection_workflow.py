@@ -145,15 +145,19 @@ def as_configs(parameters: Parameters | Iterable[Parameters] | None) -> tuple[Pa
     # An error shows types only: a URL given as a string would show its password.
     if isinstance(parameters, (str, bytes)):
         raise TypeError(
-            f"Expected connection parameters, but got a {type(parameters).__name__}; "
+            f"Expected connection parameters, but got an object of type {type(parameters).__name__}; "
             "a URL goes through URLParameters"
         )
     if not hasattr(parameters, "__iter__"):
-        raise TypeError(f"Expected connection parameters, but got a {type(parameters).__name__}")
+        raise TypeError(
+            f"Expected connection parameters, but got an object of type {type(parameters).__name__}"
+        )
     configs = tuple(parameters)
     for config in configs:
         if not isinstance(config, Parameters):
-            raise TypeError(f"Expected connection parameters, but got a {type(config).__name__}")
+            raise TypeError(
+                f"Expected connection parameters, but got an object of type {type(config).__name__}"
+            )
     return configs
 
 
