@@ -183,7 +183,8 @@ def decoding_update_secret(pika: Any, env: Any) -> None:
 @differs(
     "Floats in headers",
     "float is refused; kinds f and d are cut to whole numbers",
-    "float is sent as d, but for nan and the infinities, which RabbitMQ does not know; kinds f and d are floats",
+    "float is sent as d, but for nan and the infinities, which RabbitMQ does not know; "
+    "kinds f and d are floats",
 )
 def floats_in_headers(pika: Any, env: Any) -> None:
     env.call_wrongly("out", pika.BasicProperties(headers={"pi": 3.25}).encode)
