@@ -13,6 +13,7 @@ import contextlib
 import faulthandler
 import logging
 import random
+import socket
 import struct
 import sys
 import time
@@ -140,7 +141,7 @@ def dribble(rng: random.Random, peer: Peer, data: bytes) -> None:
 def serve(rng: random.Random, peer: Peer) -> None:
     """One session; it hangs up when it is through, or nothing comes for a while."""
     peer.sock.settimeout(0.2)
-    with contextlib.suppress(TimeoutError):
+    with contextlib.suppress(socket.timeout):
         talk(rng, peer)
 
 
