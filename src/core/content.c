@@ -84,22 +84,29 @@ complete(CpikaConnection *conn, CpikaChannel *ch, cpika_event *direct)
 }
 
 int
+engine_check_header(const cpika_frame *frame, uint32_t method_id)
+{
+    const uint8_t *p = frame->payload;  // class, weight, body size, property flags and list
+    if (frame->size < 14 || cpika_get16(p) != method_id >> 16) {
+        return CPIKA_E_TRUNCATED;
+    }
+    bool empty = frame->size == 14 && cpika_get16(p + 12) == 0;
+    return empty ? CPIKA_OK : cpika_props_check(p + 12, frame->size - 12);
+}
+
+int
 engine_content_header(CpikaConnection *conn, CpikaChannel *ch, const cpika_frame *frame, cpika_event *direct)
 {
     cpika_content *c = &ch->content;
     if (c->method_id == 0 || c->header_seen) {
         return unexpected(conn, ch, "content header where none was due");
     }
-    const uint8_t *p = frame->payload;  // class, weight, body size, property flags and list
-    if (frame->size < 14 || cpika_get16(p) != c->method_id >> 16) {
-        return engine_violation(conn, CPIKA_E_TRUNCATED, (long)frame->size);
-    }
-    c->size = cpika_get64(p + 4);
-    bool empty = frame->size == 14 && cpika_get16(p + 12) == 0;
-    int status = empty ? CPIKA_OK : cpika_props_check(p + 12, frame->size - 12);
+    int status = engine_check_header(frame, c->method_id);
     if (status < 0) {
         return engine_violation(conn, status, (long)frame->size);
     }
+    const uint8_t *p = frame->payload;
+    c->size = cpika_get64(p + 4);
     c->properties = cpika_props_from_raw(&conn->st->values, p + 12, frame->size - 12);
     if (c->properties == NULL) {
         return -1;

@@ -119,17 +119,13 @@ split_whole(const CpikaConnection *conn, const cpika_frame *method, size_t avail
     if (cpika_get32(method->payload) != CPIKA_ID_basic_deliver
         || split_deliver(conn, method, &w->deliver) != CPIKA_OK
         || cpika_frame_split(p + w->total, available - w->total, conn->frame_max, &header) != CPIKA_OK
-        || header.type != CPIKA_FRAME_HEADER || header.channel != method->channel || header.size < 14
-        || cpika_get16(header.payload) != CPIKA_ID_basic_deliver >> 16) {
+        || header.type != CPIKA_FRAME_HEADER || header.channel != method->channel
+        || engine_check_header(&header, CPIKA_ID_basic_deliver) < 0) {
         return false;
     }
     w->total += header.total;
     w->properties = header.payload + 12;
     w->properties_len = header.size - 12;
-    bool empty = w->properties_len == 2 && cpika_get16(w->properties) == 0;
-    if (!empty && cpika_props_check(w->properties, w->properties_len) < 0) {
-        return false;
-    }
     w->body_len = cpika_get64(header.payload + 4);
     if (w->body_len == 0) {
         return true;
@@ -152,8 +148,8 @@ delivery_whole(CpikaConnection *conn, const cpika_frame *method, size_t availabl
         return 0;
     }
     conn->in_pos += w.total;
-    conn->decoding =
-        true;  // what is made below may run a finalizer; the bytes stay where they are until then
+    // What is made below may run a finalizer: the bytes stay where they are until it is done.
+    conn->decoding = true;
     Py_INCREF(ch);
     cpika_content c = {.method_id = CPIKA_ID_basic_deliver, .size = w.body_len, .received = w.body_len};
     int rc = make_deliver(conn, method, &w.deliver, &c.method, &c.tag);

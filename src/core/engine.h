@@ -89,12 +89,11 @@ typedef struct {
 /* A message, or another event, that waits to be dispatched. */
 typedef struct {
     CpikaChannel *channel;  // owned
-    PyObject
-        *consumer;  // owned: _ConsumerInfo of one that goes straight to its callback; NULL: to be looked up
-    PyObject *tag;  // owned: consumer tag; NULL: concerns no consumer
-    PyObject *method;      // owned; with `properties` NULL it is an event object with dispatch()
-    PyObject *properties;  // owned
-    PyObject *body;        // owned
+    PyObject *consumer;     // owned: _ConsumerInfo, where it goes straight to its callback; NULL: look it up
+    PyObject *tag;          // owned: consumer tag; NULL: concerns no consumer
+    PyObject *method;       // owned; with `properties` NULL it is an event object with dispatch()
+    PyObject *properties;   // owned
+    PyObject *body;         // owned
 } cpika_event;
 
 typedef struct {
@@ -166,7 +165,7 @@ struct CpikaConnection {
     bool holding;               // acks or publishes are held
     uint64_t holding_until_ns;  // what the keeper was told
     bool return_asked;          // the dispatching call has a reason to return
-    cpika_offer offer;
+    cpika_offer offer;          // of the loops of C (rule 1)
     // who reads
     unsigned long reader;   // thread that polls; 0: none
     unsigned long handler;  // thread that handles a frame, perhaps in Python code; 0: none
@@ -222,8 +221,8 @@ int engine_hold(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t 
 /* The same for a caller who has the lock; gives it back. */
 int engine_hold_unlock(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t for_ns,
                        size_t *queued);
-/* Leaves what is queued to the keeper.  0. */
-int engine_leave_output(CpikaConnection *conn);
+/* Leaves what is queued to the keeper. */
+void engine_leave_output(CpikaConnection *conn);
 /* One read of what is there: > 0 bytes, 0 (nothing there now), or -1. */
 Py_ssize_t engine_read_some(CpikaConnection *conn);
 /* Waits without the GIL until something can be done, at most timeout_ms.  -1 with an exception; signals are the
@@ -246,6 +245,8 @@ int engine_next_frame(CpikaConnection *conn, cpika_event *direct);
 bool engine_frame_ready(const CpikaConnection *conn);
 
 /* ---- content.c ---- */
+/* Whether a content header may follow that method: CPIKA_OK, or what is wrong with it. */
+int engine_check_header(const cpika_frame *frame, uint32_t method_id);
 /* Steals method and tag (the consumer's; NULL for GetOk and Return).  1. */
 int engine_begin_content(CpikaChannel *ch, uint32_t id, PyObject *method, PyObject *tag);
 int engine_content_header(CpikaConnection *conn, CpikaChannel *ch, const cpika_frame *frame,

@@ -36,7 +36,8 @@ cpika_offer_gil(cpika_offer *offer)
     if (now >= offer->due_ns) {
         // Whoever wants the GIL asks for it when nobody gave it away for one interval, and then gets it here.  Given
         // and taken back more often than that, it would begin to wait anew each time, and might never get it.
-        Py_BEGIN_ALLOW_THREADS Py_END_ALLOW_THREADS offer->due_ns = cpika_now_ns() + 2 * switch_interval_ns();
+        PyEval_RestoreThread(PyEval_SaveThread());
+        offer->due_ns = cpika_now_ns() + 2 * switch_interval_ns();
     }
     return PyErr_CheckSignals();
 }

@@ -241,9 +241,10 @@ finish_block(CpikaChannel *ch, const cpika_block *block, bool await, bool hurry)
         if (!conn->closed_by_client || (w != NULL && w->unconfirmed > 0)) {
             return engine_raise_closed(conn);
         }
-    } else if (engine_flush_some(conn) < 0
-               || (hurry ? engine_leave_output(conn) : engine_wait_output(conn)) < 0) {
+    } else if (engine_flush_some(conn) < 0 || (!hurry && engine_wait_output(conn) < 0)) {
         return -1;
+    } else if (hurry) {
+        engine_leave_output(conn);
     }
     if (!await || w == NULL) {
         return 0;

@@ -40,30 +40,39 @@ engine_input_room(CpikaConnection *conn, size_t n)
 }
 
 static int
-append_late(CpikaConnection *conn)
+append_input(CpikaConnection *conn, const void *bytes, size_t n)
 {
-    size_t n = conn->late.len;
-    if (n == 0) {
-        return 0;
-    }
     if (engine_input_room(conn, n) < 0) {
         return -1;
     }
-    memcpy(conn->in.data + conn->in.len, conn->late.data, n);
+    memcpy(conn->in.data + conn->in.len, bytes, n);
     conn->in.len += n;
-    conn->late.len = 0;
     return 0;
+}
+
+static int
+append_late(CpikaConnection *conn)
+{
+    if (conn->late.len == 0) {
+        return 0;
+    }
+    int rc = append_input(conn, conn->late.data, conn->late.len);
+    conn->late.len = rc == 0 ? 0 : conn->late.len;
+    return rc;
 }
 
 int
 engine_input_append(CpikaConnection *conn, const void *bytes, size_t n)
 {
     // recv() of a Python socket gives the GIL away, and another thread may have begun to decode a frame meanwhile.
+    if (!conn->decoding) {
+        return append_late(conn) < 0 ? -1 : append_input(conn, bytes, n);
+    }
     if (cpika_buf_append(&conn->late, bytes, n) < 0) {
         PyErr_NoMemory();
         return -1;
     }
-    return conn->decoding ? 0 : append_late(conn);
+    return 0;
 }
 
 /* ---- the hot methods ---- */

@@ -39,6 +39,8 @@ typedef struct {
 PyObject *cpika_strcache_tag(cpika_strcache *cache, const uint8_t *bytes, size_t n);
 PyObject *cpika_strcache_exchange(cpika_strcache *cache, const uint8_t *bytes, size_t n);
 PyObject *cpika_strcache_key(cpika_strcache *cache, const uint8_t *bytes, size_t n);
+
+/* Whether that Deliver is like the one kept. */
 static inline bool
 cpika_strcache_is_kept(const cpika_strcache *cache, const uint8_t *payload, size_t n)
 {
@@ -47,6 +49,7 @@ cpika_strcache_is_kept(const cpika_strcache *cache, const uint8_t *payload, size
     return kept->tag != NULL && n == kept->size && memcmp(payload, kept->payload, kept->fixed_at) == 0
            && memcmp(payload + behind, kept->payload + behind, n - behind) == 0;
 }
+
 /* Keeps a Deliver whose three strings are given, if it is not too long. */
 void cpika_strcache_keep(cpika_strcache *cache, const uint8_t *payload, size_t n, size_t fixed_at,
                          PyObject *tag, PyObject *exchange, PyObject *key);

@@ -467,7 +467,7 @@ engine_hold_unlock(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64
     return 0;
 }
 
-int
+void
 engine_leave_output(CpikaConnection *conn)
 {
     engine_lock(conn);
@@ -480,7 +480,6 @@ engine_leave_output(CpikaConnection *conn)
     if (left) {
         notify_keeper(conn);
     }
-    return 0;
 }
 
 /* How much to read into the input buffer behind what goes into a body.  Behind a large one stands more of it, or
@@ -557,10 +556,10 @@ engine_poll(CpikaConnection *conn, bool want_write, int timeout_ms)
             return -1;
         }
     } else {
-        int bits;
-        Py_BEGIN_ALLOW_THREADS bits = cpika_link_poll(link, want_write, timeout_ms);
-        Py_END_ALLOW_THREADS if (bits >= 0 && (bits & CPIKA_WOKEN) == 0)
-        {
+        PyThreadState *saved = PyEval_SaveThread();
+        int bits = cpika_link_poll(link, want_write, timeout_ms);
+        PyEval_RestoreThread(saved);
+        if (bits >= 0 && (bits & CPIKA_WOKEN) == 0) {
             return 0;  // nothing to drain: a system call less for each wait
         }
     }

@@ -88,8 +88,8 @@ role_is_taken(const CpikaConnection *conn, unsigned long self)
     return (conn->reader != 0 && conn->reader != self) || (conn->handler != 0 && conn->handler != self);
 }
 
-/* Reads, or waits until there is something to read; without `look` it waits at once.  1: bytes came; 0: something else happened, or `done` (may be NULL)
- * holds; 2: the deadline is over; 3: it is, but bytes came; -1. */
+/* Reads, or waits until there is something to read; without `look` it waits at once.  1: bytes came; 0: something else
+ * happened, or `done` (may be NULL) holds; 2: the deadline is over; 3: it is, but bytes came; -1. */
 static int
 step(CpikaConnection *conn, uint64_t deadline_ns, engine_predicate done, void *arg, bool look)
 {

@@ -249,10 +249,8 @@ class _ProxyProcess:
 
     async def run(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.flows = {
-            CLIENT: _Flow(),
-            SERVER: _Flow(),
-        }  # not before: older events belong to a loop from birth
+        # Not before: up to Python 3.9 an event belongs to a loop from its birth.
+        self.flows = {CLIENT: _Flow(), SERVER: _Flow()}
         self.finished = asyncio.Event()
         self.accepting = self.loop.create_task(self.accept())
         self.loop.add_reader(self.control.fileno(), self.obey)
