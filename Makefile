@@ -46,7 +46,7 @@ lint: setup-test
 	@$(py) tools/checks.py
 
 format: setup-test
-	@.venv/bin/clang-format -i src/*/*.[ch] tests/c/*.[ch]
+	@.venv/bin/clang-format -i src/*.c src/*/*.[ch] tests/c/*.[ch]
 	@.venv/bin/ruff check --quiet --fix --select I . && .venv/bin/ruff format --quiet .
 
 demo: setup

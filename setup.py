@@ -119,7 +119,7 @@ setup(
     ext_modules=[
         Extension(
             "cpika._core",
-            sources=sorted(glob.glob("src/wire/*.c") + glob.glob("src/core/*.c")),
+            sources=sorted(glob.glob("src/*/*.c") + glob.glob("src/*.c")),
             depends=sorted(glob.glob("src/*/*.h")),
             include_dirs=["src"],
             extra_compile_args=["-std=c17", "-O3", "-fvisibility=hidden", "-pthread", *WARNINGS],

@@ -82,7 +82,7 @@ def compiler_run(command: Sequence[str | Path]) -> None:
 def headers_digest() -> str:
     """One digest of every header: when one changes everything is compiled again, which takes seconds."""
     digest = hashlib.sha256()
-    for header in sorted([*ROOT.glob("src/*/*.h"), *ROOT.glob("tests/c/*.h")]):
+    for header in sorted([*ROOT.glob("src/**/*.h"), *ROOT.glob("tests/c/*.h")]):
         digest.update(header.read_bytes())
     return digest.hexdigest()
 
@@ -99,9 +99,10 @@ def compile_object(build: Build, source: Path, headers: str) -> Path:
         *rabbitmq_c("--cflags"),
     ]
     digest = hashlib.sha256(repr((command, headers)).encode() + source.read_bytes()).hexdigest()[:16]
-    target = OUTPUT / build.name / f"{source.stem}-{digest}.o"
+    stem = f"{source.parent.name}-{source.stem}"  # rooms of different floors may have one name
+    target = OUTPUT / build.name / f"{stem}-{digest}.o"
     if not target.exists():
-        for old in target.parent.glob(f"{source.stem}-*.o"):
+        for old in target.parent.glob(f"{stem}-*.o"):
             if old != target:  # which another process may have made since
                 old.unlink(missing_ok=True)
         partial = target.with_suffix(f".{os.getpid()}.tmp")

@@ -4,7 +4,7 @@
  * Errors: NULL or -1 with an exception; nothing is sent then. */
 #include "engine.h"
 
-#include "args.h"
+#include "values/args.h"
 #include "wire/method.h"
 
 /* Every acknowledgement is a frame of one size: id, delivery tag, bits. */

@@ -8,8 +8,8 @@
 #include <stddef.h>
 #include <structmember.h>
 
-#include "args.h"
 #include "publish.h"
+#include "values/args.h"
 #include "wire/method.h"
 
 /* ---- state ---- */

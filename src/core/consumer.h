@@ -3,7 +3,7 @@
 #ifndef CPIKA_CORE_CONSUMER_H
 #define CPIKA_CORE_CONSUMER_H
 
-#include "state.h"
+#include "values/state.h"
 
 /* pika's states of a consumer, same numbers. */
 enum {

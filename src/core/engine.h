@@ -10,14 +10,14 @@
 #ifndef CPIKA_CORE_ENGINE_H
 #define CPIKA_CORE_ENGINE_H
 
-#include "state.h"  // Python.h before any other header
+#include "values/state.h"  // Python.h before any other header
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "errors.h"
 #include "offer.h"
-#include "strcache.h"
+#include "values/errors.h"
+#include "values/strcache.h"
 #include "window.h"
 #include "wire/buf.h"
 #include "wire/clock.h"

@@ -1,6 +1,6 @@
 /* offer.c - see offer.h.
  * Layer: core.  Owns: nothing.  Threads: with the GIL.  Errors: see offer.h. */
-#include "compat.h"  // Python.h before any other header
+#include "values/compat.h"  // Python.h before any other header
 
 #include "offer.h"
 #include "wire/clock.h"

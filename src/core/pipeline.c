@@ -4,7 +4,7 @@
  * Errors: NULL or -1 with an exception; what the broker refused is told when all have been answered. */
 #include "publish.h"
 
-#include "args.h"
+#include "values/args.h"
 
 enum {
     DEFAULT_WINDOW = 1024,           // unconfirmed publishes of publish_many

@@ -5,7 +5,7 @@
  * Errors: NULL or -1 with an exception; everything is validated before the first byte is queued. */
 #include "publish.h"
 
-#include "args.h"
+#include "values/args.h"
 #include "wire/method.h"
 
 enum {

@@ -3,8 +3,8 @@
  * Errors: -1 with an exception. */
 #include "window.h"
 
-#include "compat.h"
-#include "strcache.h"
+#include "values/compat.h"
+#include "values/strcache.h"
 
 enum { FIRST_CAPACITY = 256 };
 

@@ -9,7 +9,7 @@
 #ifndef CPIKA_CORE_WINDOW_H
 #define CPIKA_CORE_WINDOW_H
 
-#include "state.h"
+#include "values/state.h"
 
 #include <stdbool.h>
 #include <stdint.h>

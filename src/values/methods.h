@@ -1,7 +1,7 @@
 /* methods.h - the types of the spec's methods, and numbers and strings of Python as wire values.
- * Layer: core.  Owns: nothing.  Threads: the caller holds the GIL.  Errors: NULL or -1 with an exception set. */
-#ifndef CPIKA_CORE_METHODS_H
-#define CPIKA_CORE_METHODS_H
+ * Layer: values.  Owns: nothing.  Threads: the caller holds the GIL.  Errors: NULL or -1 with an exception set. */
+#ifndef CPIKA_VALUES_METHODS_H
+#define CPIKA_VALUES_METHODS_H
 
 #include "object.h"
 

@@ -1,5 +1,5 @@
 /* errors.c - how the core raises: pika's classes, and the one place where wire statuses become exceptions.
- * Layer: core.  Owns: the references to the exception classes in the module state.  Threads: with the GIL.
+ * Layer: values.  Owns: the references to the exception classes in the module state.  Threads: with the GIL.
  * Errors: functions return NULL or -1 with an exception set. */
 #include "errors.h"
 

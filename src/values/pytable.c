@@ -1,5 +1,5 @@
 /* pytable.c - Python dicts as AMQP tables, by pika's rules.
- * Layer: core.
+ * Layer: values.
  * Owns: nothing.
  * Threads: the caller holds the GIL; encoding may run user code (subclasses of int, dict, Decimal, ...).
  * Errors: NULL or -1 with an exception set; the output buffer is as it was. */

@@ -1,5 +1,5 @@
 /* pytable_decode.c - AMQP tables as Python dicts, by pika's rules.
- * Layer: core.
+ * Layer: values.
  * Owns: nothing.
  * Threads: the caller holds the GIL; importing a module for a value may let others run.
  * Errors: NULL with an exception set.

@@ -1,5 +1,5 @@
 /* strcache.c - the same bytes give the same str.
- * Layer: core.  Owns: one reference to each str it holds.  Threads: with the GIL.
+ * Layer: values.  Owns: one reference to each str it holds.  Threads: with the GIL.
  * Errors: NULL with an exception. */
 #include "strcache.h"
 

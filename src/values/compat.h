@@ -1,7 +1,7 @@
 /* compat.h - what newer CPython headers give and older ones lack.
- * Layer: core.  Owns: nothing.  Threads: with the GIL.  Errors: none. */
-#ifndef CPIKA_CORE_COMPAT_H
-#define CPIKA_CORE_COMPAT_H
+ * Layer: values.  Owns: nothing.  Threads: with the GIL.  Errors: none. */
+#ifndef CPIKA_VALUES_COMPAT_H
+#define CPIKA_VALUES_COMPAT_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

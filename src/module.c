@@ -1,8 +1,8 @@
 /* module.c - cpika._core: multi-phase initialisation, nothing else.
- * Layer: core.
+ * Layer: module, above all others.
  * Owns: the module state.  Threads: the import lock and the GIL.
  * Errors: the import fails with the exception of the part that failed. */
-#include "engine.h"
+#include "core/engine.h"
 
 static int
 intern_names(cpika_state *st)
@@ -79,7 +79,7 @@ static PyModuleDef_Slot core_slots[] = {
 
 static PyModuleDef core_module = {
     PyModuleDef_HEAD_INIT,
-    .m_name = "cpika._core",
+    .m_name = CPIKA_MODULE_NAME,
     .m_doc = "The C core of cpika: protocol values, and the engine of a connection.",
     .m_size = sizeof(cpika_state),
     .m_slots = core_slots,
@@ -87,25 +87,6 @@ static PyModuleDef core_module = {
     .m_clear = core_clear,
     .m_free = core_free,
 };
-
-/* PyType_GetModuleByDef() is new in 3.11: before, the bases are searched here. */
-cpika_state *
-cpika_state_of_type(PyTypeObject *type)
-{
-    for (PyTypeObject *base = type; base != NULL; base = base->tp_base) {
-        if (!PyType_HasFeature(base, Py_TPFLAGS_HEAPTYPE)) {
-            continue;
-        }
-        PyObject *module = PyType_GetModule(base);
-        if (module == NULL) {
-            PyErr_Clear();
-        } else if (PyModule_GetDef(module) == &core_module) {
-            return PyModule_GetState(module);
-        }
-    }
-    PyErr_SetString(PyExc_TypeError, "the type is not one of cpika._core");
-    return NULL;
-}
 
 PyMODINIT_FUNC PyInit__core(void);
 

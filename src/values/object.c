@@ -1,5 +1,5 @@
 /* object.c - what all value types share.  See object.h.
- * Layer: core.  Owns: nothing of its own.  Threads: the caller holds the GIL.
+ * Layer: values.  Owns: nothing of its own.  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set. */
 #include "object.h"
 

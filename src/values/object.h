@@ -1,5 +1,5 @@
 /* object.h - what all value types share: fields in slots, a __dict__ made when asked for, free lists.
- * Layer: core.
+ * Layer: values.
  * Owns: nothing of its own; objects own their slots and dict.
  * Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set.
@@ -7,8 +7,8 @@
  * pika's values are plain Python objects: vars(x) is the fields, writable, and any attribute can be added.  Here the
  * fields stand in slots until somebody asks for the dict, adds an attribute or deletes one.  From then on the dict
  * alone holds them.  An object of a subclass has its dict from birth, so that it behaves as Python's rules say. */
-#ifndef CPIKA_CORE_OBJECT_H
-#define CPIKA_CORE_OBJECT_H
+#ifndef CPIKA_VALUES_OBJECT_H
+#define CPIKA_VALUES_OBJECT_H
 
 #include "values.h"
 

@@ -1,5 +1,5 @@
 /* args.c - arguments of the hot methods, by vectorcall.
- * Layer: core.  Owns: nothing; everything is borrowed from the caller.  Threads: with the GIL.
+ * Layer: values.  Owns: nothing; everything is borrowed from the caller.  Threads: with the GIL.
  * Errors: -1 with the TypeError that a Python function of this name would raise. */
 #include "args.h"
 

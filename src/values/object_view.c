@@ -1,5 +1,5 @@
 /* object_view.c - what a value looks like from outside: repr, ==, pickle.  See object.h.
- * Layer: core.  Owns: nothing.  Threads: the caller holds the GIL.
+ * Layer: values.  Owns: nothing.  Threads: the caller holds the GIL.
  * Errors: NULL with an exception set. */
 #include "object.h"
 

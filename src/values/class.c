@@ -1,5 +1,5 @@
 /* class.c - makes the types of the values: names, defaults, signature, slots.  See object.h.
- * Layer: core.
+ * Layer: values.
  * Owns: what a cpika_class holds.
  * Threads: the caller holds the GIL; run once for each module.
  * Errors: -1 with an exception set. */

@@ -1,8 +1,8 @@
 /* args.h - arguments of the hot methods, by vectorcall.
- * Layer: core.  Owns: nothing; everything is borrowed from the caller.  Threads: with the GIL.
+ * Layer: values.  Owns: nothing; everything is borrowed from the caller.  Threads: with the GIL.
  * Errors: -1 with the TypeError that a Python function of this name would raise. */
-#ifndef CPIKA_CORE_ARGS_H
-#define CPIKA_CORE_ARGS_H
+#ifndef CPIKA_VALUES_ARGS_H
+#define CPIKA_VALUES_ARGS_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

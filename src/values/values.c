@@ -1,5 +1,5 @@
 /* values.c - sets up and tears down what values.h declares, and the functions behind cpika.data.  See values.h.
- * Layer: core.  Owns: see values.h.  Threads: the caller holds the GIL.
+ * Layer: values.  Owns: see values.h.  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set, unless a comment says otherwise. */
 #include "values.h"
 

@@ -1,12 +1,12 @@
 /* strcache.h - the same bytes give the same str.
- * Layer: core.
+ * Layer: values.
  * Owns: one reference to each str it holds.  Threads: with the GIL.
  * Errors: NULL with an exception.
  *
  * Consumer tags, exchanges and routing keys come again and again: making a str of 38 bytes costs some 40 ns, finding
  * it here a hash of the bytes and one comparison. */
-#ifndef CPIKA_CORE_STRCACHE_H
-#define CPIKA_CORE_STRCACHE_H
+#ifndef CPIKA_VALUES_STRCACHE_H
+#define CPIKA_VALUES_STRCACHE_H
 
 #include "compat.h"  // Python.h before any other header
 

@@ -1,10 +1,10 @@
 /* values.h - the Python values of the protocol: method objects, BasicProperties, tables.
- * Layer: core.
+ * Layer: values.
  * Owns: cpika_values, a part of the module's state (one for each interpreter): types, interned names, free lists.
  * Threads: the caller holds the GIL.  No function here waits or does I/O.
  * Errors: NULL or -1 with an exception set, unless a comment says otherwise. */
-#ifndef CPIKA_CORE_VALUES_H
-#define CPIKA_CORE_VALUES_H
+#ifndef CPIKA_VALUES_VALUES_H
+#define CPIKA_VALUES_VALUES_H
 
 #include "compat.h"  // Python.h before any other header
 

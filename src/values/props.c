@@ -1,5 +1,5 @@
 /* props.c - BasicProperties.  See props.h and values.h.
- * Layer: core.  Owns: nothing of its own.  Threads: the caller holds the GIL.
+ * Layer: values.  Owns: nothing of its own.  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set.
  *
  * Most programs read few properties, many none.  So what comes from the network stays as it came: a copy of the bytes,

@@ -1,14 +1,16 @@
 /* state.h - what one module object of cpika._core keeps.
- * Layer: core.  Owns: every reference below.  Threads: the GIL guards it.
+ * Layer: values.  Owns: every reference below.  Threads: the GIL guards it.
  * Errors: none; module.c fills it and fails the import when it cannot. */
-#ifndef CPIKA_CORE_STATE_H
-#define CPIKA_CORE_STATE_H
+#ifndef CPIKA_VALUES_STATE_H
+#define CPIKA_VALUES_STATE_H
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include "compat.h"
 #include "values.h"
+
+#define CPIKA_MODULE_NAME "cpika._core"
 
 /* pika's exception classes that the core raises: one list, from which the enum and the imports are made. */
 #define CPIKA_EXCEPTIONS(X)      \

@@ -1,5 +1,5 @@
 /* methods.c - the types of the spec's methods.  See methods.h and values.h.
- * Layer: core.  Owns: the types' tables (constant).  Threads: the caller holds the GIL.
+ * Layer: values.  Owns: the types' tables (constant).  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set. */
 #include "methods.h"
 

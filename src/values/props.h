@@ -1,7 +1,7 @@
 /* props.h - BasicProperties.
- * Layer: core.  Owns: nothing.  Threads: the caller holds the GIL.  Errors: NULL or -1 with an exception set. */
-#ifndef CPIKA_CORE_PROPS_H
-#define CPIKA_CORE_PROPS_H
+ * Layer: values.  Owns: nothing.  Threads: the caller holds the GIL.  Errors: NULL or -1 with an exception set. */
+#ifndef CPIKA_VALUES_PROPS_H
+#define CPIKA_VALUES_PROPS_H
 
 #include "object.h"
 

@@ -1,5 +1,5 @@
 /* fields.c - Python values as fields of methods and properties, and back.  See methods.h.
- * Layer: core.  Owns: nothing.  Threads: the caller holds the GIL; a value's __index__ or encode() may run user code.
+ * Layer: values.  Owns: nothing.  Threads: the caller holds the GIL; a value's __index__ or encode() may run user code.
  * Errors: NULL or -1 with an exception set. */
 #include "methods.h"
 

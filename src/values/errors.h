@@ -1,8 +1,8 @@
 /* errors.h - how the core raises.
- * Layer: core.  Owns: nothing.  Threads: with the GIL.
+ * Layer: values.  Owns: nothing.  Threads: with the GIL.
  * Errors: every function here sets an exception, except where it says otherwise. */
-#ifndef CPIKA_CORE_ERRORS_H
-#define CPIKA_CORE_ERRORS_H
+#ifndef CPIKA_VALUES_ERRORS_H
+#define CPIKA_VALUES_ERRORS_H
 
 #include "state.h"
 
