@@ -2,7 +2,12 @@
  * Layer: module, above all others.
  * Owns: the module state.  Threads: the import lock and the GIL.
  * Errors: the import fails with the exception of the part that failed. */
-#include "core/engine.h"
+#include "api/buffered.h"
+#include "api/channel.h"
+#include "api/connection.h"
+#include "drivers/sleep.h"
+#include "values/consumer.h"
+#include "values/errors.h"
 
 static int
 intern_names(cpika_state *st)
@@ -21,9 +26,11 @@ static int
 core_exec(PyObject *module)
 {
     cpika_state *st = PyModule_GetState(module);
+    st->signal_rd = st->signal_wr = -1;
+    st->modules_seen = -1;
     if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_values_exec(module, &st->values) < 0
         || cpika_consumer_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
-        || cpika_channel_exec(module, st) < 0) {
+        || cpika_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0) {
         return -1;
     }
     return 0;
@@ -42,6 +49,7 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->delivery_evt_type);
     Py_VISIT(st->want_read);
     Py_VISIT(st->want_write);
+    Py_VISIT(st->greenlet_getcurrent);
     return cpika_values_traverse(&st->values, visit, arg);
 }
 
@@ -58,6 +66,7 @@ core_clear(PyObject *module)
     Py_CLEAR(st->delivery_evt_type);
     Py_CLEAR(st->want_read);
     Py_CLEAR(st->want_write);
+    Py_CLEAR(st->greenlet_getcurrent);
     Py_CLEAR(st->empty_bytes);
 #define CPIKA_NAME_CLEAR(name) Py_CLEAR(st->names.name);
     CPIKA_NAMES(CPIKA_NAME_CLEAR)
@@ -70,6 +79,7 @@ static void
 core_free(void *module)
 {
     core_clear(module);
+    cpika_sleep_free_state(PyModule_GetState(module));
 }
 
 static PyModuleDef_Slot core_slots[] = {

@@ -7,6 +7,9 @@ enum {
     HEARTBEAT_INTERVALS_TO_DEATH = 2,
 };
 
+// pika looks every interval and five seconds: nobody who talks to it has been cut off earlier.
+#define HEARTBEAT_GRACE_NS (5 * CPIKA_NS_PER_S)
+
 void
 cpika_heartbeat_start(cpika_heartbeat *hb, uint16_t interval_s, uint64_t now_ns)
 {
@@ -26,7 +29,9 @@ cpika_heartbeat_dead_at_ns(const cpika_heartbeat *hb)
     if (hb->interval_ns == 0) {
         return CPIKA_HEARTBEAT_NEVER;
     }
-    return hb->last_recv_ns + HEARTBEAT_INTERVALS_TO_DEATH * hb->interval_ns;
+    uint64_t patience = HEARTBEAT_INTERVALS_TO_DEATH * hb->interval_ns;
+    uint64_t least = hb->interval_ns + HEARTBEAT_GRACE_NS;
+    return hb->last_recv_ns + (patience > least ? patience : least);
 }
 
 bool

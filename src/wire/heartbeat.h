@@ -25,7 +25,8 @@ void cpika_heartbeat_start(cpika_heartbeat *hb, uint16_t interval_s, uint64_t no
 /* For cpika_link.heartbeat_ns: half the interval, so that one that comes late is still in time; 0: none. */
 uint64_t cpika_heartbeat_send_interval_ns(const cpika_heartbeat *hb);
 
-/* When the peer is dead unless bytes come before: two intervals after the last; CPIKA_HEARTBEAT_NEVER: never. */
+/* When the peer is dead unless bytes come before: two intervals after the last, and with short ones not before an interval
+ * and five seconds, since pika is as patient; CPIKA_HEARTBEAT_NEVER: never. */
 uint64_t cpika_heartbeat_dead_at_ns(const cpika_heartbeat *hb);
 
 /* Whether it is dead now.  To be asked only after a read that found nothing: what waits unread is a sign of life. */

@@ -25,7 +25,6 @@
 #define KEEPER_TICK_NS (CPIKA_NS_PER_MS / 2)        // while awake
 #define KEEPER_BUSY_NS (CPIKA_NS_PER_MS / 5)        // a lock was taken: look again
 #define KEEPER_AWAKE_NS (20 * CPIKA_NS_PER_MS)      // stay awake so long after the last held ack
-#define KEEPER_IN_MESSAGE_NS (5 * CPIKA_NS_PER_MS)  // a heartbeat is due in the middle of a message
 #define KEEPER_FULL_FIRST_NS (CPIKA_NS_PER_MS / 2)  // the socket is full: first retry, then doubled
 #define KEEPER_FULL_LAST_NS (50 * CPIKA_NS_PER_MS)  //   up to this
 #define KEEPER_EMPTY_NS CPIKA_NS_PER_S              // the thread ends after so long without links
@@ -113,10 +112,6 @@ keeper_visit_locked(cpika_link *l, uint64_t now_ns, keeper_findings *f)
         due = l->retry_at_ns;
     }
     if (due <= now_ns) {
-        if (l->in_message && l->out.bytes == 0) {
-            findings_due(f, now_ns + KEEPER_IN_MESSAGE_NS);
-            return;
-        }
         keeper_send_locked(l, now_ns, f);
         due = keeper_due_locked(l);
         if (due <= now_ns) {
@@ -351,10 +346,16 @@ keeper_wake_up(bool for_held)
     pthread_mutex_unlock(&keeper.lock);
 }
 
+bool
+cpika_keeper_is_awake(void)
+{
+    return atomic_load(&keeper.awake);
+}
+
 void
 cpika_keeper_notify_held(void)
 {
-    if (!atomic_load(&keeper.awake)) {
+    if (!cpika_keeper_is_awake()) {
         keeper_wake_up(true);
     }
 }

@@ -8,6 +8,8 @@
 #ifndef CPIKA_WIRE_KEEPER_H
 #define CPIKA_WIRE_KEEPER_H
 
+#include <stdbool.h>
+
 #include "link.h"
 
 /* Starts keeping `l` (takes a reference of its own); starts the thread when there is none.  Safe to repeat.
@@ -20,6 +22,9 @@ void cpika_keeper_remove(cpika_link *l);
 /* Tells a sleeping keeper that links hold acks.  Cheap when it is awake already (one atomic load): called once per
  * burst, under the link's lock or not. */
 void cpika_keeper_notify_held(void);
+
+/* Whether it looks at all links in short order anyway, and need not be told. */
+bool cpika_keeper_is_awake(void);
 
 /* Tells the keeper that heartbeat_ns of a link changed. */
 void cpika_keeper_notify_heartbeat(void);

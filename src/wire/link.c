@@ -139,6 +139,7 @@ cpika_link_flush_locked(cpika_link *l)
             return CPIKA_AGAIN;
         }
         cpika_outq_consume(&l->out, (size_t)sent);
+        l->bytes_sent += (uint64_t)sent;
         l->last_send_ns = cpika_now_ns();
     }
     l->held = false;
@@ -162,6 +163,7 @@ cpika_link_send_locked(cpika_link *l, const uint8_t *bytes, size_t n, uint64_t n
     }
     if (sent > 0) {
         l->last_send_ns = now_ns;
+        l->bytes_sent += (uint64_t)sent;
     }
     if ((size_t)sent == n) {
         return CPIKA_OK;
@@ -272,6 +274,12 @@ cpika_link_drain_wake(cpika_link *l)
 int
 cpika_link_poll(cpika_link *l, bool want_write, int timeout_ms)
 {
+    return cpika_link_poll_with(l, want_write, -1, timeout_ms);
+}
+
+int
+cpika_link_poll_with(cpika_link *l, bool want_write, int other_fd, int timeout_ms)
+{
     enum { AILING = POLLERR | POLLHUP | POLLNVAL };
 
     if (cpika_link_forked(l)) {
@@ -282,11 +290,12 @@ cpika_link_poll(cpika_link *l, bool want_write, int timeout_ms)
         link_leave(l);
         return CPIKA_E_CLOSED;
     }
-    struct pollfd fds[2] = {
+    struct pollfd fds[3] = {
         {.fd = fd, .events = want_write ? POLLIN | POLLOUT : POLLIN},
         {.fd = l->wake_rd, .events = POLLIN},
+        {.fd = other_fd, .events = POLLIN},
     };
-    int rc = cpika_sock_poll(fds, 2, timeout_ms);
+    int rc = cpika_sock_poll(fds, other_fd < 0 ? 2 : 3, timeout_ms);
     link_leave(l);
     if (rc <= 0) {
         // poll fails for want of memory only: the descriptors are ours.
@@ -302,6 +311,9 @@ cpika_link_poll(cpika_link *l, bool want_write, int timeout_ms)
     }
     if (fds[1].revents & POLLIN) {
         bits |= CPIKA_WOKEN;
+    }
+    if (other_fd >= 0 && (fds[2].revents & POLLIN)) {
+        bits |= CPIKA_OTHER;
     }
     return bits;
 }

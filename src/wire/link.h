@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "clock.h"
+#include "debug.h"
 #include "fork.h"
 #include "outq.h"
 
@@ -39,12 +40,12 @@ typedef struct cpika_link {
                              // (atomic: recv and poll read it without the lock)
     cpika_outq out;          // everything not yet sent, in order
     int sys_errno;           // of the first failed send; 0 while the link is sound
-    bool in_message;         // a caller is between begin and end of a multi-part push: nobody else may append
     bool held;               // acks or publishes stand in `out` that their caller has not sent
     uint64_t held_until_ns;  // monotonic: by then it leaves, if need be by the keeper; valid while held
     uint64_t last_send_ns;   // monotonic, of the last byte that left
     uint64_t heartbeat_ns;   // send interval: a heartbeat leaves when nothing left for so long; 0: none
     uint64_t heartbeats_sent;  // frames; read by tests and diagnostics
+    uint64_t bytes_sent;
     // ---- the keeper's own ----
     struct cpika_link *next;
     uint64_t stalled_ns;      // last_send_ns when the keeper found the socket full
@@ -71,9 +72,11 @@ cpika_link_trylock(cpika_link *l)
 {
     return pthread_mutex_trylock(&l->lock) == 0;
 }
+/* May wait: for callers that hold nothing else, the GIL least of all.  Who holds that goes by the drivers' one function. */
 static inline void
 cpika_link_lock(cpika_link *l)
 {
+    cpika_debug_may_wait();
     pthread_mutex_lock(&l->lock);
 }
 static inline void
@@ -117,7 +120,10 @@ void cpika_link_drain_wake(cpika_link *l);
  * `timeout_ms` is over (-1: no limit); EINTR returns as well.  No lock held.  Errors and hang-ups of the socket make
  * it readable and writable, so that the next recv or send tells.  CPIKA_E_CLOSED, CPIKA_E_NOMEM, or the bits of what
  * happened: */
-enum { CPIKA_READABLE = 1, CPIKA_WRITABLE = 2, CPIKA_WOKEN = 4 };
+enum { CPIKA_READABLE = 1, CPIKA_WRITABLE = 2, CPIKA_WOKEN = 4, CPIKA_OTHER = 8 };
 int cpika_link_poll(cpika_link *l, bool want_write, int timeout_ms);
+
+/* The same, also until `other_fd` is readable (-1: none). */
+int cpika_link_poll_with(cpika_link *l, bool want_write, int other_fd, int timeout_ms);
 
 #endif

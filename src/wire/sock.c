@@ -5,6 +5,8 @@
  * Errors: CPIKA_E_SYS with errno, CPIKA_E_EOF. */
 #include "sock.h"
 
+#include "debug.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -125,16 +127,8 @@ cpika_sock_close(int fd)
     close(fd);  // not again after EINTR: the number may be somebody else's by then
 }
 
-#if defined(__linux__)
 int
-cpika_sock_wake_new(int *rd, int *wr)
-{
-    *rd = *wr = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    return *rd >= 0 ? CPIKA_OK : CPIKA_E_SYS;
-}
-#else
-int
-cpika_sock_wake_new(int *rd, int *wr)
+cpika_sock_pipe_new(int *rd, int *wr)
 {
     int ends[2];
 
@@ -153,7 +147,17 @@ cpika_sock_wake_new(int *rd, int *wr)
     *wr = ends[1];
     return CPIKA_OK;
 }
+
+int
+cpika_sock_wake_new(int *rd, int *wr)
+{
+#if defined(__linux__)
+    *rd = *wr = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    return *rd >= 0 ? CPIKA_OK : CPIKA_E_SYS;
+#else
+    return cpika_sock_pipe_new(rd, wr);
 #endif
+}
 
 void
 cpika_sock_wake_close(int rd, int wr)
@@ -191,6 +195,9 @@ cpika_sock_wake_drain(int rd)
 int
 cpika_sock_poll(struct pollfd *fds, int count, int timeout_ms)
 {
+    if (timeout_ms != 0) {
+        cpika_debug_may_wait();
+    }
     int ready = poll(fds, (nfds_t)count, timeout_ms);
     if (ready >= 0) {
         return ready;

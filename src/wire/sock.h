@@ -31,6 +31,9 @@ long cpika_sock_recv(int fd, const struct iovec *iov, int count);
 void cpika_sock_shutdown(int fd);
 void cpika_sock_close(int fd);
 
+/* A pipe, both ends non-blocking and closed by exec, that takes writes of any size.  CPIKA_E_SYS. */
+int cpika_sock_pipe_new(int *rd, int *wr);
+
 /* A pair to wake a poll with; `*rd` and `*wr` may be one descriptor.  CPIKA_E_SYS. */
 int cpika_sock_wake_new(int *rd, int *wr);
 void cpika_sock_wake_close(int rd, int wr);

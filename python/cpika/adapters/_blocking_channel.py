@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, overload
 
 from cpika import exceptions, frame, spec, validators
-from cpika._core import _ConsumerInfo
+from cpika._core import BufferedPublishing, _ConsumerInfo
 from cpika.adapters import _blocking_calls
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
@@ -15,7 +15,6 @@ from cpika.adapters._blocking_events import (
     _QueueConsumerGeneratorInfo,
     _ReturnedMessageEvt,
 )
-from cpika.adapters._buffered import BufferedPublishing
 from cpika.channel import UNTRACED_PUBLISH, Channel
 
 if TYPE_CHECKING:
@@ -86,10 +85,6 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     # ---- the way to the broker ----
 
-    def _open(self) -> None:
-        """Open the channel (AMQP Channel.Open)."""
-        self._rpc(spec.Channel.Open(), spec.Channel.OpenOk.INDEX)
-
     def close(self, reply_code: int = 0, reply_text: str = "Normal shutdown") -> None:
         """Cancel the consumers and close the channel (AMQP Channel.Close).
 
@@ -106,13 +101,12 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             self._cancel_all_consumers()
             self._impl._raise_if_not_open()
             _CHANNEL_LOGGER.info("Closing channel (%s): %r on %s", reply_code, reply_text, self._impl)
-            self._state = self._impl.CLOSING
             answer = self._call(close, spec.Channel.CloseOk)
             _CHANNEL_LOGGER.info("Received %s on %s", answer.method, self._impl)
             crossed = self._closing_reason
-            self._set_closed(crossed or exceptions.ChannelClosedByClient(reply_code, reply_text))
             if crossed is not None:
                 raise crossed
+            self._set_closed(exceptions.ChannelClosedByClient(reply_code, reply_text))
         finally:
             self._cleanup()
 
@@ -121,7 +115,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._consumer_infos = {}
         self._queue_consumer_generator = None
 
-    # ---- called by the core ----
+    # ---- called by the core, by whatever call drives the connection: what these raise leaves that call ----
 
     def _on_closed_by_broker(self, reason: exceptions.ChannelClosedByBroker, state: int) -> None:
         """Channel.Close came, and was answered; `state` is the one before."""
@@ -147,41 +141,58 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             mandatory,
         )
 
-    def _on_return(self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes) -> None:
-        """Basic.Return came: with confirms it belongs to the publish in flight."""
-        for callback in self._return_callbacks:
-            self._queue_event(_ReturnedMessageEvt(callback, self, method, properties, body))
-        if self._delivery_confirmation:
-            LOGGER.warning(
-                "Published message was returned: _delivery_confirmation=%s; channel=%s; method=%r; "
-                "properties=%r; body_size=%d; body_prefix=%.255r",
-                True,
-                self.channel_number,
-                method,
-                properties,
-                len(body),
-                body,
-            )
-            self._puback_return = ReturnedMessage(method, properties, body)
+    def _on_returned(
+        self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
+    ) -> None:
+        """Basic.Return came in confirm mode; the core has noted it for the publish in flight."""
+        LOGGER.warning(
+            "Published message was returned: _delivery_confirmation=%s; channel=%s; method=%r; "
+            "properties=%r; body_size=%d; body_prefix=%.255r",
+            True,
+            self.channel_number,
+            method,
+            properties,
+            len(body),
+            body,
+        )
 
-    def _on_consumer_cancelled_by_broker(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
-        """Basic.Cancel came: the queue is gone, for example."""
-        tag = method_frame.method.consumer_tag
-        info = self._consumer_infos.get(tag)
+    @staticmethod
+    def _returned_message(
+        method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
+    ) -> ReturnedMessage:
+        """Make what UnroutableError and NackError carry."""
+        return ReturnedMessage(method, properties, body)
+
+    def _on_cancelled_by_broker(self, method: spec.Basic.Cancel) -> None:
+        """Basic.Cancel came: the queue is gone, for example. It is dispatched in its turn."""
+        info = self._consumer_infos.get(method.consumer_tag)
+        if info is not None and not info.tearing_down:  # else our own cancel is under way, and ends it
+            info.state = _ConsumerInfo.CANCELLED_BY_BROKER
+
+    # ---- called by the core, by a call that dispatches ----
+
+    def _dispatch_return(
+        self, number: int, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
+    ) -> None:
+        """Call one of the callbacks of `add_on_return_callback`."""
+        _ReturnedMessageEvt(self._return_callbacks[number], self, method, properties, body).dispatch()
+
+    def _dispatch_cancel(self, method: spec.Basic.Cancel) -> None:
+        """A cancellation by the broker: for consume(), or for the callbacks of `add_on_cancel_callback`."""
+        info = self._consumer_infos.get(method.consumer_tag)
         if info is None:
             return
-        if not info.tearing_down:  # else our own cancel is under way, and ends it
-            info.state = _ConsumerInfo.CANCELLED_BY_BROKER
-        evt = _ConsumerCancellationEvt(self, method_frame)
+        evt = _ConsumerCancellationEvt(self, frame.Method(self.channel_number, method))
         if info.alternate_event_sink is not None:
             info.alternate_event_sink(evt)
             self._connection._request_channel_dispatch(-self.channel_number)
         else:
-            self._queue_event(evt, tag)
+            evt.dispatch()
 
     def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
         """Dispatch a cancellation by the broker."""
         self._consumer_infos.pop(method_frame.method.consumer_tag, None)
+        self._connection._request_channel_dispatch(-self.channel_number)
         for callback in list(self._cancel_callbacks):
             callback(method_frame)
 
@@ -213,6 +224,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         :param callback: called with (channel, method, properties, body) by a method that dispatches
         """
         self._return_callbacks.append(callback)
+        self._return_callback_count = len(self._return_callbacks)
 
     # ---- consumers ----
 
@@ -266,28 +278,20 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             consumer_tag = self._impl._generate_consumer_tag()
         if consumer_tag in self._consumer_infos:
             raise exceptions.DuplicateConsumerTag(consumer_tag)
-        # Known before the request leaves: messages may come right behind its answer.
-        info = _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink)
-        self._consumer_infos[consumer_tag] = info
-        try:
-            validators.require_string(queue, "queue")
-            self._impl._raise_if_not_open()
-            self._call(
-                spec.Basic.Consume(
-                    queue=queue,
-                    consumer_tag=consumer_tag,
-                    no_ack=auto_ack,
-                    exclusive=exclusive,
-                    arguments=arguments or {},
-                ),
-                spec.Basic.ConsumeOk,
-            )
-        except BaseException:
-            if self._consumer_infos.pop(consumer_tag, None) is not None:
-                self._connection._request_channel_dispatch(-self.channel_number)
-            raise
-        if info.setting_up:  # the broker may have cancelled it already
-            info.state = _ConsumerInfo.ACTIVE
+        validators.require_string(queue, "queue")
+        self._impl._raise_if_not_open()
+        # The core knows it before the request leaves: messages may come right behind its answer.
+        self._consume(
+            _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink),
+            spec.Basic.Consume(
+                queue=queue,
+                consumer_tag=consumer_tag,
+                no_ack=auto_ack,
+                exclusive=exclusive,
+                arguments=arguments or {},
+            ),
+            self._connection._time_left(),
+        )
         return consumer_tag
 
     def basic_cancel(self, consumer_tag: str) -> list[Message]:
@@ -306,24 +310,10 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                 consumer_tag,
             )
             return []
-        try:
-            assert info.active or info.cancelled_by_broker, info.state
-            self._impl._raise_if_not_open()
-            cancelled_by_broker = info.cancelled_by_broker
-            info.state = _ConsumerInfo.TEARING_DOWN
-            if not info.auto_ack:
-                # One by one: `multiple` would take those along that the user has in hand.
-                for message in self._take_pending(consumer_tag):
-                    self._give_back(message)
-            if cancelled_by_broker:
-                _CHANNEL_LOGGER.warning("basic_cancel - consumer not found: %s", consumer_tag)
-            else:
-                # The core gives back what still arrives, or keeps it with auto_ack.
-                self._call(spec.Basic.Cancel(consumer_tag=consumer_tag, nowait=False), spec.Basic.CancelOk)
-            return self._take_pending(consumer_tag)
-        finally:
-            if self._consumer_infos.pop(consumer_tag, None) is not None:
-                self._connection._request_channel_dispatch(-self.channel_number)
+        if info.cancelled_by_broker:
+            _CHANNEL_LOGGER.warning("basic_cancel - consumer not found: %s", consumer_tag)
+        # The core gives back what still arrives, or keeps it with auto_ack.
+        return self._cancel(info, self._connection._time_left())
 
     def _cancel_all_consumers(self) -> None:
         if self._consumer_infos:
@@ -336,6 +326,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
     def start_consuming(self) -> None:
         """Dispatch messages, timers and callbacks until this channel has no consumers any more.
 
+        Where several threads dispatch, the messages of this channel are for the calls of this kind on it.
+
         :raises pika.exceptions.ReentrancyError: called from a callback
         :raises pika.exceptions.ChannelClosedByBroker: the broker closed the channel
         """
@@ -346,8 +338,11 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                     "another BlockingConnection or BlockingChannel callback"
                 )
         self._impl._raise_if_not_open()
-        while self._consumer_infos:
-            self._process_data_events(time_limit=None)
+        while True:
+            asks = self._connection._impl._asks  # before the look: what changes behind it asks again
+            if not self._consumer_infos:
+                return
+            self._process_data_events(None, asks)
 
     def stop_consuming(self, consumer_tag: str | None = None) -> None:
         """Cancel one consumer, or all: then `start_consuming` returns.
@@ -359,9 +354,15 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         else:
             self._cancel_all_consumers()
 
-    def _process_data_events(self, time_limit: float | None) -> None:
-        """`BlockingConnection.process_data_events`, which raises when the broker closed this channel."""
-        self._connection.process_data_events(time_limit=time_limit)
+    def _process_data_events(
+        self, time_limit: float | None, asks: int | None = None, sink: str | None = None
+    ) -> None:
+        """`BlockingConnection.process_data_events` for this channel, whose end by the broker it raises.
+
+        :param asks: the connection's `_asks` when the caller last looked at what it waits for
+        :param sink: tag of the consumer whose messages it takes even inside a callback
+        """
+        self._connection._drive(time_limit, self, sink, asks)
         if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
             LOGGER.debug("Channel close by broker detected, raising %r; %r", self._closing_reason, self)
             raise type(self._closing_reason)(*self._closing_reason.args)
@@ -417,6 +418,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._impl._raise_if_not_open()
         self._start_generator((queue, auto_ack, exclusive), arguments, consumer_tag)
         while True:
+            asks = self._connection._impl._asks  # before the look: what comes behind it asks again
             # Read anew each time: cancel() may end it, and a tracer may replace the store.
             generator = self._queue_consumer_generator
             if generator is None:
@@ -429,7 +431,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                     return
                 yield (evt.method, evt.properties, evt.body)
             elif inactivity_timeout is None:
-                self._process_data_events(time_limit=None)
+                self._process_data_events(None, asks, generator.consumer_tag)
             elif not self._await_generator_event(inactivity_timeout):
                 yield (None, None, None)
 
@@ -460,6 +462,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             )
         except BaseException:
             self._queue_consumer_generator = None
+            self._cancel_for_nobody(consumer_tag)  # interrupted behind the answer
             raise
         LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
 
@@ -468,7 +471,11 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         deadline = time.monotonic() + timeout
         left = timeout
         while True:
-            self._process_data_events(time_limit=left)
+            asks = self._connection._impl._asks
+            generator = self._queue_consumer_generator
+            if generator is None or generator.pending_events:
+                return True
+            self._process_data_events(left, asks, generator.consumer_tag)
             generator = self._queue_consumer_generator
             if generator is None or generator.pending_events:
                 return True
@@ -478,13 +485,14 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     def get_waiting_message_count(self) -> int:
         """Return how many messages `consume()` has in store."""
-        if self._queue_consumer_generator is None:
+        generator = self._queue_consumer_generator
+        if generator is None:
             return 0
-        pending_events = self._queue_consumer_generator.pending_events
+        pending_events = generator.pending_events
         count = len(pending_events)
         if count and type(pending_events[-1]) is _ConsumerCancellationEvt:
             count -= 1
-        return count
+        return count + self._pending_count(generator.consumer_tag)
 
     def cancel(self) -> int:
         """Cancel the consumer of `consume()` (AMQP Basic.Cancel); messages in store go back to the queue.
@@ -497,21 +505,16 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                 "cancel: queue consumer generator is inactive (already cancelled by client or broker?)"
             )
             return 0
+        _, auto_ack, _ = generator.params
         try:
-            _, auto_ack, _ = generator.params
             if not auto_ack:
-                self._give_back_stored(generator)
+                self._give_back_all(generator.pending_events)
             self.basic_cancel(generator.consumer_tag)
         finally:
             if not auto_ack and self.is_open:
-                self._give_back_stored(generator)  # what arrived while the broker had not answered yet
+                self._give_back_all(generator.pending_events)  # what arrived while the broker had not answered yet
             self._queue_consumer_generator = None
         return 0
-
-    def _give_back_stored(self, generator: _QueueConsumerGeneratorInfo) -> None:
-        for _ in range(self.get_waiting_message_count()):
-            evt = generator.pending_events.popleft()
-            self._give_back((evt.method, evt.properties, evt.body))
 
     # ---- publishing ----
 

@@ -169,6 +169,10 @@ class Engine(_core.Connection):
         params = self.params
         params.channel_max = _negotiate(params.channel_max, tune.channel_max)
         frame_max = _negotiate(params.frame_max, tune.frame_max)
+        if frame_max < spec.FRAME_MIN_SIZE:
+            # As pika: the stream is lost, because of what the setter of the parameters raises.
+            nonsense = ValueError(f"Min AMQP 0.9.1 Frame Size is {spec.FRAME_MIN_SIZE}, but got {frame_max}")
+            raise exceptions.StreamLostError(f"Stream connection lost: {nonsense!r}")
         params._frame_max = frame_max  # the broker may want less than the setter allows a user
         heartbeat = params.heartbeat
         if callable(heartbeat):
@@ -179,7 +183,7 @@ class Engine(_core.Connection):
         if heartbeat > 65535:  # AMQP has 16 bits for it
             raise ValueError(f"heartbeat must be <= 65535, but got {heartbeat!r}")
         self._tune(frame_max, int(params.heartbeat), params.blocked_connection_timeout)
-        self._send_method(0, spec.Connection.TuneOk(params.channel_max, frame_max, params.heartbeat))
+        self._send_method(spec.Connection.TuneOk(params.channel_max, frame_max, params.heartbeat))
         opening = spec.Connection.Open(params.virtual_host, insist=True)
         open_ok = self._await(opening, spec.Connection.OpenOk, deadline)
         self.known_hosts = open_ok.known_hosts
@@ -235,47 +239,41 @@ class Engine(_core.Connection):
     def close(self, reply_code: int, reply_text: str, timeout: float | None) -> None:
         """Close the connection (AMQP Connection.Close); its channels are closed by then.
 
+        However this ends, the connection is closed: what interrupts it saves only the broker's answer.
+
         :param timeout: seconds to wait for the broker's answer, None for no limit
         """
         close = spec.Connection.Close(reply_code, reply_text, 0, 0)
         close.encode()  # an impossible argument is the caller's, and closes nothing
         self.connection_state = self.CONNECTION_CLOSING
-        _LOG.info("Closing connection (%s): %r", reply_code, reply_text)
         try:
+            _LOG.info("Closing connection (%s): %r", reply_code, reply_text)
             self._rpc(close, spec.Connection.CloseOk.INDEX, timeout)
         except TimeoutError:
             _LOG.warning("The broker did not answer Connection.Close within %s s", timeout)
-        self._terminate(exceptions.ConnectionClosedByClient(reply_code, reply_text))
+        finally:
+            self._terminate(exceptions.ConnectionClosedByClient(reply_code, reply_text))
 
-    # ---- called by the core ----
+    # ---- called by the core, by whatever call drives the connection: what these raise leaves that call ----
 
     def _on_method(self, channel: BlockingChannel | None, method: Any) -> None:
-        """A method came that nobody waits for."""
+        """A method came that nobody waits for: for the log, and for callbacks, which are queued first."""
         number = 0 if channel is None else channel.channel_number
         method_frame = frame.Method(number, method)
         if isinstance(method, spec.Connection.Blocked):
-            _LOG.warning("Received %s from broker", method_frame)
             _call_all(self._blocked_callbacks, method_frame)
+            _LOG.warning("Received %s from broker", method_frame)
         elif isinstance(method, spec.Connection.Unblocked):
-            _LOG.info("Received %s from broker", method_frame)
             _call_all(self._unblocked_callbacks, method_frame)
+            _LOG.info("Received %s from broker", method_frame)
         elif channel is not None and isinstance(method, spec.Basic.Cancel):
-            channel._on_consumer_cancelled_by_broker(method_frame)
+            channel._on_cancelled_by_broker(method)
         elif channel is not None and isinstance(method, spec.Channel.Flow):
             _CHANNEL_LOG.warning("Channel.Flow received from server")
-            channel._send(spec.Channel.FlowOk(method.active))
-        elif channel is not None and isinstance(method, spec.Basic.ConsumeOk):
-            # Its basic_consume was interrupted: nobody would take the messages.
-            channel._send(spec.Basic.Cancel(consumer_tag=method.consumer_tag, nowait=True))
-        elif channel is not None and isinstance(method, spec.Channel.CloseOk):
-            # Its close() was interrupted: the channel's number is free again.
-            channel._set_closed(
-                channel._closing_reason or exceptions.ChannelClosedByClient(0, "Normal shutdown")
-            )
         else:
             _LOG.debug("Discarding frame %r", method_frame)
 
-    def _on_terminated(self, error: BaseException | None) -> None:
+    def _on_ended(self, error: BaseException | None) -> None:
         """The connection has ended."""
         self._blocked_callbacks.clear()
         self._unblocked_callbacks.clear()
@@ -293,22 +291,37 @@ class Engine(_core.Connection):
         _pykeeper.keep(self)
 
     @staticmethod
-    def _wait_socket(sock: socket.socket, wake: int, read: bool, write: bool, timeout_ms: int) -> None:
-        """Wait until a Python socket can go on, looked up when used: monkey-patching replaces `select`."""
-        if sock.fileno() < 0:
+    def _wait_socket(
+        sock: socket.socket | None, wake: int, read: bool, write: bool, signals: int, timeout_ms: int
+    ) -> None:
+        """Wait until a Python socket can go on, or one of the descriptors `wake` and `signals` is readable.
+
+        The functions of `select` are looked up when used: monkey-patching replaces them.
+
+        :param sock: None to wait for the descriptors only
+        :param signals: -1 for none
+        """
+        if sock is not None and sock.fileno() < 0:
             return  # closed by another thread: the engine's next look says so
+        readers: list[Any] = [fd for fd in (wake, signals) if fd >= 0]
         if hasattr(select, "poll"):
             poller = select.poll()
-            events = (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
-            poller.register(sock.fileno(), events)
-            if wake >= 0:
-                poller.register(wake, select.POLLIN)
+            if sock is not None:
+                poller.register(
+                    sock.fileno(), (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
+                )
+            for fd in readers:
+                poller.register(fd, select.POLLIN)
             poller.poll(timeout_ms)
             return
-        readers: list[Any] = [wake] if wake >= 0 else []
-        if read:
+        if read and sock is not None:
             readers.append(sock)
         select.select(readers, [sock] if write else [], [], timeout_ms / 1000)
+
+    def _tick(self) -> None:
+        """Run a little Python code: that is where exceptions are raised that other threads have set."""
+        for _ in range(1):
+            pass
 
 
 def _negotiate(ours: int, theirs: int) -> int:

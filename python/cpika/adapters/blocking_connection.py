@@ -67,8 +67,6 @@ class BlockingConnection:
     def __init__(
         self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: None = None
     ) -> None:
-        # Above 0 somebody further up in the stack dispatches: no callback may run in a callback.
-        self._event_dispatch_suspend_depth = 0
         self._ready_events: deque[Any] = deque()
         self._threadsafe_callbacks: deque[Callable[[], Any]] = deque()
         self._timers: list[tuple[float, int, _TimerEvt]] = []
@@ -99,72 +97,60 @@ class BlockingConnection:
 
     @contextlib.contextmanager
     def _acquire_event_dispatch(self) -> Iterator[bool]:
-        """Claim the right to dispatch; gives False when somebody further up in the stack has it."""
-        self._event_dispatch_suspend_depth += 1
-        try:
-            yield self._event_dispatch_suspend_depth == 1
-        finally:
-            self._event_dispatch_suspend_depth -= 1
-
-    def _raise_if_closed(self) -> None:
-        if self._impl.is_closed:
-            raise exceptions.ConnectionWrongStateError()
+        """Give False to who is inside a callback: further up in the same stack somebody dispatches."""
+        yield not self._impl._is_dispatching()
 
     def process_data_events(self, time_limit: float | None = 0) -> None:
         """Do input and output, and dispatch what is ready to the callbacks.
 
         One call runs the timers and thread-safe callbacks that are due, then what has arrived and what one
-        more read brings. Inside a callback it does input and output only.
+        more read brings. Inside a callback it does input and output only. Several threads may do this at once:
+        a channel's callbacks run in one of them at a time.
 
         :param time_limit: seconds to wait for something to dispatch; 0 does not wait, None waits forever
         :raises pika.exceptions.ConnectionWrongStateError: the connection is closed
         :raises pika.exceptions.AMQPConnectionError: it broke
         :raises Exception: what a callback raises; what was not dispatched waits for the next call
         """
-        self._raise_if_closed()
+        self._drive(time_limit)
+
+    def _drive(
+        self,
+        time_limit: float | None,
+        channel: BlockingChannel | None = None,
+        sink: str | None = None,
+        asks: int | None = None,
+    ) -> None:
+        """One dispatching call, see `_core.Connection._process`.
+
+        :param channel: the one whose messages it takes before other calls do
+        :param sink: tag of the consumer of `consume()`, whose messages it takes even inside a callback
+        :param asks: the engine's `_asks` when the caller last looked at what it waits for
+        """
         if time_limit is not None and time_limit < 0:
+            self._impl._check()
             raise ValueError(f"call_later: delay must be non-negative, but got {time_limit!r}")
-        self._event_dispatch_suspend_depth += 1
-        try:
-            if self._event_dispatch_suspend_depth == 1:
-                self._dispatch(time_limit)
-            else:
-                self._impl._process(time_limit, False)
-        finally:
-            self._event_dispatch_suspend_depth -= 1
+        impl = self._impl
+        impl._process(self, time_limit, channel, sink, impl._asks if asks is None else asks)
 
-    def _dispatch(self, time_limit: float | None) -> None:
-        """Wait until something can be dispatched, at most `time_limit` seconds, and dispatch it."""
-        deadline = None if time_limit is None else time.monotonic() + time_limit
-        if self._dispatch_connection_events():
-            if self._impl.is_open:
-                self._impl._process(0, True)
-            return
-        while True:
-            wait = self._seconds_until_timer()
-            if deadline is not None:
-                left = max(0.0, deadline - time.monotonic())
-                wait = left if wait is None else min(wait, left)
-            done = self._impl._process(wait, True)
-            if self._impl.is_closed:
-                return
-            if done == 1:
-                return  # after messages, timers wait for the next call
-            if self._dispatch_connection_events() or done:
-                return
-            if deadline is not None and time.monotonic() >= deadline:
-                return
+    def _run_due(self) -> bool:
+        """Dispatch the timers and callbacks that are ready now. Returns whether there were any.
 
-    def _dispatch_connection_events(self) -> bool:
-        """Dispatch the timers and callbacks that are ready now. Returns whether there were any."""
+        Called by the core, by one dispatching call at a time.
+        """
         self._collect_due()
         ready = len(self._ready_events)
-        for _ in range(ready):
-            try:
-                evt = self._ready_events.popleft()
-            except IndexError:  # a callback has removed a timer
-                break
-            evt.dispatch()
+        try:
+            for _ in range(ready):
+                try:
+                    evt = self._ready_events.popleft()
+                except IndexError:  # a callback has removed a timer
+                    break
+                evt.dispatch()
+        finally:
+            self._tell_next_timer()
+            if self._ready_events:
+                self._impl._set_due()
         return ready > 0
 
     def _collect_due(self) -> None:
@@ -178,12 +164,15 @@ class BlockingConnection:
                 if evt.callback is not None:
                     self._ready_events.append(evt)
 
-    def _seconds_until_timer(self) -> float | None:
-        while self._timers and self._timers[0][2].callback is None:
-            heapq.heappop(self._timers)
-        if not self._timers:
-            return None
-        return max(0.0, self._timers[0][0] - time.monotonic())
+    def _tell_next_timer(self) -> None:
+        """Tell the core when the earliest timer is due."""
+        with contextlib.suppress(IndexError):
+            while self._timers[0][2].callback is None:
+                heapq.heappop(self._timers)
+        with contextlib.suppress(IndexError):
+            self._impl._set_timer(max(0.0, self._timers[0][0] - time.monotonic()))
+            return
+        self._impl._set_timer(None)
 
     def sleep(self, duration: float) -> None:
         """Do input and output, and dispatch callbacks, for a time.
@@ -218,6 +207,7 @@ class BlockingConnection:
             raise ValueError(f"call_later: delay must be non-negative, but got {delay!r}")
         evt = _TimerEvt(time.monotonic() + delay, callback)
         heapq.heappush(self._timers, (evt.deadline, next(self._timer_order), evt))
+        self._tell_next_timer()
         return evt
 
     def remove_timeout(self, timeout_id: object) -> None:
@@ -251,7 +241,7 @@ class BlockingConnection:
         if not callable(callback):
             raise TypeError(f"callback must be a callable, but got {callback!r}")
         self._threadsafe_callbacks.append(callback)
-        self._impl._ask_return()
+        self._impl._set_due()
 
     def add_on_connection_blocked_callback(self, callback: Callable[[BlockingConnection, Any], Any]) -> None:
         """Have a callback called when a broker short of memory or disk stops reading (Connection.Blocked).
@@ -276,7 +266,7 @@ class BlockingConnection:
 
         def queue(method_frame: Any) -> None:
             self._ready_events.append(_ConnectionEvt(user_callback, method_frame))
-            self._impl._ask_return()
+            self._impl._set_due()
 
         return queue
 
@@ -349,12 +339,15 @@ class BlockingConnection:
 
     def _close_channels(self, reply_code: int, reply_text: str) -> None:
         for channel in list(self._impl._open_channels.values()):
-            if not channel.is_open:
-                continue
             try:
-                channel.close(reply_code, reply_text)
+                if channel.is_open:
+                    channel.close(reply_code, reply_text)
+                else:  # another thread closes it, or an interrupted call has begun to
+                    channel._await_requests(self._time_left())
             except exceptions.ChannelClosed as exc:
                 LOGGER.warning("Got ChannelClosed while closing channel from connection.close: %r", exc)
+            except exceptions.ChannelWrongStateError:
+                pass  # closed by another thread meanwhile
             except TimeoutError:
                 LOGGER.warning("The broker did not answer Channel.Close of channel %s in time", int(channel))
                 return
@@ -365,6 +358,7 @@ class BlockingConnection:
 
     def _forget_events(self) -> None:
         """Drop what will not be dispatched any more."""
+        self._impl._forget_events()
         self._ready_events.clear()
         self._threadsafe_callbacks.clear()
         self._timers.clear()

@@ -1,0 +1,754 @@
+/* channel.c - _core.Channel: the base of BlockingChannel, with its hot methods.
+ * Layer: api.
+ * Owns: the channel's consumers and blocks.  Threads: with the GIL.
+ * Errors: NULL or -1 with an exception. */
+#include "channel.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+#include "ack.h"
+#include "buffered.h"
+#include "confirmed.h"
+#include "drivers/dispatch.h"
+#include "drivers/ended.h"
+#include "drivers/rpc.h"
+#include "drivers/settle.h"
+#include "drivers/wait.h"
+#include "many.h"
+#include "publish.h"
+#include "values/args.h"
+#include "values/consumer.h"
+#include "values/errors.h"
+#include "values/values.h"
+#include "wire/frame.h"
+#include "wire/method.h"
+
+/* ---- publishing ---- */
+
+static PyObject *
+channel_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    static const cpika_signature signature = {"BlockingChannel.basic_publish()",
+                                              {"exchange", "routing_key", "body", "properties", "mandatory"},
+                                              5,
+                                              3};
+    CpikaChannel *ch = (CpikaChannel *)op;
+    PyObject *given[5];
+    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0) {
+        return NULL;
+    }
+    int mandatory = cpika_arg_true(given[4], 0);
+    if (mandatory < 0 || cpika_check_channel(ch) < 0) {
+        return NULL;
+    }
+    publish_args a = {given[0], given[1], given[2], given[3], mandatory != 0};
+    static const publish_mode at_once = {0};
+    cpika_block *block = ch->blocks == NULL ? NULL : buffered_block(ch);
+    int rc = block != NULL           ? buffered_publish(ch, block, &a)
+             : ch->engine.confirming ? publish_confirmed(ch, &a)
+                                     : publish_now(ch, &a, &at_once);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- methods and answers ---- */
+
+/* Whether a method may be sent, in whatever state but closed.  0 or -1. */
+static int
+check_not_closed(CpikaChannel *ch)
+{
+    if (ch->conn == NULL) {
+        return cpika_check_channel(ch);
+    }
+    if (cpika_check_connection(ch->conn) < 0) {
+        return -1;
+    }
+    return ch->engine.state == CHANNEL_CLOSED ? cpika_check_channel(ch) : 0;
+}
+
+PyDoc_STRVAR(rpc_doc, "_rpc($self, method, reply_id, timeout=None, /)\n--\n\n"
+                      "Send a method and return its answer, a method object.  reply_id is the INDEX of the answer,\n"
+                      "timeout a number of seconds (TimeoutError), None: none.  Deliveries are queued meanwhile.");
+
+static PyObject *
+channel_rpc(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (nargs < 2 || nargs > 3) {
+        PyErr_SetString(PyExc_TypeError, "_rpc() takes a method, a reply id and a timeout");
+        return NULL;
+    }
+    unsigned long reply = PyLong_AsUnsignedLong(args[1]);
+    uint64_t deadline;
+    if (PyErr_Occurred() || cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0
+        || check_not_closed(ch) < 0) {
+        return NULL;
+    }
+    return cpika_call_method(ch->conn, ch, args[0], (uint32_t)reply, deadline);
+}
+
+/* The bit of its number in the connection's bytearray. */
+static void
+reserve(const CpikaChannel *ch, bool on)
+{
+    char *byte = PyByteArray_AS_STRING(ch->conn->reserved) + ch->engine.number / 8;
+    char bit = (char)(1 << (ch->engine.number % 8));
+    *byte = (char)(on ? *byte | bit : *byte & ~bit);
+}
+
+PyDoc_STRVAR(open_doc, "_open($self, /)\n--\n\n"
+                       "Open the channel (AMQP Channel.Open).  Interrupted, it is closed again and its number is free.");
+
+static PyObject *
+channel_open(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->conn == NULL) {
+        cpika_check_channel(ch);
+        return NULL;
+    }
+    if (cpika_check_connection(ch->conn) < 0) {
+        return NULL;
+    }
+    if (ch->engine.engine != NULL || cpika_engine_channel(&ch->conn->engine, ch->engine.number) != NULL) {
+        return PyErr_Format(PyExc_ValueError, "channel number %d is in use", ch->engine.number);
+    }
+    uint8_t frame[CPIKA_FRAME_OVERHEAD + 4 + 1];
+    cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, (uint16_t)ch->engine.number, 4 + 1);
+    cpika_put32(frame + 7, CPIKA_ID_channel_open);
+    frame[11] = 0;  // a reserved short string
+    frame[12] = CPIKA_FRAME_END;
+    cpika_request *request = cpika_request_new(CPIKA_ID_channel_open_ok, 0);
+    if (request == NULL || cpika_engine_add_channel(&ch->conn->engine, &ch->engine) < 0) {
+        PyMem_Free(request);
+        return PyErr_NoMemory();
+    }
+    reserve(ch, false);  // from now on it is in use
+    cpika_message *answer =
+        cpika_call_bytes(ch->conn, ch, request, frame, sizeof frame, CPIKA_FOREVER);
+    if (answer == NULL) {
+        return NULL;
+    }
+    cpika_message_decref(answer);
+    Py_RETURN_NONE;
+}
+
+/* ---- consumers ---- */
+
+static bool
+no_requests(void *arg)
+{
+    const cpika_channel *ch = arg;
+    return ch->requests.first == NULL || ch->state == CHANNEL_CLOSED;
+}
+
+/* From now on what is delivered to the consumer, and what waits to be dispatched, goes back, unless nobody acknowledges
+ * it.  Returns its state before, TEARING_DOWN: another call is at it; or -1. */
+static int
+begin_cancel(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_consumer_tag *tag)
+{
+    int before = info->state;
+    if (before == CONSUMER_TEARING_DOWN) {
+        return before;
+    }
+    if (!info->auto_ack && before != CONSUMER_CANCELLED_BY_BROKER
+        && cpika_channel_refuse(&ch->engine, tag->bytes, tag->n) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    info->state = CONSUMER_TEARING_DOWN;
+    return !info->auto_ack && cpika_reject_pending(ch, tag) < 0 ? -1 : before;
+}
+
+/* Basic.Cancel and its answer.  0 or -1. */
+static int
+send_cancel(CpikaChannel *ch, const cpika_consumer_tag *tag, uint64_t deadline)
+{
+    uint8_t frame[CPIKA_FRAME_OVERHEAD + 4 + 1 + 255 + 1];
+    size_t payload = 4 + 1 + tag->n + 1;
+    cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, (uint16_t)ch->engine.number, (uint32_t)payload);
+    cpika_put32(frame + 7, CPIKA_ID_basic_cancel);
+    frame[11] = (uint8_t)tag->n;
+    memcpy(frame + 12, tag->bytes, tag->n);
+    frame[12 + tag->n] = 0;  // nowait
+    frame[13 + tag->n] = CPIKA_FRAME_END;
+    cpika_request *request = cpika_request_new(CPIKA_ID_basic_cancel_ok, 0);
+    if (request == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    cpika_message *answer =
+        cpika_call_bytes(ch->conn, ch, request, frame, payload + CPIKA_FRAME_OVERHEAD, deadline);
+    cpika_message_decref(answer);
+    return answer == NULL ? -1 : 0;
+}
+
+/* The consumer is not known any more, whatever exception is on its way. */
+static void
+forget_consumer(CpikaChannel *ch, PyObject *tag, const CpikaConsumerInfo *info)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    cpika_forget_found(ch);
+    if (PyDict_GetItemWithError(ch->consumer_infos, tag) == (const PyObject *)info) {
+        PyDict_DelItem(ch->consumer_infos, tag);
+    }
+    PyErr_Clear();
+    cpika_roles_ask_return(&ch->conn->roles, ch->conn->io.link);
+    PyErr_Restore(type, value, traceback);
+}
+
+PyDoc_STRVAR(cancel_doc, "_cancel($self, info, timeout=None, /)\n--\n\n"
+                         "Cancel a consumer, a _ConsumerInfo (AMQP Basic.Cancel), unless the broker has or another call is\n"
+                         "at it.  Returns its messages that were not dispatched, list of (method, properties, body): those\n"
+                         "that nobody acknowledges; the others go back.  Interrupted, the engine goes on with it.");
+
+static PyObject *
+channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    cpika_consumer_tag bytes;
+    uint64_t deadline;
+    if (nargs < 1 || nargs > 2 || !PyObject_TypeCheck(args[0], ch->st->consumer_info_type)) {
+        PyErr_SetString(PyExc_TypeError, "_cancel() takes a _ConsumerInfo and a timeout");
+        return NULL;
+    }
+    CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
+    if (cpika_deadline(nargs > 1 ? args[1] : Py_None, &deadline) < 0
+        || cpika_tag_of(info->consumer_tag, &bytes) < 0 || ch->conn == NULL) {
+        return NULL;
+    }
+    int before = cpika_check_channel(ch) < 0 ? -1 : begin_cancel(ch, info, &bytes);
+    if (before == CONSUMER_TEARING_DOWN) {
+        return cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0 ? NULL : PyList_New(0);
+    }
+    PyObject *tag = Py_NewRef(info->consumer_tag);
+    int rc = before < 0 ? -1 : before == CONSUMER_CANCELLED_BY_BROKER ? 0 : send_cancel(ch, &bytes, deadline);
+    PyObject *pending = rc < 0 ? NULL : cpika_take_pending(ch, tag);
+    forget_consumer(ch, tag, info);
+    Py_DECREF(tag);
+    return pending;
+}
+
+PyDoc_STRVAR(consume_doc, "_consume($self, info, method, timeout=None, /)\n--\n\n"
+                          "Send Basic.Consume for a _ConsumerInfo, which is known as soon as messages may come.  It stays\n"
+                          "known if and only if the broker has it: interrupted, the engine cancels it again.");
+
+static PyObject *
+channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    uint64_t deadline;
+    if (nargs < 2 || nargs > 3 || !PyObject_TypeCheck(args[0], ch->st->consumer_info_type)) {
+        PyErr_SetString(PyExc_TypeError, "_consume() takes a _ConsumerInfo, a method and a timeout");
+        return NULL;
+    }
+    CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
+    PyObject *tag = info->consumer_tag;
+    if (cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0 || cpika_check_channel(ch) < 0) {
+        return NULL;
+    }
+    Py_INCREF(tag);
+    cpika_forget_found(ch);
+    int taken = PyDict_Contains(ch->consumer_infos, tag);
+    if (taken != 0 || PyDict_SetItem(ch->consumer_infos, tag, (PyObject *)info) < 0) {
+        if (taken > 0) {
+            PyErr_SetObject(ch->st->exceptions[CPIKA_EXC_DuplicateConsumerTag], tag);
+        }
+        Py_DECREF(tag);
+        return NULL;
+    }
+    PyObject *answer = cpika_call_method(ch->conn, ch, args[1], CPIKA_ID_basic_consume_ok, deadline);
+    if (answer == NULL) {
+        forget_consumer(ch, tag, info);
+    } else if (info->state == CONSUMER_SETTING_UP) {  // the broker may have cancelled it already
+        info->state = CONSUMER_ACTIVE;
+    }
+    Py_DECREF(tag);
+    return answer;
+}
+
+PyDoc_STRVAR(cancel_for_nobody_doc, "_cancel_for_nobody($self, consumer_tag, /)\n--\n\n"
+                                    "Have the engine cancel a consumer, if it is still known, and wait for nothing: for a call\n"
+                                    "that was interrupted after it began one.");
+
+static PyObject *
+channel_cancel_for_nobody(PyObject *op, PyObject *tag)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    cpika_consumer_tag bytes;
+    cpika_forget_found(ch);
+    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(ch->consumer_infos, tag));
+    if (found == NULL || cpika_tag_of(tag, &bytes) < 0 || PyDict_DelItem(ch->consumer_infos, tag) < 0) {
+        Py_XDECREF(found);
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    bool refuse = !PyObject_TypeCheck(found, ch->st->consumer_info_type) || !((CpikaConsumerInfo *)found)->auto_ack;
+    Py_DECREF(found);
+    if (ch->conn == NULL || cpika_transport_forked(&ch->conn->io)) {
+        Py_RETURN_NONE;
+    }
+    if (cpika_engine_cancel_for_nobody(&ch->conn->engine, &ch->engine, bytes.bytes, bytes.n, refuse) < 0) {
+        return PyErr_NoMemory();
+    }
+    if (refuse && cpika_reject_pending(ch, &bytes) < 0) {
+        return NULL;
+    }
+    return cpika_settle(ch->conn) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(await_cancelled_doc, "_await_requests($self, timeout, /)\n--\n\n"
+                                  "Wait until the requests that are under way on the channel have been answered: another call's\n"
+                                  "Channel.Close, for example; for at most `timeout` seconds (None: no limit).");
+
+static PyObject *
+channel_await_requests(PyObject *op, PyObject *timeout)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    uint64_t deadline;
+    if (cpika_deadline(timeout, &deadline) < 0 || check_not_closed(ch) < 0
+        || cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(give_back_doc, "_give_back_all($self, events, /)\n--\n\n"
+                            "Requeue the messages of a deque of _ConsumerDeliveryEvt by Basic.Reject, each as it is taken\n"
+                            "out, so that an interrupt leaves none in nobody's hand.  Other events are dropped.");
+
+static int
+give_back(CpikaChannel *ch, PyObject *evt)
+{
+    PyObject *method = PyObject_GetAttrString(evt, "method");
+    PyObject *tag = method == NULL ? NULL : PyObject_GetAttrString(method, "delivery_tag");
+    uint64_t number = 0;
+    int rc = 0;
+    if (tag == NULL) {
+        PyErr_Clear();  // a cancellation has none
+    } else {
+        number = PyLong_AsUnsignedLongLong(tag);
+        rc = PyErr_Occurred() ? -1 : 0;
+        if (rc == 0 && cpika_engine_owe_reject(&ch->conn->engine, &ch->engine, number) < 0) {
+            PyErr_NoMemory();
+            rc = -1;
+        }
+    }
+    Py_XDECREF(tag);
+    Py_XDECREF(method);
+    return rc;
+}
+
+static PyObject *
+channel_give_back_all(PyObject *op, PyObject *events)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (cpika_check_channel(ch) < 0) {
+        return NULL;
+    }
+    int rc = 0;
+    while (rc == 0) {
+        Py_ssize_t left = PyObject_Size(events);
+        if (left <= 0) {
+            rc = left < 0 ? -1 : 0;
+            break;
+        }
+        PyObject *evt = PyObject_CallMethod(events, "popleft", NULL);
+        rc = evt == NULL ? -1 : give_back(ch, evt);
+        Py_XDECREF(evt);
+    }
+    if (rc < 0 || cpika_settle(ch->conn) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(pending_count_doc, "_pending_count($self, consumer_tag, /)\n--\n\n"
+                                "How many messages of a consumer wait to be dispatched.");
+
+static PyObject *
+channel_pending_count(PyObject *op, PyObject *tag)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    cpika_consumer_tag bytes;
+    if (cpika_tag_of(tag, &bytes) < 0) {
+        return NULL;
+    }
+    Py_ssize_t n = 0;
+    for (const cpika_event *e = ch->engine.events.first; e != NULL; e = e->next_of_channel) {
+        n += e->kind == CPIKA_EVENT_DELIVERY && cpika_event_is_of(e, &bytes);
+    }
+    return PyLong_FromSsize_t(n);
+}
+
+PyDoc_STRVAR(take_pending_doc, "_take_pending($self, consumer_tag, /)\n--\n\n"
+                               "Take the consumer's messages that wait to be dispatched: list of (method, properties, body).");
+
+static PyObject *
+channel_take_pending(PyObject *op, PyObject *tag)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->conn == NULL) {
+        cpika_check_channel(ch);
+        return NULL;
+    }
+    return cpika_take_pending(ch, tag);
+}
+
+PyDoc_STRVAR(queue_event_doc, "_queue_event($self, event, /)\n--\n\n"
+                              "Queue an object for dispatch behind what has arrived: its dispatch() is called.");
+
+static PyObject *
+channel_queue_event(PyObject *op, PyObject *event)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->conn == NULL) {
+        cpika_check_channel(ch);
+        return NULL;
+    }
+    if (cpika_queue_object(ch, event) < 0) {
+        return NULL;
+    }
+    cpika_roles_notify(&ch->conn->roles, &ch->conn->engine, ch->conn->io.link);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(set_closed_doc, "_set_closed($self, reason, /)\n--\n\nThe channel is closed, for this reason (an exception).");
+
+static PyObject *
+channel_set_closed(PyObject *op, PyObject *reason)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->conn == NULL) {
+        cpika_check_channel(ch);
+        return NULL;
+    }
+    Py_XSETREF(ch->closing_reason, Py_NewRef(reason));
+    if (ch->engine.engine == NULL) {
+        ch->engine.state = CHANNEL_CLOSED;
+    } else {
+        cpika_engine_close_channel(&ch->conn->engine, &ch->engine, CPIKA_CLOSED_BY_CLIENT);
+        if (cpika_settle(ch->conn) < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- attributes ---- */
+
+static PyObject *
+get_number(PyObject *op, void *closure)
+{
+    (void)closure;
+    return PyLong_FromLong(((CpikaChannel *)op)->engine.number);
+}
+
+static int
+current_state(CpikaChannel *ch)
+{
+    return ch->conn != NULL && cpika_transport_forked(&ch->conn->io) ? CHANNEL_CLOSED : ch->engine.state;
+}
+
+static PyObject *
+get_state(PyObject *op, void *closure)
+{
+    (void)closure;
+    return PyLong_FromLong(current_state((CpikaChannel *)op));
+}
+
+static int
+set_state(PyObject *op, PyObject *value, void *closure)
+{
+    (void)closure;
+    long state = value == NULL ? -1 : PyLong_AsLong(value);
+    if (state < CHANNEL_CLOSED || state > CHANNEL_CLOSING) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_ValueError, "no such channel state: %ld", state);
+        }
+        return -1;
+    }
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->engine.state == CHANNEL_CLOSED && state != CHANNEL_CLOSED) {  // perhaps meanwhile, by another thread
+        return cpika_raise_not_open(ch);
+    }
+    ch->engine.state = (uint8_t)state;
+    return 0;
+}
+
+static PyObject *
+is_state(PyObject *op, void *state)
+{
+    return PyBool_FromLong(current_state((CpikaChannel *)op) == (int)(intptr_t)state);
+}
+
+static PyObject *
+get_consumer_infos(PyObject *op, void *closure)
+{
+    (void)closure;
+    cpika_forget_found((CpikaChannel *)op);  // the caller may change it
+    return Py_NewRef(((CpikaChannel *)op)->consumer_infos);
+}
+
+static int
+set_consumer_infos(PyObject *op, PyObject *value, void *closure)
+{
+    (void)closure;
+    if (value == NULL || !PyDict_Check(value)) {
+        PyErr_Format(PyExc_TypeError, "_consumer_infos must be a dict, not %R",
+                     value == NULL ? Py_None : value);
+        return -1;
+    }
+    Py_XSETREF(((CpikaChannel *)op)->consumer_infos, Py_NewRef(value));
+    cpika_forget_found((CpikaChannel *)op);
+    return 0;
+}
+
+static PyObject *
+get_confirming(PyObject *op, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(((CpikaChannel *)op)->engine.confirming);
+}
+
+static int
+set_confirming(PyObject *op, PyObject *value, void *closure)
+{
+    (void)closure;
+    int on = value == NULL ? -1 : PyObject_IsTrue(value);
+    if (on < 0) {
+        return -1;
+    }
+    ((CpikaChannel *)op)->engine.confirming = on != 0;
+    return 0;
+}
+
+static PyObject *
+get_closing_reason(PyObject *op, void *closure)
+{
+    (void)closure;
+    return cpika_closing_reason((CpikaChannel *)op);
+}
+
+static PyMemberDef channel_members[] = {
+    {"_return_callback_count", T_INT, offsetof(CpikaChannel, engine.return_callbacks), 0,
+     "How many callbacks are to see a message that comes back."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaChannel, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef channel_getset[] = {
+    {"channel_number", get_number, NULL, "Channel number", NULL},
+    {"is_open", is_state, NULL, "Returns True if the channel is open.", (void *)(intptr_t)CHANNEL_OPEN},
+    {"is_closed", is_state, NULL, "Returns True if the channel is closed.", (void *)(intptr_t)CHANNEL_CLOSED},
+    {"_state", get_state, set_state, "CLOSED 0, OPENING 1, OPEN 2, CLOSING 3", NULL},
+    {"_consumer_infos", get_consumer_infos, set_consumer_infos, "Consumers by tag: dict of _ConsumerInfo",
+     NULL},
+    {"_delivery_confirmation", get_confirming, set_confirming, "Whether basic_publish awaits confirms", NULL},
+    {"_closing_reason", get_closing_reason, NULL, "Why the channel is closed, or None.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* ---- life ---- */
+
+static PyObject *
+channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    cpika_state *st = cpika_state_of_type(type);
+    CpikaChannel *ch = st == NULL ? NULL : (CpikaChannel *)type->tp_alloc(type, 0);
+    if (ch == NULL) {
+        return NULL;
+    }
+    ch->st = st;
+    ch->engine.owner = (PyObject *)ch;
+    ch->consumer_infos = PyDict_New();
+    if (ch->consumer_infos == NULL) {
+        Py_DECREF(ch);
+        return NULL;
+    }
+    return (PyObject *)ch;
+}
+
+static int
+channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"connection", "channel_number", NULL};
+    CpikaChannel *ch = (CpikaChannel *)op;
+    PyObject *conn;
+    int number;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!i:Channel", names, ch->st->connection_type, &conn,
+                                     &number)) {
+        return -1;
+    }
+    if (ch->conn != NULL || ((CpikaConnection *)conn)->io.link == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "a channel is initialised once, with a connection that is");
+        return -1;
+    }
+    if (cpika_check_connection((CpikaConnection *)conn) < 0) {
+        return -1;
+    }
+    if (number < 1 || number > UINT16_MAX
+        || cpika_engine_channel(&((CpikaConnection *)conn)->engine, number) != NULL) {
+        PyErr_Format(PyExc_ValueError, "channel number %d is out of range or in use", number);
+        return -1;
+    }
+    ch->conn = (CpikaConnection *)Py_NewRef(conn);
+    ch->engine.number = number;
+    ch->engine.state = CHANNEL_OPENING;
+    reserve(ch, true);  // until it is opened, or forgotten
+    return 0;
+}
+
+static int
+channel_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(ch->conn);
+    Py_VISIT(ch->consumer_infos);
+    Py_VISIT(ch->found_tag);
+    Py_VISIT(ch->found_info);
+    Py_VISIT(ch->closing_reason);
+    return 0;
+}
+
+static int
+channel_clear(PyObject *op)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    cpika_forget_found(ch);
+    Py_CLEAR(ch->closing_reason);
+    if (ch->consumer_infos != NULL) {
+        PyDict_Clear(ch->consumer_infos);  // stays a dict: methods that still run may look
+    }
+    return 0;
+}
+
+static void
+channel_dealloc(PyObject *op)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    PyObject_GC_UnTrack(op);
+    if (ch->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    channel_clear(op);
+    cpika_channel_free(&ch->engine);
+    if (ch->conn != NULL && ch->engine.engine == NULL) {
+        reserve(ch, false);
+    }
+    Py_CLEAR(ch->consumer_infos);
+    Py_CLEAR(ch->conn);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+/* ---- type ---- */
+
+PyDoc_STRVAR(publish_doc,
+             "basic_publish($self, exchange, routing_key, body, properties=None,\n"
+             "              mandatory=False)\n--\n\n"
+             "Publish a message (AMQP Basic.Publish), in one send.\n\n"
+             "exchange, routing_key: str, at most 255 bytes of UTF-8.\n"
+             "body: bytes, str (sent as UTF-8), bytearray or memoryview.\n"
+             "properties: pika.BasicProperties or None.\n"
+             "mandatory: have the broker return a message that it cannot route.\n\n"
+             "Without confirm_delivery() it returns when the message has been handed to the\n"
+             "socket; what the broker objects to surfaces in a later call.  With it, it awaits\n"
+             "the broker's confirm and raises UnroutableError for a message that came back, or\n"
+             "NackError.  Raises ChannelWrongStateError, ChannelClosedByBroker,\n"
+             "ShortStringTooLong, UnsupportedAMQPFieldException, AssertionError for a name that\n"
+             "is no string, and the connection's errors.");
+PyDoc_STRVAR(many_doc,
+             "publish_many($self, messages, window=1024)\n--\n\n"
+             "Publish what an iterable gives (AMQP Basic.Publish), many messages to one send.\n\n"
+             "messages: iterable of (exchange, routing_key, body), (..., properties) or\n"
+             "(..., properties, mandatory); it is read as it goes, so it may be endless.\n"
+             "window: with confirm_delivery(), how many of its publishes may be unconfirmed at a\n"
+             "time.\n\n"
+             "Returns the number of messages; with confirm_delivery() all of them are confirmed.\n"
+             "At the first message that the broker refuses it takes no more, awaits the rest and\n"
+             "raises NackError, or UnroutableError when all it refused came back, with .messages\n"
+             "(those that came back) and the .indexes of all that it refused.  A lost connection's\n"
+             "AMQPConnectionError has .confirmed, how many from the first on are confirmed, and\n"
+             ".unconfirmed, the indexes of those that are not.  An exception of the iterable is\n"
+             "raised once what it gave has been sent and confirmed.");
+PyDoc_STRVAR(ack_doc, "basic_ack($self, delivery_tag=0, multiple=False)\n--\n\n"
+                      "Acknowledge a message (AMQP Basic.Ack).\n\n"
+                      "delivery_tag: int, from the delivery.\n"
+                      "multiple: all messages of this channel up to and including that tag; with tag 0,\n"
+                      "all outstanding ones.\n\n"
+                      "Given in a callback while more messages stand ready, it leaves together with the\n"
+                      "acks of those, at most 1 ms later.  Raises ChannelWrongStateError.");
+PyDoc_STRVAR(nack_doc, "basic_nack($self, delivery_tag=0, multiple=False, requeue=True)\n--\n\n"
+                       "Refuse messages (RabbitMQ's Basic.Nack).\n\n"
+                       "delivery_tag, multiple: as for basic_ack.\n"
+                       "requeue: back to the queue; else they are dropped or dead-lettered.\n\n"
+                       "Raises ChannelWrongStateError.");
+PyDoc_STRVAR(reject_doc, "basic_reject($self, delivery_tag=0, requeue=True)\n--\n\n"
+                         "Refuse one message (AMQP Basic.Reject).\n\n"
+                         "delivery_tag: int, from the delivery; TypeError for anything else.\n"
+                         "requeue: back to the queue; else it is dropped or dead-lettered.\n\n"
+                         "Raises ChannelWrongStateError.");
+PyDoc_STRVAR(get_doc, "basic_get($self, queue, auto_ack=False)\n--\n\n"
+                      "Get one message (AMQP Basic.Get).\n\n"
+                      "queue: str.  auto_ack: the broker expects no acknowledgement.\n\n"
+                      "Returns (spec.Basic.GetOk, spec.BasicProperties, bytes), or (None, None, None) when\n"
+                      "the queue is empty.  Raises ChannelClosedByBroker, ChannelWrongStateError.");
+
+
+static PyMethodDef channel_methods[] = {
+    {"basic_publish", (PyCFunction)(void (*)(void))channel_basic_publish, METH_FASTCALL | METH_KEYWORDS,
+     publish_doc},
+    {"publish_many", (PyCFunction)(void (*)(void))channel_publish_many, METH_FASTCALL | METH_KEYWORDS,
+     many_doc},
+    {"basic_ack", (PyCFunction)(void (*)(void))channel_basic_ack, METH_FASTCALL | METH_KEYWORDS, ack_doc},
+    {"basic_nack", (PyCFunction)(void (*)(void))channel_basic_nack, METH_FASTCALL | METH_KEYWORDS, nack_doc},
+    {"basic_reject", (PyCFunction)(void (*)(void))channel_basic_reject, METH_FASTCALL | METH_KEYWORDS,
+     reject_doc},
+    {"basic_get", (PyCFunction)(void (*)(void))channel_basic_get, METH_FASTCALL | METH_KEYWORDS, get_doc},
+    {"_rpc", (PyCFunction)(void (*)(void))channel_rpc, METH_FASTCALL, rpc_doc},
+    {"_open", channel_open, METH_NOARGS, open_doc},
+    {"_consume", (PyCFunction)(void (*)(void))channel_consume, METH_FASTCALL, consume_doc},
+    {"_cancel", (PyCFunction)(void (*)(void))channel_cancel, METH_FASTCALL, cancel_doc},
+    {"_cancel_for_nobody", channel_cancel_for_nobody, METH_O, cancel_for_nobody_doc},
+    {"_await_requests", channel_await_requests, METH_O, await_cancelled_doc},
+    {"_give_back_all", channel_give_back_all, METH_O, give_back_doc},
+    {"_pending_count", channel_pending_count, METH_O, pending_count_doc},
+    {"_take_pending", channel_take_pending, METH_O, take_pending_doc},
+    {"_queue_event", channel_queue_event, METH_O, queue_event_doc},
+    {"_set_closed", channel_set_closed, METH_O, set_closed_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+PyDoc_STRVAR(channel_doc, "Channel(connection, channel_number)\n--\n\n"
+                          "One channel of a connection: the hot half of BlockingChannel.");
+
+static PyType_Slot channel_slots[] = {
+    {Py_tp_doc, (void *)channel_doc}, {Py_tp_new, channel_new},
+    {Py_tp_init, channel_init},       {Py_tp_traverse, channel_traverse},
+    {Py_tp_clear, channel_clear},     {Py_tp_dealloc, channel_dealloc},
+    {Py_tp_methods, channel_methods}, {Py_tp_members, channel_members},
+    {Py_tp_getset, channel_getset},   {0, NULL},
+};
+
+static PyType_Spec channel_spec = {
+    .name = "cpika._core.Channel",
+    .basicsize = sizeof(CpikaChannel),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = channel_slots,
+};
+
+int
+cpika_channel_exec(PyObject *module, cpika_state *st)
+{
+    st->channel_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &channel_spec, NULL);
+    return st->channel_type == NULL ? -1 : PyModule_AddType(module, st->channel_type);
+}

@@ -1,0 +1,619 @@
+/* connection.c - _core.Connection: life of a connection, and what Python may ask of it.
+ * Layer: api.
+ * Owns: the connection's fields.  Threads: with the GIL; the keeper touches only the link.
+ * Errors: NULL or -1 with an exception. */
+#include "connection.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+#include "by_hand.h"
+#include "drivers/dispatch.h"
+#include "drivers/ended.h"
+#include "drivers/process.h"
+#include "drivers/rpc.h"
+#include "drivers/settle.h"
+#include "drivers/wait.h"
+#include "values/errors.h"
+#include "wire/keeper.h"
+
+enum {
+    FRAME_MIN_SIZE = 4096,  // of AMQP
+    CHANNEL_BITS = 65536,
+};
+
+#define KEEP_IDLE_NS (60 * CPIKA_NS_PER_S)
+
+/* ---- methods ---- */
+
+PyDoc_STRVAR(write_doc, "_write($self, data, /)\n--\n\nSend bytes as they are: the protocol header.");
+
+static PyObject *
+connection_write(PyObject *op, PyObject *data)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    Py_buffer view;
+    if (cpika_check_connection(conn) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    int rc = cpika_send_bytes(conn, NULL, view.buf, (size_t)view.len, 0);
+    PyBuffer_Release(&view);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(send_method_doc, "_send_method($self, method, /)\n--\n\nSend a method of channel 0 that has no answer.");
+
+static PyObject *
+connection_send_method(PyObject *op, PyObject *method)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (cpika_check_connection(conn) < 0 || cpika_send_method(conn, NULL, method) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(rpc_doc, "_rpc($self, method, reply_id, timeout=None, /)\n--\n\n"
+                      "Send a method on channel 0 (None: only wait) and return its answer, a method object.\n"
+                      "reply_id is the INDEX of the answer; timeout in seconds (TimeoutError), None: none.");
+
+static PyObject *
+connection_rpc(PyObject *op, PyObject *args)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *method;
+    PyObject *timeout = Py_None;
+    unsigned int reply;
+    uint64_t deadline;
+    if (!PyArg_ParseTuple(args, "OI|O:_rpc", &method, &reply, &timeout) || cpika_check_connection(conn) < 0
+        || cpika_deadline(timeout, &deadline) < 0) {
+        return NULL;
+    }
+    return cpika_call_method(conn, NULL, method, reply, deadline);
+}
+
+PyDoc_STRVAR(process_doc, "_process($self, owner, timeout, channel, sink, asks, /)\n--\n\n"
+                          "One dispatching call: until something was dispatched, for at most `timeout` seconds (None: no\n"
+                          "limit), or until somebody asks for the return.  owner: whose _run_due() runs timers.  channel:\n"
+                          "the one that this call dispatches before others, or None.  sink: tag of a consumer whose\n"
+                          "messages it takes even inside a callback, or None.  asks: _asks, when the caller last looked\n"
+                          "at what it waits for.");
+
+static PyObject *
+connection_process(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    cpika_consumer_tag tag;
+    if (nargs != 5) {
+        PyErr_SetString(PyExc_TypeError, "_process() takes owner, timeout, channel, sink and asks");
+        return NULL;
+    }
+    cpika_process_args a = {.owner = args[0]};
+    if (cpika_check_fork(conn) < 0 || cpika_deadline(args[1], &a.deadline_ns) < 0) {
+        return NULL;
+    }
+    if (args[2] != Py_None) {
+        if (!PyObject_TypeCheck(args[2], conn->st->channel_type)) {
+            return PyErr_Format(PyExc_TypeError, "channel must be a Channel or None, not %R", args[2]);
+        }
+        a.channel = (CpikaChannel *)args[2];
+    }
+    if (args[3] != Py_None) {
+        if (cpika_tag_of(args[3], &tag) < 0) {
+            return NULL;
+        }
+        a.sink = &tag;
+    }
+    a.asks_seen = PyLong_AsUnsignedLongLong(args[4]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    // What was received before the end is still to be dispatched.
+    if (conn->engine.events.first == NULL && cpika_check_connection(conn) < 0) {
+        return NULL;
+    }
+    return cpika_process(conn, &a) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(check_doc, "_check($self, /)\n--\n\n"
+                        "Raise why the connection cannot be used, if it cannot: for the first who asks the reason.");
+
+static PyObject *
+connection_check(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    if (cpika_check_connection((CpikaConnection *)op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(is_dispatching_doc, "_is_dispatching($self, /)\n--\n\n"
+                                 "Whether whoever calls is inside a call that dispatches: in a callback, as a rule.");
+
+static PyObject *
+connection_is_dispatching(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    return PyBool_FromLong(cpika_roles_is_dispatching(&conn->roles, conn->st));
+}
+
+PyDoc_STRVAR(free_number_doc, "_free_channel_number($self, limit, /)\n--\n\n"
+                              "The lowest channel number that is not in use, or None when `limit` channels are.");
+
+static bool
+is_reserved(const CpikaConnection *conn, int number)
+{
+    return (PyByteArray_AS_STRING(conn->reserved)[number / 8] >> (number % 8) & 1) != 0;
+}
+
+static PyObject *
+connection_free_number(PyObject *op, PyObject *limit)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    long most = PyLong_AsLong(limit);
+    if (most == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    for (int number = 1; number <= most && number <= UINT16_MAX; number++) {
+        if (cpika_engine_channel(&conn->engine, number) == NULL && !is_reserved(conn, number)) {
+            return PyLong_FromLong(number);
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(ask_return_doc, "_ask_return($self, /)\n--\n\n"
+                             "Have dispatching calls return soon: from any thread or signal handler.");
+
+static PyObject *
+connection_ask_return(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (conn->io.link != NULL) {
+        cpika_roles_ask_return(&conn->roles, conn->io.link);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(set_due_doc, "_set_due($self, /)\n--\n\n"
+                          "Timers or callbacks are ready: a dispatching call runs owner._run_due() soon.");
+
+static PyObject *
+connection_set_due(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    conn->roles.due = true;
+    if (conn->io.link != NULL) {
+        cpika_roles_wake_dispatchers(&conn->roles, conn->io.link);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(set_timer_doc, "_set_timer($self, seconds, /)\n--\n\n"
+                            "The earliest timer is due in so many seconds; None: there is none.");
+
+static PyObject *
+connection_set_timer(PyObject *op, PyObject *seconds)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (cpika_deadline(seconds, &conn->roles.next_timer_ns) < 0) {
+        return NULL;
+    }
+    if (conn->io.link != NULL) {
+        cpika_roles_wake_dispatchers(&conn->roles, conn->io.link);
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(tune_doc, "_tune($self, frame_max, heartbeat, blocked_timeout, /)\n--\n\n"
+                       "What was negotiated: frame_max in bytes, heartbeat in seconds (0: none); and the\n"
+                       "blocked_connection_timeout in seconds (None: none).");
+
+static PyObject *
+connection_tune(PyObject *op, PyObject *args)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    unsigned int frame_max;
+    int heartbeat;
+    PyObject *blocked;
+    if (!PyArg_ParseTuple(args, "IiO:_tune", &frame_max, &heartbeat, &blocked)
+        || cpika_check_connection(conn) < 0) {
+        return NULL;
+    }
+    if (frame_max < FRAME_MIN_SIZE || heartbeat < 0 || heartbeat > UINT16_MAX) {
+        return PyErr_Format(PyExc_ValueError, "frame_max %u or heartbeat %d is out of range", frame_max,
+                            heartbeat);
+    }
+    double timeout = blocked == Py_None ? 0 : PyFloat_AsDouble(blocked);
+    if (timeout == -1.0 && PyErr_Occurred()) {
+        return NULL;
+    }
+    cpika_engine *e = &conn->engine;
+    bool unlimited = blocked == Py_None || !(timeout < 1e9);  // some thirty years, inf and nan: never
+    e->frame_max = frame_max;
+    // A timeout of 0 is over at once, not never.
+    e->blocked_timeout_ns = unlimited ? 0 : (timeout > 0 ? (uint64_t)(timeout * 1e9) : 0) + 1;
+    cpika_heartbeat_start(&e->heartbeat, (uint16_t)heartbeat, cpika_now_ns());
+    cpika_transport_lock(&conn->io);
+    conn->io.link->heartbeat_ns = cpika_heartbeat_send_interval_ns(&e->heartbeat);
+    cpika_transport_unlock(&conn->io);
+    if (conn->io.sock == NULL && e->in_place_allowed && cpika_transport_keep(&conn->io) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(terminate_doc, "_terminate($self, error, /)\n--\n\n"
+                            "End the connection for this reason, an exception; an orderly end raises nothing.");
+
+static PyObject *
+connection_terminate(PyObject *op, PyObject *error)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (!PyExceptionInstance_Check(error)) {
+        return PyErr_Format(PyExc_TypeError, "error must be an exception, not %R", error);
+    }
+    int orderly = PyObject_IsInstance(error, conn->st->exceptions[CPIKA_EXC_ConnectionClosedByClient]);
+    if (orderly < 0 || cpika_terminate(conn, Py_NewRef(error), orderly != 0) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(forget_events_doc, "_forget_events($self, /)\n--\n\n"
+                                "Drop what was received and is not dispatched: the user has closed the connection.");
+
+static PyObject *
+connection_forget_events(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    cpika_event *event;
+    while ((event = conn->engine.events.first) != NULL) {
+        cpika_events_move(&conn->engine.events, &event->channel->events, &conn->engine.grave);
+    }
+    conn->roles.next_timer_ns = UINT64_MAX;
+    conn->roles.due = false;
+    cpika_engine_bury(&conn->engine);
+    Py_RETURN_NONE;
+}
+
+/* When a link over a Python socket wants something sent. */
+static uint64_t
+keep_due(const cpika_link *link)
+{
+    uint64_t due = link->heartbeat_ns > 0 ? link->last_send_ns + link->heartbeat_ns : UINT64_MAX;
+    return link->held && link->held_until_ns < due ? link->held_until_ns : due;
+}
+
+PyDoc_STRVAR(keep_doc, "_keep($self, /)\n--\n\n"
+                       "Send over a Python socket what is due, a heartbeat or what is held, without waiting.  Returns\n"
+                       "the seconds until more is, or None when there is nothing to keep any more.");
+
+static PyObject *
+connection_keep(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    cpika_transport *io = &conn->io;
+    if (io->link == NULL || cpika_transport_forked(io) || cpika_engine_ended(&conn->engine)) {
+        Py_RETURN_NONE;
+    }
+    cpika_link *link = io->link;
+    uint64_t now = cpika_now_ns();
+    uint64_t due = keep_due(link);
+    bool send = now >= due;
+    // What is queued counts as the sign of life that is due.
+    if (send && link->out.bytes == 0 && conn->engine.owed.len == 0) {
+        if (cpika_outq_push(&link->out, cpika_heartbeat_frame, sizeof cpika_heartbeat_frame) < 0) {
+            return PyErr_NoMemory();
+        }
+        link->heartbeats_sent++;
+    }
+    if (send && cpika_transport_flush(io) == CPIKA_IO_RAISED) {
+        return NULL;
+    }
+    if (cpika_settle(conn) < 0) {  // what ended it is told by the next call of the user
+        return NULL;
+    }
+    // Behind a full socket it is tried again soon.
+    uint64_t pause = send ? CPIKA_NS_PER_MS * 50 : due - now;
+    if (send && !cpika_transport_has_output(io)) {
+        pause = link->heartbeat_ns > 0 ? link->heartbeat_ns : KEEP_IDLE_NS;
+    }
+    return PyFloat_FromDouble((double)(pause < KEEP_IDLE_NS ? pause : KEEP_IDLE_NS) / 1e9);
+}
+
+static PyMethodDef connection_methods[] = {
+    {"_write", connection_write, METH_O, write_doc},
+    {"_send_method", connection_send_method, METH_O, send_method_doc},
+    {"_rpc", connection_rpc, METH_VARARGS, rpc_doc},
+    {"_process", (PyCFunction)(void (*)(void))connection_process, METH_FASTCALL, process_doc},
+    {"_check", connection_check, METH_NOARGS, check_doc},
+    {"_is_dispatching", connection_is_dispatching, METH_NOARGS, is_dispatching_doc},
+    {"_free_channel_number", connection_free_number, METH_O, free_number_doc},
+    {"_ask_return", connection_ask_return, METH_NOARGS, ask_return_doc},
+    {"_set_due", connection_set_due, METH_NOARGS, set_due_doc},
+    {"_set_timer", connection_set_timer, METH_O, set_timer_doc},
+    {"_tune", connection_tune, METH_VARARGS, tune_doc},
+    {"_terminate", connection_terminate, METH_O, terminate_doc},
+    {"_forget_events", connection_forget_events, METH_NOARGS, forget_events_doc},
+    {"_keep", connection_keep, METH_NOARGS, keep_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+/* ---- attributes ---- */
+
+static PyObject *
+get_state(PyObject *op, void *closure)
+{
+    (void)closure;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    return PyLong_FromLong(cpika_transport_forked(&conn->io) ? CONNECTION_CLOSED : conn->engine.state);
+}
+
+static int
+set_state(PyObject *op, PyObject *value, void *closure)
+{
+    (void)closure;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    long state = value == NULL ? -1 : PyLong_AsLong(value);
+    if (state <= CONNECTION_CLOSED || state > CONNECTION_CLOSING) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_ValueError, "connection_state cannot be set to %ld", state);
+        }
+        return -1;
+    }
+    // Closed meanwhile, perhaps by another thread: that is for good.
+    if (cpika_check_connection(conn) < 0) {
+        return -1;
+    }
+    conn->engine.state = (uint8_t)state;
+    return 0;
+}
+
+static PyObject *
+get_channels(PyObject *op, void *closure)
+{
+    (void)closure;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *channels = PyDict_New();
+    for (size_t i = 0; i < conn->engine.channels_cap && channels != NULL; i++) {
+        if (conn->engine.channels[i] == NULL) {
+            continue;
+        }
+        PyObject *owner = Py_NewRef(conn->engine.channels[i]->owner);
+        PyObject *number = PyLong_FromSize_t(i);
+        if (number == NULL || PyDict_SetItem(channels, number, owner) < 0) {
+            Py_CLEAR(channels);
+        }
+        Py_XDECREF(number);
+        Py_DECREF(owner);
+    }
+    return channels;
+}
+
+static PyObject *
+get_error(PyObject *op, void *closure)
+{
+    (void)closure;
+    return cpika_ending_error((CpikaConnection *)op);
+}
+
+static PyObject *
+get_link_number(PyObject *op, void *which)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (conn->io.link == NULL || cpika_transport_forked(&conn->io)) {
+        return PyLong_FromLong(0);
+    }
+    cpika_transport_lock(&conn->io);
+    uint64_t bytes = conn->io.link->bytes_sent;
+    uint64_t heartbeats = conn->io.link->heartbeats_sent;
+    cpika_transport_unlock(&conn->io);
+    return PyLong_FromUnsignedLongLong(which == NULL ? bytes : heartbeats);
+}
+
+static PyObject *
+get_frames_sent(PyObject *op, void *closure)
+{
+    (void)closure;
+    PyObject *heartbeats = get_link_number(op, (void *)op);
+    unsigned long long n = heartbeats == NULL ? 0 : PyLong_AsUnsignedLongLong(heartbeats);
+    Py_XDECREF(heartbeats);
+    return heartbeats == NULL ? NULL : PyLong_FromUnsignedLongLong(((CpikaConnection *)op)->io.frames_sent + n);
+}
+
+static PyMemberDef connection_members[] = {
+    {"bytes_received", T_ULONGLONG, offsetof(CpikaConnection, engine.bytes_received), READONLY,
+     "Bytes read from the peer."},
+    {"frames_received", T_ULONGLONG, offsetof(CpikaConnection, engine.frames_received), READONLY,
+     "Frames read from the peer."},
+    {"_asks", T_ULONGLONG, offsetof(CpikaConnection, roles.asks), READONLY,
+     "How often dispatching calls were asked to return."},
+    {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaConnection, weakrefs), READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyGetSetDef connection_getset[] = {
+    {"connection_state", get_state, set_state, "One of pika's CONNECTION_... numbers.", NULL},
+    {"bytes_sent", get_link_number, NULL, "Bytes sent to the peer.", NULL},
+    {"frames_sent", get_frames_sent, NULL, "Frames sent to the peer.", NULL},
+    {"_error", get_error, NULL, "Why the connection ended, or None.", NULL},
+    {"_open_channels", get_channels, NULL, "Channels by number: a new dict.", NULL},
+    {"_heartbeats_sent", get_link_number, NULL, "Heartbeat frames sent.", (void *)1},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+/* ---- life ---- */
+
+static PyObject *
+connection_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    (void)args;
+    (void)kwargs;
+    cpika_state *st = cpika_state_of_type(type);
+    CpikaConnection *conn = st == NULL ? NULL : (CpikaConnection *)type->tp_alloc(type, 0);
+    if (conn == NULL) {
+        return NULL;
+    }
+    conn->st = st;
+    cpika_engine_init(&conn->engine);
+    cpika_roles_init(&conn->roles);
+    conn->io.st = st;
+    conn->io.engine = &conn->engine;
+    conn->io.owner = (PyObject *)conn;
+    conn->reserved = PyByteArray_FromStringAndSize(NULL, CHANNEL_BITS / 8);
+    if (conn->reserved == NULL) {
+        Py_DECREF(conn);
+        return NULL;
+    }
+    memset(PyByteArray_AS_STRING(conn->reserved), 0, CHANNEL_BITS / 8);
+    return (PyObject *)conn;
+}
+
+static int
+connection_init(PyObject *op, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"sock", NULL};
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *sock;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Connection", names, &sock)) {
+        return -1;
+    }
+    if (conn->io.link != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "a connection is initialised once");
+        return -1;
+    }
+    if (cpika_transport_attach(&conn->io, sock) < 0) {
+        return -1;
+    }
+    conn->engine.state = CONNECTION_PROTOCOL;
+    return 0;
+}
+
+static int
+visit_events(const cpika_events *events, visitproc visit, void *arg)
+{
+    for (const cpika_event *event = events->first; event != NULL; event = event->next) {
+        Py_VISIT(event->owner);
+        Py_VISIT(event->object);
+    }
+    return 0;
+}
+
+static int
+connection_traverse(PyObject *op, visitproc visit, void *arg)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    const cpika_engine *e = &conn->engine;
+    Py_VISIT(Py_TYPE(op));
+    Py_VISIT(conn->io.sock);
+    Py_VISIT(e->ending.error);
+    Py_VISIT(e->over.error);
+    for (size_t i = 0; i < e->channels_cap; i++) {
+        if (e->channels[i] != NULL) {
+            Py_VISIT(e->channels[i]->owner);
+        }
+    }
+    int rc = visit_events(&e->events, visit, arg);
+    rc = rc != 0 ? rc : visit_events(&e->notices, visit, arg);
+    return rc != 0 ? rc : visit_events(&e->grave, visit, arg);
+}
+
+static int
+connection_clear(PyObject *op)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    conn->engine.state = CONNECTION_CLOSED;  // methods that still run find it so
+    cpika_engine_free(&conn->engine);
+    return 0;
+}
+
+/* A connection that is forgotten open: pika's sockets warn. */
+static void
+connection_finalize(PyObject *op)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    const cpika_engine *e = &conn->engine;
+    if (conn->io.link == NULL || cpika_transport_forked(&conn->io) || cpika_engine_ended(e) || !e->in_place_allowed) {
+        return;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (PyErr_ResourceWarning(op, 1, "unclosed connection %R", op) < 0
+        && PyErr_ExceptionMatches(PyExc_Warning)) {  // an error by the warnings' filter
+        PyErr_WriteUnraisable(op);
+    }
+    PyErr_Restore(type, value, traceback);
+}
+
+static void
+connection_dealloc(PyObject *op)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyTypeObject *type = Py_TYPE(op);
+    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(op);
+    if (conn->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    PyObject *pending_type, *value, *traceback;
+    PyErr_Fetch(&pending_type, &value, &traceback);
+    connection_clear(op);
+    cpika_transport_free(&conn->io);
+    PyErr_Restore(pending_type, value, traceback);
+    cpika_roles_free(&conn->roles);
+    cpika_buf_free(&conn->scratch);
+    cpika_strcache_clear(&conn->strings);
+    Py_XDECREF(conn->reserved);
+    type->tp_free(op);
+    Py_DECREF(type);
+}
+
+PyDoc_STRVAR(connection_doc, "Connection(sock)\n--\n\n"
+                             "The engine of one connection over a connected, non-blocking socket, which it takes over;\n"
+                             "over None, bytes are fed and taken by hand.");
+
+static PyType_Slot connection_slots[] = {
+    {Py_tp_doc, (void *)connection_doc},     {Py_tp_new, connection_new},
+    {Py_tp_init, connection_init},           {Py_tp_traverse, connection_traverse},
+    {Py_tp_clear, connection_clear},         {Py_tp_finalize, connection_finalize},
+    {Py_tp_dealloc, connection_dealloc},     {Py_tp_methods, connection_methods},
+    {Py_tp_members, connection_members},     {Py_tp_getset, connection_getset},
+    {0, NULL},
+};
+
+static PyType_Spec connection_spec = {
+    .name = "cpika._core.Connection",
+    .basicsize = sizeof(CpikaConnection),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
+    .slots = connection_slots,
+};
+
+int
+cpika_connection_exec(PyObject *module, cpika_state *st)
+{
+    st->connection_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &connection_spec, NULL);
+    if (st->connection_type == NULL) {
+        return -1;
+    }
+    for (PyMethodDef *def = cpika_by_hand_methods; def->ml_name != NULL; def++) {
+        PyObject *method = PyDescr_NewMethod(st->connection_type, def);
+        int rc = method == NULL ? -1 : PyObject_SetAttrString((PyObject *)st->connection_type, def->ml_name, method);
+        Py_XDECREF(method);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+    return PyModule_AddType(module, st->connection_type);
+}

@@ -1,0 +1,38 @@
+/* encode.h - a message as frames: validated whole before the first byte is queued.
+ * Layer: api.
+ * Owns: a body holds the caller's bytes.  Threads: with the GIL; encoding may run user code.
+ * Errors: -1 with an exception. */
+#ifndef CPIKA_API_ENCODE_H
+#define CPIKA_API_ENCODE_H
+
+#include "drivers/objects.h"
+
+/* What the caller of basic_publish gave; all borrowed. */
+typedef struct {
+    PyObject *exchange;
+    PyObject *routing_key;
+    PyObject *body;
+    PyObject *properties;  // NULL: none
+    bool mandatory;
+} publish_args;
+
+/* The body of a message: bytes of the caller, held by a buffer or by a str's own UTF-8. */
+typedef struct {
+    const uint8_t *data;
+    size_t size;
+    Py_buffer view;   // of bytearray, memoryview and the like
+    PyObject *owner;  // owned; NULL while `view` holds the bytes
+} publish_body;
+
+/* Pair with publish_body_free. */
+int publish_body_take(cpika_values *v, PyObject *value, publish_body *body);
+void publish_body_free(publish_body *body);
+
+/* Appends Basic.Publish and content header; exchange and key are noted in `identity`, as long as `a` lives. */
+int publish_encode_head(CpikaChannel *ch, const publish_args *a, size_t body_size, cpika_buf *out,
+                        cpika_identity *identity);
+
+/* Appends the body's frames. */
+int publish_encode_body(const CpikaChannel *ch, const publish_body *body, cpika_buf *out);
+
+#endif

@@ -1,0 +1,427 @@
+/* dispatch.c - see dispatch.h.
+ * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see dispatch.h. */
+#include "dispatch.h"
+
+#include "ended.h"
+#include "engine/delivery.h"
+#include "engine/frames.h"
+#include "made.h"
+#include "settle.h"
+#include "values/consumer.h"
+#include "wait.h"
+
+enum {
+    OFFER_EVERY = 16,                         // callbacks between two looks at the clock
+    SLOW_CALLBACK_NS = 50 * CPIKA_NS_PER_US,  // held acks leave after a callback that took longer (rule 4)
+};
+
+/* ---- consumers ---- */
+
+void
+cpika_forget_found(CpikaChannel *ch)
+{
+    PyObject *tag = ch->found_tag;
+    PyObject *info = ch->found_info;
+    ch->found_tag = ch->found_info = NULL;
+    Py_XDECREF(tag);
+    Py_XDECREF(info);
+}
+
+/* New reference; NULL: there is none, or an exception.  Most deliveries are for the consumer of the one before: it is
+ * remembered while nobody else holds the dict, and forgotten when somebody asks for it.  (A dict's lookup is 7 % of the
+ * instructions of an auto-acked message.) */
+static PyObject *
+find_consumer(CpikaChannel *ch, PyObject *tag)
+{
+    if (tag == ch->found_tag && Py_REFCNT(ch->consumer_infos) == 1) {
+        return Py_NewRef(ch->found_info);
+    }
+    cpika_forget_found(ch);
+    PyObject *infos = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
+    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(infos, tag));
+    bool same = infos == ch->consumer_infos;
+    Py_DECREF(infos);
+    if (found != NULL && same && Py_REFCNT(ch->consumer_infos) == 1 && ch->found_tag == NULL) {
+        ch->found_tag = Py_NewRef(tag);
+        ch->found_info = Py_NewRef(found);
+    }
+    return found;
+}
+
+/* ---- one message ---- */
+
+/* To the sink that consume() has set up. */
+static int
+feed_sink(CpikaConnection *conn, CpikaConsumerInfo *info, const cpika_made *made)
+{
+    PyObject *evt = cpika_delivery_evt_new(conn->st, made->method, made->properties, made->body);
+    if (evt == NULL) {
+        return -1;
+    }
+    PyObject *sink = Py_NewRef(info->alternate_event_sink);
+    PyObject *done = PyObject_CallOneArg(sink, evt);
+    Py_DECREF(sink);
+    Py_DECREF(evt);
+    if (done == NULL) {
+        return -1;
+    }
+    Py_DECREF(done);
+    cpika_roles_ask_return(&conn->roles, conn->io.link);  // consume() may wait in another thread than this
+    return 0;
+}
+
+static int
+call_callback(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made)
+{
+    if (info->on_message_callback == NULL || info->on_message_callback == Py_None) {
+        return 0;
+    }
+    PyObject *callback = Py_NewRef(info->on_message_callback);
+    PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
+    PyObject *done = PyObject_Vectorcall(callback, args, 4, NULL);
+    Py_DECREF(callback);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+nobody_wants(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
+{
+    PyObject *done = PyObject_CallMethodOneArg((PyObject *)ch, conn->st->names._on_unexpected, made->method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+run_message(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
+{
+    PyObject *found = find_consumer(ch, made->tag);
+    if (found == NULL) {
+        return PyErr_Occurred() ? -1 : nobody_wants(conn, ch, made);
+    }
+    int rc = 0;
+    if (PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
+        CpikaConsumerInfo *info = (CpikaConsumerInfo *)found;
+        bool sink = info->alternate_event_sink != NULL && info->alternate_event_sink != Py_None;
+        rc = sink ? feed_sink(conn, info, made) : call_callback(ch, info, made);
+    }
+    Py_DECREF(found);
+    return rc;
+}
+
+/* ---- the other events ---- */
+
+static int
+run_return(CpikaConnection *conn, const cpika_event *event)
+{
+    cpika_made made = {0};
+    PyObject *number = PyLong_FromLong(event->number);
+    PyObject *done = NULL;
+    if (number != NULL && cpika_make_message(conn, event->message, &made) == 0) {
+        PyObject *args[] = {event->owner, number, made.method, made.properties, made.body};
+        done = PyObject_VectorcallMethod(conn->st->names._dispatch_return, args, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                                         NULL);
+    }
+    cpika_made_clear(&made);
+    Py_XDECREF(number);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+run_cancel(CpikaConnection *conn, const cpika_event *event)
+{
+    PyObject *method = cpika_make_method(conn, event->message);
+    PyObject *done = method == NULL
+                         ? NULL
+                         : PyObject_CallMethodOneArg(event->owner, conn->st->names._dispatch_cancel, method);
+    Py_XDECREF(method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+run_object(CpikaConnection *conn, const cpika_event *event)
+{
+    PyObject *done = PyObject_CallMethodNoArgs(event->object, conn->st->names.dispatch);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+run_event(CpikaConnection *conn, const cpika_event *event)
+{
+    cpika_made made = {0};
+    int rc = -1;
+    switch (event->kind) {
+    case CPIKA_EVENT_DELIVERY:
+        if (cpika_make_message(conn, event->message, &made) == 0) {
+            rc = run_message(conn, cpika_channel_object(event->channel), &made);
+        }
+        cpika_made_clear(&made);
+        return rc;
+    case CPIKA_EVENT_RETURN:
+        return run_return(conn, event);
+    case CPIKA_EVENT_CANCEL:
+        return run_cancel(conn, event);
+    default:
+        return run_object(conn, event);
+    }
+}
+
+/* ---- around a callback ---- */
+
+static void
+before_callback(CpikaConnection *conn, cpika_call *call, cpika_channel_roles *channel)
+{
+    cpika_roles *r = &conn->roles;
+    cpika_roles_begin_callback(call, channel);
+    call->may_hold = conn->engine.events.count > 0 || cpika_engine_frame_ready(&conn->engine);
+    r->holder = call->may_hold ? call : r->holder;
+    if (r->asleep > 0) {
+        cpika_roles_notify(r, &conn->engine, conn->io.link);
+        cpika_roles_hand_over(r, conn->io.link);
+    }
+}
+
+static void
+after_callback(CpikaConnection *conn, cpika_call *call, cpika_channel_roles *channel)
+{
+    cpika_roles *r = &conn->roles;
+    call->may_hold = false;
+    r->holder = r->holder == call ? NULL : r->holder;
+    cpika_roles_end_callback(r, call, channel);
+}
+
+/* Held acks wait while callbacks are quick, and no longer than one that was not. */
+static int
+release_held(CpikaConnection *conn)
+{
+    cpika_transport *io = &conn->io;
+    if (!io->holding) {
+        return 0;
+    }
+    uint64_t now = cpika_now_ns();
+    bool slow = now - io->clock_ns > SLOW_CALLBACK_NS;
+    io->clock_ns = now;
+    return slow && cpika_transport_flush(io) == CPIKA_IO_RAISED ? -1 : 0;
+}
+
+/* Sends what is still held; an exception on its way stays. */
+static int
+flush_held(CpikaConnection *conn, int rc)
+{
+    if (!conn->io.holding || cpika_engine_ended(&conn->engine) || cpika_transport_forked(&conn->io)) {
+        return rc;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    int flushed = cpika_transport_flush(&conn->io);
+    if (type != NULL) {
+        PyErr_Restore(type, value, traceback);
+        return rc;
+    }
+    return flushed == CPIKA_IO_RAISED ? -1 : rc;
+}
+
+/* ---- dispatch ---- */
+
+static int
+dispatch_event(CpikaConnection *conn, cpika_call *call, cpika_event *event)
+{
+    cpika_channel_roles *channel = cpika_roles_of_channel(event->channel);
+    before_callback(conn, call, channel);
+    int rc = run_event(conn, event);
+    after_callback(conn, call, channel);
+    cpika_event_free(event);
+    return rc;
+}
+
+static int
+dispatch_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *raw)
+{
+    CpikaChannel *ch = cpika_channel_object(raw->channel);
+    cpika_made made = {0};
+    Py_INCREF(ch);
+    before_callback(conn, call, &ch->roles);
+    int rc = cpika_make_raw(conn, raw, &made);
+    cpika_input_unpin(raw->chunk);
+    if (rc == 0) {
+        rc = run_message(conn, ch, &made);
+        cpika_made_clear(&made);
+    }
+    after_callback(conn, call, &ch->roles);
+    Py_DECREF(ch);
+    return rc < 0 ? -1 : 0;
+}
+
+/* The next one: 1, 0 when there is none, or -1. */
+static int
+dispatch_next(CpikaConnection *conn, cpika_call *call)
+{
+    cpika_engine *e = &conn->engine;
+    for (;;) {
+        cpika_event *event = e->events.first == NULL ? NULL : cpika_roles_take_event(e, call);
+        if (event != NULL) {
+            return dispatch_event(conn, call, event) < 0 ? -1 : 1;
+        }
+        cpika_raw_delivery raw;
+        cpika_step step = cpika_engine_step(e, &raw);
+        if (step == CPIKA_STEP_DELIVERY) {
+            if (cpika_roles_may_run(call, cpika_roles_of_channel(raw.channel))) {
+                return dispatch_raw(conn, call, &raw) < 0 ? -1 : 1;
+            }
+            cpika_engine_queue_delivery(e, &raw);
+        }
+        if (cpika_settle(conn) < 0) {
+            return -1;
+        }
+        if (step == CPIKA_STEP_MORE && (e->events.first == NULL || !cpika_roles_has_work(&conn->roles, e, call))) {
+            return 0;
+        }
+        if (step == CPIKA_STEP_MORE) {  // settling has brought something, or it is for somebody else
+            event = cpika_roles_take_event(e, call);
+            return event == NULL ? 0 : dispatch_event(conn, call, event) < 0 ? -1 : 1;
+        }
+    }
+}
+
+Py_ssize_t
+cpika_dispatch(CpikaConnection *conn, cpika_call *call)
+{
+    Py_ssize_t n = 0;
+    int rc;
+    while ((rc = dispatch_next(conn, call)) > 0) {
+        n++;
+        if (cpika_check_fork(conn) < 0) {  // the callback has forked, and this is the child
+            return -1;
+        }
+        rc = release_held(conn);
+        if (rc == 0 && cpika_is_unsettled(conn)) {
+            rc = cpika_settle_slow(conn);
+        }
+        if (rc == 0 && n % OFFER_EVERY == 0) {
+            rc = cpika_offer_gil(&conn->offer);  // a C callable as callback runs no bytecode
+        }
+        if (rc < 0) {
+            break;
+        }
+    }
+    if (rc == 0 && conn->roles.asleep > 0) {
+        cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);
+    }
+    rc = flush_held(conn, rc);
+    return rc < 0 ? -1 : n;
+}
+
+/* ---- of one consumer ---- */
+
+int
+cpika_tag_of(PyObject *value, cpika_consumer_tag *tag)
+{
+    Py_ssize_t len = 0;
+    if (PyBytes_Check(value)) {
+        tag->bytes = (const uint8_t *)PyBytes_AS_STRING(value);
+        len = PyBytes_GET_SIZE(value);
+    } else if (PyUnicode_Check(value)) {
+        tag->bytes = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &len);
+        if (tag->bytes == NULL) {
+            return -1;
+        }
+    } else {
+        PyErr_Format(PyExc_TypeError, "a consumer tag must be a str, but got %R", value);
+        return -1;
+    }
+    tag->n = (size_t)len;
+    return 0;
+}
+
+/* Puts (method, properties, body) of a delivery into the list. */
+static int
+append_message(CpikaConnection *conn, const cpika_event *event, PyObject *list)
+{
+    cpika_made made = {0};
+    if (cpika_make_message(conn, event->message, &made) < 0) {
+        return -1;
+    }
+    PyObject *message = PyTuple_Pack(3, made.method, made.properties, made.body);
+    int rc = message == NULL ? -1 : PyList_Append(list, message);
+    Py_XDECREF(message);
+    cpika_made_clear(&made);
+    return rc;
+}
+
+PyObject *
+cpika_take_pending(CpikaChannel *ch, PyObject *tag)
+{
+    CpikaConnection *conn = ch->conn;
+    cpika_consumer_tag wanted;
+    PyObject *list = cpika_tag_of(tag, &wanted) < 0 ? NULL : PyList_New(0);
+    cpika_event *event;
+    while (list != NULL
+           && (event = cpika_events_take_first_of_consumer(&conn->engine.events, &ch->engine.events, &wanted))
+                  != NULL) {
+        // A cancellation by the broker that stood behind the messages says nothing new.
+        if (event->kind == CPIKA_EVENT_DELIVERY && append_message(conn, event, list) < 0) {
+            Py_CLEAR(list);
+        }
+        cpika_event_free(event);
+    }
+    return list;
+}
+
+int
+cpika_reject_pending(CpikaChannel *ch, const cpika_consumer_tag *tag)
+{
+    cpika_engine *e = &ch->conn->engine;
+    cpika_event *event;
+    while ((event = cpika_events_take_first_of_consumer(&e->events, &ch->engine.events, tag)) != NULL) {
+        int rc = event->kind == CPIKA_EVENT_DELIVERY
+                     ? cpika_engine_owe_reject(e, &ch->engine, cpika_message_delivery_tag(event->message))
+                     : CPIKA_OK;
+        cpika_events_append(&e->grave, NULL, event);
+        if (rc < 0) {
+            PyErr_NoMemory();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+Py_ssize_t
+cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
+{
+    cpika_engine *e = &conn->engine;
+    Py_ssize_t n = 0;
+    int rc = 0;
+    while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
+    }
+    if (cpika_settle(conn) < 0) {
+        return -1;
+    }
+    while (rc == 0 && call->sink != NULL) {
+        cpika_channel *ch = &((cpika_driven_channel *)((char *)call->claims - offsetof(cpika_driven_channel, roles)))->engine;
+        cpika_event *event = cpika_events_take_first_of_consumer(&e->events, &ch->events, call->sink);
+        if (event == NULL) {
+            break;
+        }
+        rc = run_event(conn, event);
+        cpika_event_free(event);
+        n++;
+    }
+    return rc < 0 ? -1 : n;
+}
+
+int
+cpika_queue_object(CpikaChannel *ch, PyObject *object)
+{
+    cpika_event *event = cpika_event_new(CPIKA_EVENT_OBJECT, &ch->engine, (PyObject *)ch, NULL);
+    if (event == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    event->object = Py_NewRef(object);
+    cpika_events_append(&ch->conn->engine.events, &ch->engine.events, event);
+    ch->conn->engine.changes++;
+    return 0;
+}

@@ -1,0 +1,207 @@
+/* ended.c - see ended.h.
+ * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see ended.h. */
+#include "ended.h"
+
+#include "values/errors.h"
+
+/* ---- the connection ---- */
+
+static PyObject *
+reason_error(cpika_state *st, cpika_exc which, const cpika_reason *reason)
+{
+    PyObject *text = cpika_text_decode((const uint8_t *)reason->text, reason->len);
+    PyObject *error = text == NULL ? NULL : cpika_exc_reply(st, which, reason->code, text);
+    Py_XDECREF(text);
+    return error;
+}
+
+/* What pika makes of a violation, and programs that reconnect catch: the stream is lost; why stands in the text and in
+ * __cause__. */
+static PyObject *
+violation_error(cpika_state *st, const cpika_ending *e)
+{
+    PyObject *cause;
+    if (e->exception == CPIKA_EXC_BodyTooLongError) {
+        cause = PyObject_CallFunction(st->exceptions[e->exception], "KK", (unsigned long long)e->numbers[0],
+                                      (unsigned long long)e->numbers[1]);
+    } else {
+        cause = cpika_exc_new(st, e->exception, "%.*s", (int)e->reason.len, e->reason.text);
+    }
+    if (cause == NULL || e->reason.code == 0) {
+        return cause;
+    }
+    PyObject *lost = cpika_exc_new(st, CPIKA_EXC_StreamLostError, "Stream connection lost: %R", cause);
+    if (lost == NULL) {
+        Py_DECREF(cause);
+        return NULL;
+    }
+    PyException_SetCause(lost, cause);
+    return lost;
+}
+
+static PyObject *
+make_error(cpika_state *st, const cpika_ending *e)
+{
+    switch (e->kind) {
+    case CPIKA_ENDING_BY_BROKER:
+        return reason_error(st, CPIKA_EXC_ConnectionClosedByBroker, &e->reason);
+    case CPIKA_ENDING_BY_CLIENT:
+        return reason_error(st, CPIKA_EXC_ConnectionClosedByClient, &e->reason);
+    case CPIKA_ENDING_EOF:
+        return cpika_exc_new(st, CPIKA_EXC_StreamLostError, "Transport indicated EOF");
+    case CPIKA_ENDING_ERRNO:
+        return cpika_exc_stream_lost(st, e->reason.code);
+    case CPIKA_ENDING_VIOLATION:
+        return violation_error(st, e);
+    case CPIKA_ENDING_SILENCE:
+        return cpika_exc_new(st, CPIKA_EXC_AMQPHeartbeatTimeout,
+                             "No activity or too many missed heartbeats in the last %d seconds", e->reason.code);
+    case CPIKA_ENDING_BLOCKED:
+        return cpika_exc_new(st, CPIKA_EXC_ConnectionBlockedTimeout, "Blocked connection timeout expired.");
+    case CPIKA_ENDING_NO_MEMORY:
+        return PyObject_CallNoArgs(PyExc_MemoryError);
+    case CPIKA_ENDING_NONE:
+    case CPIKA_ENDING_GIVEN:
+        break;
+    }
+    Py_RETURN_NONE;
+}
+
+PyObject *
+cpika_ending_error(CpikaConnection *conn)
+{
+    cpika_ending *e = &conn->engine.ending;
+    if (e->error == NULL) {
+        PyObject *error = make_error(conn->st, e);
+        if (error == NULL) {
+            return NULL;
+        }
+        if (e->error != NULL || error == Py_None) {  // made by another thread meanwhile, or there is none
+            Py_DECREF(error);
+            return Py_NewRef(e->error != NULL ? e->error : Py_None);
+        }
+        e->error = error;
+    }
+    return Py_NewRef(e->error);
+}
+
+int
+cpika_raise_ended(CpikaConnection *conn)
+{
+    PyObject *error = conn->engine.ending.by_client ? Py_NewRef(Py_None) : cpika_ending_error(conn);
+    if (error == NULL) {
+        return -1;
+    }
+    if (error == Py_None) {
+        PyErr_SetNone(conn->st->exceptions[CPIKA_EXC_ConnectionWrongStateError]);
+    } else {
+        cpika_raise_again(error);
+        conn->engine.ending.told = true;
+    }
+    Py_DECREF(error);
+    return -1;
+}
+
+int
+cpika_raise_io(CpikaConnection *conn, int rc)
+{
+    return rc >= 0 ? rc : rc == CPIKA_IO_RAISED ? -1 : cpika_raise_ended(conn);
+}
+
+int
+cpika_check_fork(CpikaConnection *conn)
+{
+    if (conn->io.link == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the connection's __init__ was not called");
+        return -1;
+    }
+    if (cpika_transport_forked(&conn->io)) {
+        cpika_raise(conn->st, CPIKA_EXC_ConnectionWrongStateError,
+                    "the connection belongs to the process that made it; this is a child of that one: make a new "
+                    "connection after fork");
+        return -1;
+    }
+    return 0;
+}
+
+/* Whether somebody has still to be told why it ended. */
+static bool
+owes_reason(const cpika_engine *e)
+{
+    return cpika_engine_ended(e) && !e->ending.told && !e->ending.by_client;
+}
+
+int
+cpika_check_connection(CpikaConnection *conn)
+{
+    if (cpika_check_fork(conn) < 0) {
+        return -1;
+    }
+    if (!cpika_engine_ended(&conn->engine)) {
+        return 0;
+    }
+    if (owes_reason(&conn->engine)) {
+        return cpika_raise_ended(conn);
+    }
+    PyErr_SetNone(conn->st->exceptions[CPIKA_EXC_ConnectionWrongStateError]);
+    return -1;
+}
+
+/* ---- a channel ---- */
+
+PyObject *
+cpika_closing_reason(CpikaChannel *ch)
+{
+    if (ch->closing_reason == NULL && ch->engine.closed_by == CPIKA_CLOSED_BY_BROKER) {
+        PyObject *reason = reason_error(ch->st, CPIKA_EXC_ChannelClosedByBroker, &ch->engine.reason);
+        if (reason == NULL) {
+            return NULL;
+        }
+        if (ch->closing_reason == NULL) {
+            ch->closing_reason = reason;
+        } else {
+            Py_DECREF(reason);
+        }
+    }
+    if (ch->closing_reason == NULL && ch->engine.closed_by == CPIKA_CLOSED_WITH_CONNECTION && ch->conn != NULL) {
+        return cpika_ending_error(ch->conn);
+    }
+    return Py_NewRef(ch->closing_reason != NULL ? ch->closing_reason : Py_None);
+}
+
+int
+cpika_check_channel(CpikaChannel *ch)
+{
+    if (ch->conn == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the channel's __init__ was not called");
+        return -1;
+    }
+    if (cpika_check_fork(ch->conn) < 0) {
+        return -1;
+    }
+    if (ch->engine.state == CHANNEL_OPEN) {
+        return 0;
+    }
+    if (ch->engine.closed_by == CPIKA_CLOSED_WITH_CONNECTION && owes_reason(&ch->conn->engine)) {
+        return cpika_raise_ended(ch->conn);
+    }
+    const char *text = ch->engine.state == CHANNEL_OPENING   ? "Channel is opening, but is not usable yet."
+                       : ch->engine.state == CHANNEL_CLOSING ? "Channel is closing."
+                                                             : "Channel is closed.";
+    cpika_raise(ch->st, CPIKA_EXC_ChannelWrongStateError, "%s", text);
+    return -1;
+}
+
+int
+cpika_raise_not_open(CpikaChannel *ch)
+{
+    if (ch->engine.state == CHANNEL_CLOSED && ch->engine.closed_by == CPIKA_CLOSED_BY_BROKER) {
+        PyObject *reason = cpika_closing_reason(ch);
+        if (reason != NULL) {
+            cpika_raise_again(reason);
+            Py_DECREF(reason);
+        }
+        return -1;
+    }
+    return cpika_check_channel(ch);
+}

@@ -1,0 +1,57 @@
+/* objects.h - the two Python objects as structs: what drivers and the types on top share.
+ * Layer: drivers.
+ * Owns: see the structs.  Threads: with the GIL.
+ * Errors: none. */
+#ifndef CPIKA_DRIVERS_OBJECTS_H
+#define CPIKA_DRIVERS_OBJECTS_H
+
+#include "roles.h"  // Python.h before any other header
+
+#include <stddef.h>
+
+#include "offer.h"
+#include "transport.h"
+#include "values/strcache.h"
+
+typedef struct {
+    PyObject_HEAD
+    cpika_state *st;
+    PyObject *weakrefs;
+    cpika_engine engine;
+    cpika_transport io;
+    cpika_roles roles;
+    cpika_offer offer;       // of the loops of C (rule 1)
+    cpika_strcache strings;  // of deliveries
+    cpika_buf scratch;       // taken by the call that encodes, given back after
+    PyObject *reserved;      // owned bytearray: a bit for each channel number that an unopened channel has
+} CpikaConnection;
+
+/* A thread's or greenlet's `with channel.buffered()`, with those inside it: see api/buffered.h. */
+struct cpika_block;
+
+typedef struct {
+    PyObject_HEAD
+    cpika_state *st;
+    PyObject *weakrefs;
+    CpikaConnection *conn;  // owned; NULL before __init__
+    union {
+        cpika_driven_channel driven;
+        struct {
+            cpika_channel engine;
+            cpika_channel_roles roles;
+        };
+    };
+    PyObject *consumer_infos;    // owned dict: tag -> _ConsumerInfo
+    PyObject *found_tag;         // owned: looked up in it last; NULL: none, or it was handed out since
+    PyObject *found_info;        // owned
+    PyObject *closing_reason;    // owned exception, or NULL: not made yet, or there is none
+    struct cpika_block *blocks;  // of those who are inside `with channel.buffered()`
+} CpikaChannel;
+
+static inline CpikaChannel *
+cpika_channel_object(cpika_channel *ch)
+{
+    return (CpikaChannel *)((char *)ch - offsetof(CpikaChannel, engine));
+}
+
+#endif

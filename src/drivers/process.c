@@ -1,0 +1,110 @@
+/* process.c - see process.h.
+ * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see process.h. */
+#include "process.h"
+
+#include "dispatch.h"
+#include "ended.h"
+#include "settle.h"
+#include "values/errors.h"
+#include "wait.h"
+
+static bool
+timer_is_due(const cpika_roles *r)
+{
+    return r->due || (r->next_timer_ns != UINT64_MAX && cpika_now_ns() >= r->next_timer_ns);
+}
+
+/* Runs timers and thread-safe callbacks, one call at a time.  1: there were some; 0; -1. */
+static int
+run_due(CpikaConnection *conn, cpika_call *call, PyObject *owner)
+{
+    cpika_roles *r = &conn->roles;
+    if (!call->dispatches || r->timing || !timer_is_due(r)) {
+        return 0;
+    }
+    r->timing = true;
+    r->due = false;
+    call->in_callback = true;
+    cpika_roles_hand_over(r, conn->io.link);
+    PyObject *ran = PyObject_CallMethodNoArgs(owner, conn->st->names._run_due);
+    call->in_callback = false;
+    r->timing = false;
+    if (ran == NULL) {
+        r->due = true;  // what is left is for the next
+        cpika_roles_wake_dispatchers(r, conn->io.link);
+        return -1;
+    }
+    int any = PyObject_IsTrue(ran);
+    Py_DECREF(ran);
+    if (r->due) {
+        cpika_roles_wake_dispatchers(r, conn->io.link);
+    }
+    return any;
+}
+
+/* What the end of the connection means for a dispatching call that has dispatched what was received before. */
+static int
+at_the_end(CpikaConnection *conn)
+{
+    return conn->engine.ending.by_client ? 0 : cpika_raise_ended(conn);
+}
+
+static int
+leave_with_output(CpikaConnection *conn)
+{
+    return cpika_engine_ended(&conn->engine) ? at_the_end(conn) : cpika_wait_output(conn);
+}
+
+static int
+run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
+{
+    cpika_roles *r = &conn->roles;
+    cpika_engine *e = &conn->engine;
+    int ran = run_due(conn, call, args->owner);
+    uint64_t deadline = ran > 0 ? 0 : args->deadline_ns;
+    for (bool late = false; ran >= 0;) {
+        if (cpika_check_fork(conn) < 0) {
+            return -1;
+        }
+        Py_ssize_t n = call->dispatches ? cpika_dispatch(conn, call) : cpika_dispatch_own_sink(conn, call);
+        if (n < 0) {
+            return -1;
+        }
+        if (cpika_engine_ended(e) && (e->events.first == NULL || !call->dispatches)) {
+            return at_the_end(conn);
+        }
+        if (n > 0 || r->asks != call->asks_seen) {
+            return leave_with_output(conn);
+        }
+        ran = run_due(conn, call, args->owner);
+        if (ran != 0 || late) {
+            return ran < 0 ? -1 : leave_with_output(conn);
+        }
+        cpika_turn turn = cpika_take_turn(conn, call, deadline, r->next_timer_ns, true);
+        if (turn == CPIKA_TURN_RAISED) {
+            return -1;
+        }
+        late = turn == CPIKA_TURN_LATE;
+    }
+    return -1;
+}
+
+int
+cpika_process(CpikaConnection *conn, const cpika_process_args *args)
+{
+    cpika_call *call = cpika_roles_enter(&conn->roles, conn->st, NULL, NULL);
+    if (call == NULL) {
+        return -1;
+    }
+    call->asks_seen = args->asks_seen;
+    call->sink = call->dispatches ? NULL : args->sink;
+    if (args->channel != NULL) {
+        cpika_roles_claim(call, &args->channel->roles);
+    }
+    int rc = run(conn, call, args);
+    cpika_roles_leave(&conn->roles, call, conn->io.link);
+    if (!cpika_transport_forked(&conn->io)) {
+        cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);
+    }
+    return rc;
+}

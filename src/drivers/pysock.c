@@ -1,0 +1,297 @@
+/* pysock.c - see pysock.h.
+ * Layer: drivers.  Owns: nothing.  Threads: see transport.h.  Errors: see transport.h. */
+#include "pysock.h"
+
+#include <string.h>
+#include <sys/uio.h>
+
+#include "values/errors.h"
+
+enum { CHUNK = 65536 };  // bytes given to one send()
+
+int
+cpika_pysock_is_plain(PyObject *sock)
+{
+    PyObject *type = (PyObject *)Py_TYPE(sock);
+    PyObject *module = PyObject_GetAttrString(type, "__module__");
+    PyObject *name = PyObject_GetAttrString(type, "__qualname__");
+    int plain = -1;
+    if (module != NULL && name != NULL) {
+        plain = PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "socket") == 0
+                && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "socket") == 0;
+    }
+    Py_XDECREF(module);
+    Py_XDECREF(name);
+    return plain;
+}
+
+int
+cpika_pysock_load_errors(cpika_state *st)
+{
+    if (st->want_read != NULL) {
+        return 0;
+    }
+    PyObject *ssl = PyImport_ImportModule("ssl");
+    if (ssl == NULL) {
+        return -1;
+    }
+    st->want_write = PyObject_GetAttrString(ssl, "SSLWantWriteError");
+    st->want_read = PyObject_GetAttrString(ssl, "SSLWantReadError");
+    Py_DECREF(ssl);
+    return st->want_read == NULL || st->want_write == NULL ? -1 : 0;
+}
+
+/* ---- one user at a time ---- */
+
+static void
+enter(cpika_transport *t)
+{
+    t->busy = true;
+    t->inside = cpika_user_here(t->st);
+}
+
+/* Whoever found the socket busy has left his wish behind: to be asked for by the caller. */
+static void
+leave(cpika_transport *t)
+{
+    t->busy = false;
+    cpika_user_clear(&t->inside);
+}
+
+static int
+close_sock(cpika_transport *t)
+{
+    if (t->sock_closed) {
+        return 0;
+    }
+    t->sock_closed = true;
+    Py_CLEAR(t->chunk);
+    PyObject *done = PyObject_CallMethod(t->sock, "close", NULL);
+    cpika_link_wake(t->link);
+    if (done == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();  // it is closed all the same
+        return 0;
+    }
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+cpika_pysock_close(cpika_transport *t)
+{
+    if (t->busy) {
+        cpika_link_wake(t->link);
+        return 0;  // who is inside closes it when he comes out
+    }
+    return close_sock(t);
+}
+
+/* ---- what it says ---- */
+
+/* Classifies the exception of a socket call.  CPIKA_AGAIN: it would have to wait (cleared); -1: it failed. */
+static int
+would_wait(bool *wants_other, PyObject *other_error, PyObject *own_error)
+{
+    if (PyErr_ExceptionMatches(other_error)) {
+        *wants_other = true;
+    } else if (!PyErr_ExceptionMatches(own_error) && !PyErr_ExceptionMatches(PyExc_BlockingIOError)) {
+        return -1;
+    }
+    PyErr_Clear();
+    return CPIKA_AGAIN;
+}
+
+/* The pending exception ends the connection: an OSError as pika's StreamLostError.  Another one, a signal handler's for
+ * example, goes on as it is; but whether bytes had gone or come by then nobody knows, and going on would be out of step. */
+static int
+failed(cpika_transport *t)
+{
+    bool tell = PyErr_ExceptionMatches(PyExc_OSError) != 0;
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    PyObject *lost = cpika_exc_new(t->st, CPIKA_EXC_StreamLostError, "Stream connection lost: %R", error);
+    const cpika_ending why = {.kind = lost == NULL ? CPIKA_ENDING_NO_MEMORY : CPIKA_ENDING_GIVEN, .error = lost};
+    if (lost == NULL) {
+        PyErr_Clear();
+    }
+    cpika_engine_end(t->engine, &why);
+    if (!tell) {
+        PyErr_Restore(type, error, traceback);
+        return CPIKA_IO_RAISED;
+    }
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    return CPIKA_IO_ENDED;
+}
+
+/* ---- sending ---- */
+
+/* The bytes that send() gets: the ones it refused before (TLS wants the same again), else the oldest queued. */
+static PyObject *
+next_chunk(cpika_transport *t)
+{
+    if (t->chunk != NULL) {
+        return t->chunk;
+    }
+    struct iovec iov[64];
+    int n = cpika_outq_iov(&t->link->out, iov, 64);
+    size_t size = 0;
+    for (int i = 0; i < n; i++) {
+        size += iov[i].iov_len;
+    }
+    size = size < CHUNK ? size : CHUNK;
+    t->chunk = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
+    if (t->chunk == NULL) {
+        return NULL;
+    }
+    char *to = PyBytes_AS_STRING(t->chunk);
+    for (int i = 0; size > 0; i++) {
+        size_t part = iov[i].iov_len < size ? iov[i].iov_len : size;
+        memcpy(to, iov[i].iov_base, part);
+        to += part;
+        size -= part;
+    }
+    return t->chunk;
+}
+
+/* One send: CPIKA_OK, CPIKA_AGAIN, or -1 with the socket's exception.  Inside. */
+static int
+send_once(cpika_transport *t)
+{
+    PyObject *chunk = next_chunk(t);
+    if (chunk == NULL) {
+        return -1;
+    }
+    Py_INCREF(chunk);
+    Py_ssize_t size = PyBytes_GET_SIZE(chunk);
+    PyObject *sent = PyObject_CallMethodOneArg(t->sock, t->st->names.send, chunk);
+    Py_DECREF(chunk);
+    if (sent == NULL) {
+        return would_wait(&t->wants_read, t->st->want_read, t->st->want_write);
+    }
+    Py_ssize_t n = PyLong_AsSsize_t(sent);
+    Py_DECREF(sent);
+    if (n < 0 || n > size) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_ValueError, "send() of the socket returned %zd for %zd bytes", n, size);
+        }
+        return -1;
+    }
+    if (n == 0) {
+        return CPIKA_AGAIN;
+    }
+    cpika_outq_consume(&t->link->out, (size_t)n);
+    t->link->bytes_sent += (uint64_t)n;
+    t->link->last_send_ns = cpika_now_ns();
+    Py_CLEAR(t->chunk);
+    return CPIKA_OK;
+}
+
+int
+cpika_pysock_flush(cpika_transport *t)
+{
+    if (t->busy) {
+        t->left_over = true;
+        return CPIKA_AGAIN;  // who is inside goes on with what is queued now
+    }
+    if (t->sock_closed) {
+        return CPIKA_IO_ENDED;
+    }
+    int rc = CPIKA_OK;
+    enter(t);
+    t->wants_read = false;
+    while (rc == CPIKA_OK && t->link->out.bytes > 0 && !t->closed) {
+        rc = send_once(t);
+    }
+    leave(t);
+    t->left_over = false;
+    t->link->held = t->link->held && t->link->out.bytes > 0;
+    if (rc < 0) {
+        rc = failed(t);
+    }
+    if (t->closed && close_sock(t) < 0) {
+        return CPIKA_IO_RAISED;
+    }
+    return rc;
+}
+
+/* ---- receiving ---- */
+
+/* New reference to bytes, or NULL: with an exception, or without (nothing there). */
+static PyObject *
+receive(cpika_transport *t)
+{
+    enter(t);
+    t->wants_write = false;
+    PyObject *data = PyObject_CallMethod(t->sock, "recv", "i", CHUNK);
+    leave(t);
+    if (data == NULL) {
+        if (would_wait(&t->wants_write, t->st->want_write, t->st->want_read) == CPIKA_AGAIN) {
+            return NULL;
+        }
+        if (failed(t) == CPIKA_IO_ENDED) {
+            PyErr_Clear();
+        }
+        return NULL;
+    }
+    if (!PyBytes_Check(data) || PyBytes_GET_SIZE(data) > CHUNK) {
+        PyErr_Format(PyExc_TypeError, "recv(%d) of the socket must return bytes of at most that size, not %R", CHUNK,
+                     data);
+        Py_DECREF(data);
+        failed(t);
+        return NULL;
+    }
+    return data;
+}
+
+/* What others have wished for while this thread was inside. */
+static int
+after(cpika_transport *t)
+{
+    if (t->closed) {
+        return close_sock(t);
+    }
+    if (t->left_over) {
+        int rc = cpika_pysock_flush(t);
+        return rc == CPIKA_IO_RAISED ? -1 : 0;
+    }
+    return 0;
+}
+
+Py_ssize_t
+cpika_pysock_read(cpika_transport *t)
+{
+    // Now rather than inside recv(), where what a handler raises costs the bytes that had come, and the connection.
+    if (PyErr_CheckSignals() < 0) {
+        return CPIKA_IO_RAISED;
+    }
+    if (t->busy) {
+        if (!cpika_user_is_here(t->st, &t->inside)) {
+            return 0;
+        }
+        cpika_raise(t->st, CPIKA_EXC_ReentrancyError,
+                    "a signal handler may not wait for the broker while it interrupts this thread inside its socket");
+        return CPIKA_IO_RAISED;
+    }
+    if (t->sock_closed) {
+        return 0;
+    }
+    PyObject *data = receive(t);
+    if (data == NULL) {
+        return PyErr_Occurred() != NULL || after(t) < 0 ? CPIKA_IO_RAISED : 0;
+    }
+    Py_ssize_t n = 0;
+    if (!cpika_engine_ended(t->engine)) {  // else it ended meanwhile
+        n = PyBytes_GET_SIZE(data);
+        if (n == 0) {
+            cpika_engine_input_over(t->engine, CPIKA_ENDING_EOF, 0);
+        } else if (cpika_input_append(&t->engine->in, PyBytes_AS_STRING(data), (size_t)n) < 0) {
+            // The bytes are gone: nothing that follows would be in step.
+            cpika_engine_input_over(t->engine, CPIKA_ENDING_NO_MEMORY, 0);
+        }
+    }
+    Py_DECREF(data);
+    return after(t) < 0 ? CPIKA_IO_RAISED : n;
+}

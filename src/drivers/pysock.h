@@ -1,0 +1,18 @@
+/* pysock.h - the transport over a Python socket: TLS, monkey-patched, or any class with a socket's methods (rule 9).
+ * Layer: drivers.
+ * Owns: nothing; the transport does.  Threads: see transport.h.
+ * Errors: see transport.h. */
+#ifndef CPIKA_DRIVERS_PYSOCK_H
+#define CPIKA_DRIVERS_PYSOCK_H
+
+#include "transport.h"
+
+/* True for the class that CPython's own socket module defines, not for what was patched in its place; -1: exception. */
+int cpika_pysock_is_plain(PyObject *sock);
+int cpika_pysock_load_errors(cpika_state *st);
+
+int cpika_pysock_flush(cpika_transport *t);
+Py_ssize_t cpika_pysock_read(cpika_transport *t);
+int cpika_pysock_close(cpika_transport *t);
+
+#endif

@@ -1,0 +1,294 @@
+/* roles.c - see roles.h.
+ * Layer: drivers.  Owns: see roles.h.  Threads: with the GIL.  Errors: see roles.h. */
+#include "roles.h"
+
+#include <assert.h>
+
+#include "wire/sock.h"
+
+void
+cpika_roles_init(cpika_roles *r)
+{
+    *r = (cpika_roles){.next_timer_ns = UINT64_MAX};
+}
+
+void
+cpika_roles_free(cpika_roles *r)
+{
+    while (r->spares > 0) {
+        r->spares--;
+        cpika_sock_wake_close(r->spare[r->spares][0], r->spare[r->spares][1]);
+    }
+}
+
+/* The call of this user that dispatches, if there is one further down in its stack. */
+static cpika_call *
+dispatching_call_of(const cpika_roles *r, const cpika_user *user)
+{
+    cpika_call *call = r->calls;
+    while (call != NULL && !(call->dispatches && cpika_user_same(&call->user, user))) {
+        call = call->next;
+    }
+    return call;
+}
+
+bool
+cpika_roles_is_dispatching(const cpika_roles *r, cpika_state *st)
+{
+    cpika_user user = cpika_user_here(st);
+    bool is = dispatching_call_of(r, &user) != NULL;
+    cpika_user_clear(&user);
+    return is;
+}
+
+cpika_call *
+cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants, void *arg)
+{
+    cpika_call *call = PyMem_Calloc(1, sizeof *call);
+    if (call == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    call->user = cpika_user_here(st);
+    call->wants = wants;
+    call->arg = arg;
+    call->asks_seen = r->asks;
+    call->wake_rd = call->wake_wr = -1;
+    call->dispatches = wants == NULL && dispatching_call_of(r, &call->user) == NULL;
+    call->next = r->calls;
+    r->calls = call;
+    return call;
+}
+
+static void
+give_back_pair(cpika_roles *r, cpika_call *call)
+{
+    if (call->wake_rd < 0) {
+        return;
+    }
+    if (r->spares < CPIKA_SPARE_PAIRS) {
+        r->spare[r->spares][0] = call->wake_rd;
+        r->spare[r->spares][1] = call->wake_wr;
+        r->spares++;
+    } else {
+        cpika_sock_wake_close(call->wake_rd, call->wake_wr);
+    }
+}
+
+void
+cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link)
+{
+    assert(call->sleep == CPIKA_AWAKE && !call->in_callback);
+    cpika_call **at = &r->calls;
+    while (*at != call) {
+        at = &(*at)->next;
+    }
+    *at = call->next;
+    if (call->claims != NULL) {
+        call->claims->claimants--;
+        r->changes_seen = UINT64_MAX;  // what it has left may be for others now
+    }
+    if (r->holder == call) {
+        r->holder = NULL;
+    }
+    give_back_pair(r, call);
+    cpika_user_clear(&call->user);
+    PyMem_Free(call);
+    cpika_roles_hand_over(r, link);
+}
+
+void
+cpika_roles_claim(cpika_call *call, cpika_channel_roles *channel)
+{
+    assert(call->claims == NULL);
+    call->claims = channel;
+    channel->claimants++;
+}
+
+/* ---- sleeping ---- */
+
+static void
+wake(cpika_call *call, cpika_link *link)
+{
+    if (call->woken || cpika_link_forked(link)) {  // a child has the parent's descriptors
+        return;
+    }
+    call->woken = true;
+    if (call->sleep == CPIKA_POLLING) {
+        cpika_link_wake(link);
+    } else {
+        cpika_sock_wake(call->wake_wr);
+    }
+}
+
+bool
+cpika_roles_may_poll(const cpika_roles *r, const cpika_call *call)
+{
+    // Who polls further down in this stack cannot do so before this call has ended.
+    return r->poller == NULL || cpika_user_same(&r->poller->user, &call->user);
+}
+
+cpika_call *
+cpika_roles_begin_poll(cpika_roles *r, cpika_call *call)
+{
+    assert(call->sleep == CPIKA_AWAKE && cpika_roles_may_poll(r, call));
+    cpika_call *before = r->poller;
+    r->poller = call;
+    call->sleep = CPIKA_POLLING;
+    call->woken = false;
+    r->asleep++;
+    return before;
+}
+
+void
+cpika_roles_end_poll(cpika_roles *r, cpika_call *call, cpika_call *before, cpika_link *link)
+{
+    assert(call->sleep == CPIKA_POLLING);
+    r->poller = before;
+    if (before != NULL && before->woken) {
+        cpika_link_wake(link);  // what woke this call may have been meant for that one
+    }
+    call->sleep = CPIKA_AWAKE;
+    r->asleep--;
+}
+
+int
+cpika_roles_begin_park(cpika_roles *r, cpika_call *call)
+{
+    assert(call->sleep == CPIKA_AWAKE);
+    if (call->wake_rd < 0) {
+        if (r->spares > 0) {
+            r->spares--;
+            call->wake_rd = r->spare[r->spares][0];
+            call->wake_wr = r->spare[r->spares][1];
+        } else if (cpika_sock_wake_new(&call->wake_rd, &call->wake_wr) < 0) {
+            call->wake_rd = call->wake_wr = -1;
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+    }
+    call->sleep = CPIKA_PARKED;
+    call->woken = false;
+    r->asleep++;
+    return 0;
+}
+
+void
+cpika_roles_end_park(cpika_roles *r, cpika_call *call)
+{
+    assert(call->sleep == CPIKA_PARKED);
+    call->sleep = CPIKA_AWAKE;
+    r->asleep--;
+    if (call->woken) {
+        cpika_sock_wake_drain(call->wake_rd);
+    }
+}
+
+bool
+cpika_roles_has_reason(const cpika_roles *r, const cpika_engine *e, const cpika_call *call)
+{
+    return cpika_engine_ended(e) || (call->wants != NULL ? call->wants(call->arg) : cpika_roles_has_work(r, e, call));
+}
+
+void
+cpika_roles_notify(cpika_roles *r, const cpika_engine *e, cpika_link *link)
+{
+    if (r->asleep == 0 || r->changes_seen == e->changes) {
+        return;
+    }
+    r->changes_seen = e->changes;
+    for (cpika_call *call = r->calls; call != NULL; call = call->next) {
+        if (call->sleep != CPIKA_AWAKE && cpika_roles_has_reason(r, e, call)) {
+            wake(call, link);
+        }
+    }
+}
+
+void
+cpika_roles_wake_poller(cpika_roles *r, cpika_link *link)
+{
+    if (r->poller != NULL && r->poller->sleep == CPIKA_POLLING) {
+        wake(r->poller, link);
+    }
+}
+
+void
+cpika_roles_wake_dispatchers(cpika_roles *r, cpika_link *link)
+{
+    for (cpika_call *call = r->calls; call != NULL && r->asleep > 0; call = call->next) {
+        if (call->sleep != CPIKA_AWAKE && call->wants == NULL) {
+            wake(call, link);
+        }
+    }
+}
+
+void
+cpika_roles_hand_over(cpika_roles *r, cpika_link *link)
+{
+    if (r->asleep == 0 || r->poller != NULL) {
+        return;
+    }
+    cpika_call *heir = NULL;
+    for (cpika_call *call = r->calls; call != NULL; call = call->next) {
+        if (call->sleep == CPIKA_PARKED && call->woken) {
+            return;  // it comes and polls, if it has nothing else to do
+        }
+        heir = call->sleep == CPIKA_PARKED ? call : heir;
+    }
+    if (heir != NULL) {
+        wake(heir, link);
+    }
+}
+
+/* ---- dispatching ---- */
+
+bool
+cpika_roles_has_work(const cpika_roles *r, const cpika_engine *e, const cpika_call *call)
+{
+    if (r->asks != call->asks_seen || (call->dispatches && r->due && !r->timing)) {
+        return true;
+    }
+    for (const cpika_event *event = e->events.first; event != NULL; event = event->next) {
+        const cpika_channel_roles *channel = cpika_roles_of_channel(event->channel);
+        if (cpika_roles_may_run(call, channel)
+            || (call->sink != NULL && call->claims == channel && cpika_event_is_of(event, call->sink))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+cpika_event *
+cpika_roles_take_event(cpika_engine *e, const cpika_call *call)
+{
+    for (const cpika_event *event = e->events.first; event != NULL; event = event->next) {
+        if (cpika_roles_may_run(call, cpika_roles_of_channel(event->channel))) {
+            return cpika_events_take_first_of(&e->events, &event->channel->events);
+        }
+    }
+    return NULL;
+}
+
+void
+cpika_roles_begin_callback(cpika_call *call, cpika_channel_roles *channel)
+{
+    assert(cpika_roles_may_run(call, channel) && !call->in_callback);
+    channel->running = call;
+    call->in_callback = true;
+}
+
+void
+cpika_roles_end_callback(cpika_roles *r, cpika_call *call, cpika_channel_roles *channel)
+{
+    assert(channel->running == call && call->in_callback);
+    channel->running = NULL;
+    call->in_callback = false;
+    r->changes_seen = UINT64_MAX;  // what waits on the channel may be for a call that sleeps
+}
+
+void
+cpika_roles_ask_return(cpika_roles *r, cpika_link *link)
+{
+    r->asks++;
+    cpika_roles_wake_dispatchers(r, link);
+}

@@ -1,0 +1,141 @@
+/* roles.h - who may read, dispatch and wait: one struct, and its transitions.
+ * Layer: drivers.
+ * Owns: the calls; see docs/architecture.md, "Concurrency", of which this is the code.
+ * Threads: with the GIL; a sleeping thread is woken by a descriptor of its own.
+ * Errors: -1 with an exception, or none.
+ *
+ * Every call that waits or dispatches is a cpika_call on the heap, from cpika_roles_enter to cpika_roles_leave.  It is
+ * known by its address and its user (user.h), never by a thread's ident; nothing of it lies on a C stack, which a
+ * greenlet's switch moves away.
+ *
+ *   polling      one call waits for the socket; others park until it has done something for them, and one of them takes
+ *                over when it leaves.  A call further up in the same stack (a signal handler's) polls in its place.
+ *   dispatching  any number of calls.  A channel's callbacks run in one of them at a time (begin, end); a channel that a
+ *                call claims (start_consuming, consume) is dispatched by its claimants alone.  A call inside a callback of
+ *                the same user dispatches nothing.
+ *   noticing     one call at a time runs the notices (log records); due: one at a time runs timers. */
+#ifndef CPIKA_DRIVERS_ROLES_H
+#define CPIKA_DRIVERS_ROLES_H
+
+#include "user.h"  // Python.h before any other header
+
+#include "engine/engine.h"
+#include "wire/link.h"
+
+typedef struct cpika_call cpika_call;
+
+/* What the driver knows of a channel. */
+typedef struct {
+    cpika_call *running;  // whose callback of this channel runs; NULL: none
+    int claimants;        // calls that dispatch this channel before others
+} cpika_channel_roles;
+
+/* A channel as drivers have it: events refer to its first part, and lead to the second. */
+typedef struct {
+    cpika_channel engine;
+    cpika_channel_roles roles;
+} cpika_driven_channel;
+
+static inline cpika_channel_roles *
+cpika_roles_of_channel(cpika_channel *ch)
+{
+    return &((cpika_driven_channel *)ch)->roles;
+}
+
+/* Whether a call has reason to go on. */
+typedef bool (*cpika_wants)(void *arg);
+
+struct cpika_call {
+    cpika_call *next;  // older
+    cpika_user user;
+    cpika_wants wants;  // NULL: a dispatching call, which wants what cpika_roles_has_work says
+    void *arg;          // on the heap, too
+    cpika_channel_roles *claims;  // borrowed: of the channel that it dispatches; NULL: any
+    const cpika_consumer_tag *sink;  // of consume(), inside a callback: the messages that it takes; on the caller's heap
+    uint64_t asks_seen;           // of roles.asks, when its caller last looked
+    bool dispatches;              // runs callbacks
+    bool in_callback;             // and is inside one
+    bool may_hold;                // an ack given now may wait: more messages stand ready (rule 4)
+    bool woken;                   // since it fell asleep
+    int slept;                    // times in a row without anything to do
+    enum { CPIKA_AWAKE, CPIKA_POLLING, CPIKA_PARKED } sleep;
+    int wake_rd, wake_wr;  // of a parked call; -1
+};
+
+enum { CPIKA_SPARE_PAIRS = 8 };
+
+typedef struct {
+    cpika_call *calls;     // newest first
+    int asleep;            // how many of them
+    cpika_call *poller;    // NULL: nobody waits for the socket
+    bool noticing;         // somebody runs notices
+    bool timing;           // somebody runs timers
+    cpika_call *holder;    // the call with may_hold
+    uint64_t asks;         // how often somebody wanted dispatching calls to return
+    uint64_t changes_seen; // of the engine, when sleeping calls were last looked through
+    bool due;              // timers or thread-safe callbacks may be ready
+    uint64_t next_timer_ns;  // the earliest timer; UINT64_MAX: none
+    int spare[CPIKA_SPARE_PAIRS][2];  // descriptors of calls that have parked before
+    int spares;
+} cpika_roles;
+
+void cpika_roles_init(cpika_roles *r);
+void cpika_roles_free(cpika_roles *r);
+
+/* Begins a call that waits for `wants`, or (NULL) one that dispatches: a call of the same user that does so already makes
+ * it one that only does I/O.  NULL with an exception. */
+cpika_call *cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants, void *arg);
+
+/* Whether whoever calls is inside a call that dispatches. */
+bool cpika_roles_is_dispatching(const cpika_roles *r, cpika_state *st);
+
+/* Ends it; somebody else takes over what it did for others. */
+void cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link);
+
+void cpika_roles_claim(cpika_call *call, cpika_channel_roles *channel);
+
+/* ---- sleeping ---- */
+
+/* Whether this call may poll, now.  Else it parks. */
+bool cpika_roles_may_poll(const cpika_roles *r, const cpika_call *call);
+
+/* Around the wait itself.  `before`: what cpika_roles_end_poll wants.  Parking may fail for want of descriptors: -1. */
+cpika_call *cpika_roles_begin_poll(cpika_roles *r, cpika_call *call);
+void cpika_roles_end_poll(cpika_roles *r, cpika_call *call, cpika_call *before, cpika_link *link);
+int cpika_roles_begin_park(cpika_roles *r, cpika_call *call);
+void cpika_roles_end_park(cpika_roles *r, cpika_call *call);
+
+/* Whether a call has reason to go on: to be asked again right before it falls asleep. */
+bool cpika_roles_has_reason(const cpika_roles *r, const cpika_engine *e, const cpika_call *call);
+
+/* Wakes those that have. */
+void cpika_roles_notify(cpika_roles *r, const cpika_engine *e, cpika_link *link);
+
+/* Wakes who polls: there is something to write.  Wakes all that dispatch: a timer has changed. */
+void cpika_roles_wake_poller(cpika_roles *r, cpika_link *link);
+void cpika_roles_wake_dispatchers(cpika_roles *r, cpika_link *link);
+
+/* This call goes to run user code, which may take long: another one polls meanwhile. */
+void cpika_roles_hand_over(cpika_roles *r, cpika_link *link);
+
+/* ---- dispatching ---- */
+
+static inline bool
+cpika_roles_may_run(const cpika_call *call, const cpika_channel_roles *channel)
+{
+    return call->dispatches && channel->running == NULL && (channel->claimants == 0 || call->claims == channel);
+}
+
+/* Whether something stands ready that this call may run, or that its caller is to know. */
+bool cpika_roles_has_work(const cpika_roles *r, const cpika_engine *e, const cpika_call *call);
+
+/* The first event that it may run, out of the queue; NULL: none. */
+cpika_event *cpika_roles_take_event(cpika_engine *e, const cpika_call *call);
+
+void cpika_roles_begin_callback(cpika_call *call, cpika_channel_roles *channel);
+void cpika_roles_end_callback(cpika_roles *r, cpika_call *call, cpika_channel_roles *channel);
+
+/* Asks dispatching calls to return to their callers. */
+void cpika_roles_ask_return(cpika_roles *r, cpika_link *link);
+
+#endif

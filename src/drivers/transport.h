@@ -1,0 +1,90 @@
+/* transport.h - bytes to and from the peer: over the link's descriptor, or over a Python socket (rule 9).
+ * Layer: drivers.
+ * Owns: the link (counted), the Python socket.
+ * Threads: with the GIL; the link's lock guards output and descriptor against the keeper (rule 5): tried with the GIL held,
+ *          awaited only without it, and never held while the GIL is awaited.  A Python socket has one user at a time, who
+ *          may lose the GIL inside; whoever else comes leaves his bytes in the queue.
+ * Errors: what ends the connection becomes a state of the engine (CPIKA_IO_ENDED: it has ended); CPIKA_IO_RAISED: an
+ *         exception is set, which is the caller's to let through. */
+#ifndef CPIKA_DRIVERS_TRANSPORT_H
+#define CPIKA_DRIVERS_TRANSPORT_H
+
+#include "user.h"  // Python.h before any other header
+
+#include "engine/engine.h"
+#include "wire/link.h"
+
+enum { CPIKA_IO_RAISED = -201, CPIKA_IO_ENDED = -202 };
+
+typedef struct {
+    cpika_state *st;
+    PyObject *owner;  // borrowed: the connection, whose Python side keeps Python sockets
+    cpika_engine *engine;
+    cpika_link *link;    // counted; NULL before it is attached
+    PyObject *sock;      // owned: Python socket that does the I/O; NULL: the link's descriptor does
+    PyObject *chunk;     // owned bytes that sock.send() wants again; NULL: none
+    bool wants_write;    // a TLS read that waits for room to write
+    bool wants_read;     // a TLS write that waits for bytes to read
+    bool busy;           // somebody is inside sock.send() or sock.recv():
+    cpika_user inside;   //   who
+    bool left_over;      //   and others have queued something meanwhile
+    bool closed;         // nothing goes or comes any more
+    bool sock_closed;    // and the Python socket has been told
+    bool holding;        // acks or publishes are held
+    uint64_t holding_until_ns;  // what the keeper was told
+    uint64_t last_look_ns;      // when the input was last looked at
+    uint64_t clock_ns;          // the last time that was read: good enough for what may leave early
+    uint64_t frames_sent;
+} cpika_transport;
+
+/* Takes the socket over; None: there is none, bytes are fed and taken by hand.  0, or -1 with an exception. */
+int cpika_transport_attach(cpika_transport *t, PyObject *sock);
+void cpika_transport_free(cpika_transport *t);
+
+/* The only way to the link's lock for who holds the GIL. */
+void cpika_transport_lock(cpika_transport *t);
+
+static inline void
+cpika_transport_unlock(cpika_transport *t)
+{
+    cpika_link_unlock(t->link);
+}
+
+/* The same, with what the engine owes queued before anything else.  CPIKA_OK, or CPIKA_IO_ENDED (not locked then). */
+int cpika_transport_lock_output(cpika_transport *t);
+
+/* Sends what is owed and queued, without waiting: CPIKA_OK, CPIKA_AGAIN, CPIKA_IO_... */
+int cpika_transport_flush(cpika_transport *t);
+
+/* For a caller who has the lock; both give it back.  Sends `n` bytes behind what is queued: CPIKA_OK (all has left),
+ * CPIKA_AGAIN (the rest is queued), CPIKA_IO_...  `now_ns`: see cpika_link_send_locked. */
+int cpika_transport_send_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t now_ns);
+
+/* Queues them; they leave with the next flush, or by the keeper for_ns after clock_ns at the latest (a clock read for each
+ * ack would be 7 % of a consumer's time; a stale one lets it leave earlier).  *queued: bytes in the queue now. */
+int cpika_transport_hold_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t for_ns,
+                                size_t *queued);
+
+/* Leaves what is queued to the keeper. */
+int cpika_transport_leave_output(cpika_transport *t);
+
+bool cpika_transport_has_output(cpika_transport *t);
+
+/* One read of what is there into the engine's input: the bytes, 0 (nothing now, or no more: the engine knows), or
+ * CPIKA_IO_RAISED. */
+Py_ssize_t cpika_transport_read(cpika_transport *t);
+
+/* Nothing goes or comes any more.  0, or -1 with an exception of a Python socket. */
+int cpika_transport_close(cpika_transport *t);
+
+/* The keeper's own list and lock, from a thread that holds the GIL.  0, or -1 with an exception. */
+int cpika_transport_keep(cpika_transport *t);
+void cpika_transport_unkeep(cpika_transport *t);
+
+static inline bool
+cpika_transport_forked(const cpika_transport *t)
+{
+    return t->link != NULL && cpika_link_forked(t->link);
+}
+
+#endif

@@ -1,0 +1,36 @@
+/* user.h - who calls: a thread, or a greenlet of one.
+ * Layer: drivers.
+ * Owns: a user holds its greenlet.  Threads: with the GIL.
+ * Errors: none.
+ *
+ * A thread's ident is given again when it has ended, and all greenlets of a thread have the same: neither says whether two
+ * calls stand in one stack.  The interpreter's number of a thread state is never given twice. */
+#ifndef CPIKA_DRIVERS_USER_H
+#define CPIKA_DRIVERS_USER_H
+
+#include "values/state.h"  // Python.h before any other header
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+    uint64_t thread;     // 0: nobody
+    PyObject *greenlet;  // owned; NULL where the program has no greenlets
+} cpika_user;
+
+#define CPIKA_NOBODY {0, NULL}
+
+/* Whoever calls.  Pair with cpika_user_clear. */
+cpika_user cpika_user_here(cpika_state *st);
+void cpika_user_clear(cpika_user *user);
+
+/* Whether that one calls. */
+bool cpika_user_is_here(cpika_state *st, const cpika_user *user);
+
+static inline bool
+cpika_user_same(const cpika_user *a, const cpika_user *b)
+{
+    return a->thread == b->thread && a->greenlet == b->greenlet;
+}
+
+#endif

@@ -1,0 +1,163 @@
+/* wait.c - see wait.h.
+ * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see wait.h. */
+#include "wait.h"
+
+#include "ended.h"
+#include "engine/frames.h"
+#include "settle.h"
+#include "sleep.h"
+
+enum { LOOK_EVERY_NS = CPIKA_NS_PER_MS };
+
+int
+cpika_deadline(PyObject *seconds, uint64_t *deadline_ns)
+{
+    *deadline_ns = CPIKA_FOREVER;
+    if (seconds == Py_None) {
+        return 0;
+    }
+    double s = PyFloat_AsDouble(seconds);
+    if (s == -1.0 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (s < 1e9) {  // some thirty years: further than a process lives; and as with pika a nan is never over
+        *deadline_ns = cpika_now_ns() + (s > 0 ? (uint64_t)(s * 1e9) : 0);
+    }
+    return 0;
+}
+
+static bool
+is_over(uint64_t deadline_ns)
+{
+    return deadline_ns != CPIKA_FOREVER && cpika_now_ns() >= deadline_ns;
+}
+
+static uint64_t
+earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+cpika_turn
+cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, uint64_t sleep_until_ns, bool look)
+{
+    cpika_engine *e = &conn->engine;
+    bool want_write = false;
+    if (cpika_transport_has_output(&conn->io)) {
+        int rc = cpika_transport_flush(&conn->io);
+        if (rc != CPIKA_AGAIN) {
+            e->changes++;  // what is awaited may be just this
+            return rc == CPIKA_IO_RAISED ? CPIKA_TURN_RAISED : CPIKA_TURN_AGAIN;
+        }
+        want_write = true;
+    }
+    if (look || conn->io.sock != NULL) {  // bytes that TLS has read already wake no poll
+        Py_ssize_t n = cpika_transport_read(&conn->io);
+        if (n == CPIKA_IO_RAISED) {
+            return CPIKA_TURN_RAISED;
+        }
+        if (n > 0) {
+            call->slept = 0;
+            // A peer that sends as fast as this reads outlasts neither signals nor other threads nor the deadline.
+            if (cpika_offer_gil(&conn->offer) < 0) {
+                return CPIKA_TURN_RAISED;
+            }
+            return is_over(deadline_ns) ? CPIKA_TURN_LATE : CPIKA_TURN_AGAIN;
+        }
+        cpika_engine_check_deadlines(e, cpika_now_ns());
+        if (e->input_over) {
+            return CPIKA_TURN_AGAIN;
+        }
+        if (is_over(deadline_ns)) {
+            return CPIKA_TURN_LATE;
+        }
+    }
+    if (cpika_roles_has_reason(&conn->roles, e, call)) {
+        return CPIKA_TURN_AGAIN;  // what ran above gave the GIL away, and another thread has seen to it
+    }
+    uint64_t until = earlier(earlier(deadline_ns, sleep_until_ns), cpika_engine_next_deadline_ns(e));
+    return cpika_sleep(conn, call, want_write, until) < 0 ? CPIKA_TURN_RAISED : CPIKA_TURN_AGAIN;
+}
+
+static int
+drive(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, bool look)
+{
+    cpika_engine *e = &conn->engine;
+    for (bool late = false;;) {
+        if (cpika_check_fork(conn) < 0) {  // a signal handler may have forked
+            return -1;
+        }
+        while (!call->wants(call->arg) && cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
+        }
+        if (cpika_settle(conn) < 0) {
+            return -1;
+        }
+        if (call->wants(call->arg) || cpika_engine_ended(e)) {
+            return 0;
+        }
+        if (late) {
+            return 1;
+        }
+        cpika_turn turn = cpika_take_turn(conn, call, deadline_ns, CPIKA_FOREVER, look);
+        if (turn == CPIKA_TURN_RAISED) {
+            return -1;
+        }
+        late = turn == CPIKA_TURN_LATE;
+        look = true;
+    }
+}
+
+int
+cpika_wait(CpikaConnection *conn, cpika_wants wants, void *arg, uint64_t deadline_ns, bool look)
+{
+    cpika_call *call = cpika_roles_enter(&conn->roles, conn->st, wants, arg);
+    if (call == NULL) {
+        return -1;
+    }
+    int rc = drive(conn, call, deadline_ns, look);
+    cpika_roles_leave(&conn->roles, call, conn->io.link);
+    return rc;
+}
+
+static bool
+output_is_empty(void *arg)
+{
+    return !cpika_transport_has_output(arg);
+}
+
+int
+cpika_wait_output(CpikaConnection *conn)
+{
+    cpika_transport *io = &conn->io;
+    // Inside the socket: the call further down this stack goes on with what is queued now.
+    if ((io->busy && cpika_user_is_here(conn->st, &io->inside)) || !cpika_transport_has_output(io)) {
+        return 0;
+    }
+    cpika_roles_wake_poller(&conn->roles, io->link);  // it does not know yet that there is something to write
+    if (cpika_wait(conn, output_is_empty, io, CPIKA_FOREVER, true) < 0) {
+        return -1;
+    }
+    return cpika_engine_ended(&conn->engine) && !conn->engine.ending.by_client ? cpika_raise_ended(conn) : 0;
+}
+
+int
+cpika_look(CpikaConnection *conn)
+{
+    cpika_engine *e = &conn->engine;
+    cpika_transport *io = &conn->io;
+    uint64_t now = cpika_now_ns();
+    io->clock_ns = now;
+    if (now - io->last_look_ns < LOOK_EVERY_NS || io->busy || (conn->roles.poller != NULL && io->sock != NULL)) {
+        return 0;
+    }
+    Py_ssize_t n = cpika_transport_read(io);
+    if (n == CPIKA_IO_RAISED) {
+        return -1;
+    }
+    if (n == 0) {
+        cpika_engine_check_deadlines(e, io->clock_ns);
+    }
+    while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
+    }
+    return cpika_settle(conn);
+}

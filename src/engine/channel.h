@@ -1,0 +1,79 @@
+/* channel.h - what the protocol knows of a channel.
+ * Layer: engine.
+ * Owns: see the struct.  Threads: with the GIL.  Nothing here runs user code.
+ * Errors: a cpika_status. */
+#ifndef CPIKA_ENGINE_CHANNEL_H
+#define CPIKA_ENGINE_CHANNEL_H
+
+#include "confirms.h"  // Python.h before any other header
+#include "content.h"
+#include "ending.h"
+#include "events.h"
+#include "requests.h"
+#include "window.h"
+
+struct cpika_engine;
+
+/* States of pika.channel.Channel, same numbers. */
+enum { CHANNEL_CLOSED = 0, CHANNEL_OPENING = 1, CHANNEL_OPEN = 2, CHANNEL_CLOSING = 3 };
+
+/* Who closed it. */
+typedef enum {
+    CPIKA_CLOSED_NOT,
+    CPIKA_CLOSED_BY_BROKER,  // Channel.Close: `reason`
+    CPIKA_CLOSED_BY_CLIENT,
+    CPIKA_CLOSED_WITH_CONNECTION,
+} cpika_closed_by;
+
+/* A consumer whose deliveries go back to their queue: it is being cancelled, or nobody knows it. */
+typedef struct cpika_refused {
+    struct cpika_refused *next;
+    size_t len;
+    uint8_t tag[];
+} cpika_refused;
+
+typedef struct cpika_channel {
+    PyObject *owner;              // borrowed: the Python object that it is a part of
+    struct cpika_engine *engine;  // borrowed from that object; NULL before it is opened
+    int number;
+    uint8_t state;
+    bool confirming;       // Confirm.Select has left: the broker counts what is published
+    bool close_sent;       // Channel.Close has left: nothing may follow it
+    int return_callbacks;  // how many are to see a message that comes back
+    cpika_content content;
+    cpika_requests requests;
+    cpika_confirm *confirms;  // publishes in flight that are awaited one by one
+    cpika_window *windows;    // publishes that a call or a block awaits together; innermost first
+    uint64_t published;       // delivery tag of the last publish in confirm mode
+    cpika_refused *refused;
+    cpika_channel_events events;
+    cpika_event *coffin;  // owned: carries the engine's hold on `owner` to the grave; no memory is asked for then
+    cpika_closed_by closed_by;
+    cpika_reason reason;
+} cpika_channel;
+
+/* Frees what it owns but its events, which are the engine's. */
+void cpika_channel_free(cpika_channel *ch);
+
+/* From now on what is delivered to this consumer is rejected as it comes; until cpika_channel_accept. */
+int cpika_channel_refuse(cpika_channel *ch, const uint8_t *tag, size_t n);
+void cpika_channel_accept(cpika_channel *ch, const uint8_t *tag, size_t n);
+bool cpika_channel_refuses(const cpika_channel *ch, const uint8_t *tag, size_t n);
+
+/* Nobody who waits on the channel will be answered any more. */
+void cpika_channel_fail_all(cpika_channel *ch);
+
+/* The broker's word for publishes. */
+int cpika_channel_settle(cpika_channel *ch, const cpika_verdict *v);
+
+/* A message came back: notes it for the oldest publish in flight that is like it. */
+int cpika_channel_note_return(cpika_channel *ch, cpika_message *message);
+
+/* Whether a frame may be sent on it. */
+static inline bool
+cpika_channel_may_send(const cpika_channel *ch)
+{
+    return ch->state == CHANNEL_OPEN && !ch->close_sent;
+}
+
+#endif

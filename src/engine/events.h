@@ -1,0 +1,84 @@
+/* events.h - what has happened and waits for the driver to run it: deliveries, returns, cancels, log records.
+ * Layer: engine.
+ * Owns: the events and what they refer to.
+ * Threads: with the GIL.  Taking and queueing run no user code; cpika_event_free may (the last reference to a channel),
+ *          so it is the driver's to call, never while a frame is handled: until then what is not wanted lies in a grave.
+ * Errors: NULL or CPIKA_E_NOMEM.
+ *
+ * An event stands in two lists: of all, in the order of arrival, and of its channel.  So the first one that may run is
+ * found at once where one call dispatches everything, and without passing the others where several do. */
+#ifndef CPIKA_ENGINE_EVENTS_H
+#define CPIKA_ENGINE_EVENTS_H
+
+#include "message.h"  // Python.h before any other header
+
+#include <stdbool.h>
+
+struct cpika_channel;
+
+typedef enum {
+    // of a channel, for its callbacks
+    CPIKA_EVENT_DELIVERY,  // message
+    CPIKA_EVENT_RETURN,    // message; `number`: which callback
+    CPIKA_EVENT_CANCEL,    // message: the broker's Basic.Cancel
+    CPIKA_EVENT_OBJECT,    // object with dispatch()
+    // notices, for the log and the Python side's books
+    CPIKA_NOTICE_METHOD,          // message: a method that nobody awaits
+    CPIKA_NOTICE_RETURNED,        // message: came back to a channel in confirm mode
+    CPIKA_NOTICE_CHANNEL_CLOSED,  // the broker closed the channel; `number`: its state before
+    CPIKA_NOTICE_ENDED,           // the connection
+} cpika_event_kind;
+
+typedef struct cpika_event {
+    struct cpika_event *next;  // of all
+    struct cpika_event *prev;
+    struct cpika_event *next_of_channel;
+    struct cpika_channel *channel;  // its Python object is held; NULL: of the connection
+    PyObject *owner;                // owned: that object
+    cpika_message *message;         // counted, or NULL
+    PyObject *object;               // owned, or NULL
+    cpika_event_kind kind;
+    int number;
+} cpika_event;
+
+typedef struct {
+    cpika_event *first;
+    cpika_event *last;
+    size_t count;
+} cpika_events;
+
+/* Those of one channel. */
+typedef struct {
+    cpika_event *first;
+    cpika_event *last;
+} cpika_channel_events;
+
+/* New event of no list; takes over `message` (also when it fails), holds `owner` (NULL: none). */
+cpika_event *cpika_event_new(cpika_event_kind kind, struct cpika_channel *channel, PyObject *owner,
+                             cpika_message *message);
+void cpika_event_free(cpika_event *event);
+
+/* Behind all others.  `own` is the list of its channel; NULL: it stands in the one list only. */
+void cpika_events_append(cpika_events *all, cpika_channel_events *own, cpika_event *event);
+
+/* Takes out the first event of a channel, or of the list. */
+cpika_event *cpika_events_take_first_of(cpika_events *all, cpika_channel_events *own);
+cpika_event *cpika_events_take_first(cpika_events *all);
+
+/* A consumer's tag: bytes of somebody else. */
+typedef struct {
+    const uint8_t *bytes;
+    size_t n;
+} cpika_consumer_tag;
+
+/* Whether a delivery or a cancellation is that consumer's. */
+bool cpika_event_is_of(const cpika_event *event, const cpika_consumer_tag *tag);
+
+/* Takes out the first event of that consumer; NULL: there is none. */
+cpika_event *cpika_events_take_first_of_consumer(cpika_events *all, cpika_channel_events *own,
+                                                 const cpika_consumer_tag *tag);
+
+/* Moves all events of a channel to the end of `to`, in order. */
+void cpika_events_move(cpika_events *all, cpika_channel_events *own, cpika_events *to);
+
+#endif

@@ -1,0 +1,43 @@
+/* frames.h - from bytes to state and events: what each frame means.
+ * Layer: engine.
+ * Owns: nothing.  Threads: with the GIL.  Sends nothing, waits for nothing, runs no user code.
+ * Errors: none: a violation of the wire ends the connection with the reply code that the specification names. */
+#ifndef CPIKA_ENGINE_FRAMES_H
+#define CPIKA_ENGINE_FRAMES_H
+
+#include "engine.h"  // Python.h before any other header
+
+/* A delivery that stands whole in the input: method, header and body, one frame each, as most do.  Its method's fields are
+ * not split yet.  The chunk is pinned: cpika_input_unpin when its bytes are not needed any more. */
+typedef struct {
+    cpika_channel *channel;
+    cpika_input_chunk *chunk;
+    const uint8_t *method, *properties, *body;
+    size_t method_len, properties_len, body_len;
+} cpika_raw_delivery;
+
+typedef enum {
+    CPIKA_STEP_MORE,      // nothing complete is there, or the connection has ended
+    CPIKA_STEP_DONE,      // a frame was handled
+    CPIKA_STEP_DELIVERY,  // `direct` is the caller's: it dispatches or queues it
+} cpika_step;
+
+/* Handles what stands next in the input.  `direct`: a delivery may be handed out (NULL: it is queued). */
+cpika_step cpika_engine_step(cpika_engine *e, cpika_raw_delivery *direct);
+
+/* Queues a delivery that was handed out, and unpins it. */
+void cpika_engine_queue_delivery(cpika_engine *e, const cpika_raw_delivery *d);
+
+/* The peer broke the protocol: tells it why, and the connection ends. */
+void cpika_engine_violation(cpika_engine *e, int status, long detail);
+
+/* Whether a whole frame stands in the input. */
+bool cpika_engine_frame_ready(const cpika_engine *e);
+
+/* ---- a body received in place ---- */
+
+/* Where its next bytes belong, and how many fit.  false: no memory, and the connection has ended. */
+bool cpika_engine_in_place_target(cpika_engine *e, uint8_t **target, size_t *room);
+void cpika_engine_in_place_received(cpika_engine *e, size_t n);
+
+#endif

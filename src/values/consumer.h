@@ -1,0 +1,30 @@
+/* consumer.h - _ConsumerInfo and _ConsumerDeliveryEvt: what a channel knows of a consumer, and a delivery as an event.
+ * Layer: values.  Owns: see the structs.  Threads: with the GIL.  Errors: NULL with an exception. */
+#ifndef CPIKA_VALUES_CONSUMER_H
+#define CPIKA_VALUES_CONSUMER_H
+
+#include "state.h"
+
+/* pika's states of a consumer, same numbers. */
+enum {
+    CONSUMER_SETTING_UP = 1,
+    CONSUMER_ACTIVE = 2,
+    CONSUMER_TEARING_DOWN = 3,
+    CONSUMER_CANCELLED_BY_BROKER = 4
+};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *consumer_tag;
+    PyObject *on_message_callback;  // read at each dispatch: tracers replace it after basic_consume
+    PyObject *alternate_event_sink;
+    char auto_ack;
+    int state;
+} CpikaConsumerInfo;
+
+/* New _ConsumerDeliveryEvt; the arguments are borrowed. */
+PyObject *cpika_delivery_evt_new(cpika_state *st, PyObject *method, PyObject *properties, PyObject *body);
+
+int cpika_consumer_exec(PyObject *module, cpika_state *st);
+
+#endif

@@ -1,0 +1,27 @@
+/* debug.h - in a build with CPIKA_DEBUG, what must not be is an abort where it happens.
+ * Layer: wire (libc only).
+ * Owns: in such a build the hook below.  Threads: the hook is set once, before there is a second thread.
+ * Errors: none: it aborts. */
+#ifndef CPIKA_WIRE_DEBUG_H
+#define CPIKA_WIRE_DEBUG_H
+
+#ifdef CPIKA_DEBUG
+/* Called wherever a thread may wait: for a lock, for a descriptor.  Aborts when it holds what it must not (the GIL: the
+ * floors above, which know of one, set this). */
+extern void (*cpika_debug_wait_hook)(void);
+
+static inline void
+cpika_debug_may_wait(void)
+{
+    if (cpika_debug_wait_hook != 0) {
+        cpika_debug_wait_hook();
+    }
+}
+#else
+static inline void
+cpika_debug_may_wait(void)
+{
+}
+#endif
+
+#endif
