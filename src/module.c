@@ -8,6 +8,7 @@
 #include "drivers/sleep.h"
 #include "values/consumer.h"
 #include "values/errors.h"
+#include "values/setup.h"
 
 static int
 intern_names(cpika_state *st)

@@ -24,7 +24,7 @@ SOURCES = sorted(ROOT.glob("src/**/*.[ch]"))
 C_FILES = [path for path in SOURCES if path.suffix == ".c"]
 
 # From the ground up; src/module.c stands on all of them.
-FLOORS = ["wire", "values", "core", "src"]
+FLOORS = ["wire", "values", "engine", "drivers", "api", "src"]
 
 # Every call that makes, uses or waits for a socket or the descriptors that wake such a wait.
 SOCKET_CALLS = set(
@@ -148,6 +148,72 @@ def test_includes_form_no_circle() -> None:
 
     for path in SOURCES:
         visit(path, ())
+
+
+def rooms() -> dict[str, set[str]]:
+    """The rooms (a .c and its .h are one), each with the rooms that its files include."""
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        room = graph.setdefault(f"{layer(path)}/{path.stem}", set())
+        room |= {
+            f"{layer(below)}/{below.stem}"
+            for below in (resolved(path, name) for mark, name in includes(path) if mark == '"')
+        }
+        room.discard(f"{layer(path)}/{path.stem}")
+    return graph
+
+
+def test_rooms_form_no_circle() -> None:
+    graph = rooms()
+    finished: set[str] = set()
+
+    def visit(room: str, above: tuple[str, ...]) -> None:
+        assert room not in above, " -> ".join([*above, room])
+        if room not in finished:
+            for below in sorted(graph[room]):
+                visit(below, (*above, room))
+            finished.add(room)
+
+    for room in graph:
+        visit(room, ())
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in C_FILES if layer(path) in ("engine", "drivers", "api")], ids=name_of
+)
+def test_every_room_has_a_header_of_its_own(path: Path) -> None:
+    assert path.with_suffix(".h") in SOURCES
+    assert ("", f"{path.stem}.h") in [("", name) for _, name in includes(path)][:1]
+
+
+# What of the interpreter the engine may use: bytes and memory.  Nothing here runs Python code, waits, or
+# gives the GIL away.  (_Py_Dealloc frees bytes; objects only in what the drivers call: cpika_engine_bury.)
+ENGINE_MAY_CALL = re.compile(
+    r"PyMem_\w+|PyBytes_FromStringAndSize|_PyBytes_Resize|PyErr_Clear|PyBytes_Type|_Py_Dealloc"
+)
+
+
+@pytest.mark.parametrize("path", [path for path in C_FILES if layer(path) == "engine"], ids=name_of)
+def test_the_engine_calls_nothing_that_runs_python_code(path: Path) -> None:
+    calls = {name for name in undefined(path) if name.startswith(("Py", "_Py"))}
+    assert {name for name in calls if not ENGINE_MAY_CALL.fullmatch(name)} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in C_FILES if layer(path) == "engine"], ids=name_of)
+def test_the_engine_sends_nothing_and_waits_for_nothing(path: Path) -> None:
+    forbidden = re.compile(r"cpika_(link|outq|keeper|sock)_\w+|pthread_\w+|\w*sleep\w*")
+    assert {name for name in undefined(path) if forbidden.fullmatch(name)} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if layer(path) == "engine"], ids=name_of)
+def test_the_engine_names_no_driver(path: Path) -> None:
+    code = re.sub(r"/\*.*?\*/|//[^\n]*", "", path.read_text(), flags=re.DOTALL)
+    assert not re.search(r"transport|blocking|asyncio|socket\b|roles", code)
+
+
+def test_one_function_alone_awaits_a_links_lock_for_who_holds_the_gil() -> None:
+    users = {name_of(path) for path in C_FILES if "cpika_link_lock(" in path.read_text()}
+    assert users == {"wire/link.c", "drivers/transport.c"}
 
 
 @pytest.mark.parametrize("path", [path for path in C_FILES if path.name != "sock.c"], ids=name_of)

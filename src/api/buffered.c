@@ -259,8 +259,8 @@ buffered_init(PyObject *op, PyObject *args, PyObject *kwargs)
     cpika_state *st = cpika_state_of_type(Py_TYPE(op));
     PyObject *channel, *max_bytes, *max_delay;
     if (st == NULL
-        || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!OO:BufferedPublishing", names, st->channel_type, &channel,
-                                        &max_bytes, &max_delay)) {
+        || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!OO:BufferedPublishing", names, st->channel_type,
+                                        &channel, &max_bytes, &max_delay)) {
         return -1;
     }
     if (self->channel != NULL) {
@@ -319,9 +319,12 @@ PyDoc_STRVAR(buffered_doc, "BufferedPublishing(channel, max_bytes, max_delay)\n-
                            "that a message may stand, at least 0.  Raises ValueError when it is entered.");
 
 static PyType_Slot buffered_slots[] = {
-    {Py_tp_doc, (void *)buffered_doc},       {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, buffered_init},             {Py_tp_traverse, buffered_traverse},
-    {Py_tp_dealloc, buffered_dealloc},       {Py_tp_methods, buffered_methods},
+    {Py_tp_doc, (void *)buffered_doc},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, buffered_init},
+    {Py_tp_traverse, buffered_traverse},
+    {Py_tp_dealloc, buffered_dealloc},
+    {Py_tp_methods, buffered_methods},
     {0, NULL},
 };
 

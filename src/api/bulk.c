@@ -92,7 +92,8 @@ bulk_raise_refusals(CpikaChannel *ch, const cpika_window *w)
         return 0;
     }
     cpika_indexes refused = {0};
-    PyObject *type = ch->st->exceptions[w->nacked.count > 0 ? CPIKA_EXC_NackError : CPIKA_EXC_UnroutableError];
+    PyObject *type =
+        ch->st->exceptions[w->nacked.count > 0 ? CPIKA_EXC_NackError : CPIKA_EXC_UnroutableError];
     PyObject *messages = list_of_messages(ch, w);
     PyObject *error = messages == NULL ? NULL : PyObject_CallOneArg(type, messages);
     PyObject *indexes = NULL;

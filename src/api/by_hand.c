@@ -118,10 +118,10 @@ event_tuple(CpikaConnection *conn, const cpika_event *event)
     }
     PyObject *tuple = NULL;
     if (rc == 0) {
-        tuple = Py_BuildValue("(sOOOO)", kind_name(event->kind), event->owner == NULL ? Py_None : event->owner,
-                              made.method == NULL ? Py_None : made.method,
-                              made.properties == NULL ? Py_None : made.properties,
-                              made.body == NULL ? Py_None : made.body);
+        tuple = Py_BuildValue(
+            "(sOOOO)", kind_name(event->kind), event->owner == NULL ? Py_None : event->owner,
+            made.method == NULL ? Py_None : made.method, made.properties == NULL ? Py_None : made.properties,
+            made.body == NULL ? Py_None : made.body);
     }
     cpika_made_clear(&made);
     return tuple;

@@ -128,8 +128,7 @@ channel_open(PyObject *op, PyObject *ignored)
         return PyErr_NoMemory();
     }
     reserve(ch, false);  // from now on it is in use
-    cpika_message *answer =
-        cpika_call_bytes(ch->conn, ch, request, frame, sizeof frame, CPIKA_FOREVER);
+    cpika_message *answer = cpika_call_bytes(ch->conn, ch, request, frame, sizeof frame, CPIKA_FOREVER);
     if (answer == NULL) {
         return NULL;
     }
@@ -287,7 +286,8 @@ channel_cancel_for_nobody(PyObject *op, PyObject *tag)
         Py_XDECREF(found);
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     }
-    bool refuse = !PyObject_TypeCheck(found, ch->st->consumer_info_type) || !((CpikaConsumerInfo *)found)->auto_ack;
+    bool refuse =
+        !PyObject_TypeCheck(found, ch->st->consumer_info_type) || !((CpikaConsumerInfo *)found)->auto_ack;
     Py_DECREF(found);
     if (ch->conn == NULL || cpika_transport_forked(&ch->conn->io)) {
         Py_RETURN_NONE;
@@ -473,7 +473,8 @@ set_state(PyObject *op, PyObject *value, void *closure)
         return -1;
     }
     CpikaChannel *ch = (CpikaChannel *)op;
-    if (ch->engine.state == CHANNEL_CLOSED && state != CHANNEL_CLOSED) {  // perhaps meanwhile, by another thread
+    if (ch->engine.state == CHANNEL_CLOSED
+        && state != CHANNEL_CLOSED) {  // perhaps meanwhile, by another thread
         return cpika_raise_not_open(ch);
     }
     ch->engine.state = (uint8_t)state;
@@ -702,7 +703,6 @@ PyDoc_STRVAR(get_doc, "basic_get($self, queue, auto_ack=False)\n--\n\n"
                       "queue: str.  auto_ack: the broker expects no acknowledgement.\n\n"
                       "Returns (spec.Basic.GetOk, spec.BasicProperties, bytes), or (None, None, None) when\n"
                       "the queue is empty.  Raises ChannelClosedByBroker, ChannelWrongStateError.");
-
 
 static PyMethodDef channel_methods[] = {
     {"basic_publish", (PyCFunction)(void (*)(void))channel_basic_publish, METH_FASTCALL | METH_KEYWORDS,

@@ -47,7 +47,8 @@ raise_refused(CpikaChannel *ch, cpika_exc which, const cpika_message *returned)
     PyObject *messages = PyList_New(0);
     PyObject *message = messages == NULL || returned == NULL ? NULL : publish_returned_message(ch, returned);
     PyObject *error = NULL;
-    if (messages != NULL && (returned == NULL || (message != NULL && PyList_Append(messages, message) == 0))) {
+    if (messages != NULL
+        && (returned == NULL || (message != NULL && PyList_Append(messages, message) == 0))) {
         error = PyObject_CallOneArg(ch->st->exceptions[which], messages);
     }
     if (error != NULL) {

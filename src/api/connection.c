@@ -428,7 +428,8 @@ get_frames_sent(PyObject *op, void *closure)
     PyObject *heartbeats = get_link_number(op, (void *)op);
     unsigned long long n = heartbeats == NULL ? 0 : PyLong_AsUnsignedLongLong(heartbeats);
     Py_XDECREF(heartbeats);
-    return heartbeats == NULL ? NULL : PyLong_FromUnsignedLongLong(((CpikaConnection *)op)->io.frames_sent + n);
+    return heartbeats == NULL ? NULL
+                              : PyLong_FromUnsignedLongLong(((CpikaConnection *)op)->io.frames_sent + n);
 }
 
 static PyMemberDef connection_members[] = {
@@ -543,7 +544,8 @@ connection_finalize(PyObject *op)
 {
     CpikaConnection *conn = (CpikaConnection *)op;
     const cpika_engine *e = &conn->engine;
-    if (conn->io.link == NULL || cpika_transport_forked(&conn->io) || cpika_engine_ended(e) || !e->in_place_allowed) {
+    if (conn->io.link == NULL || cpika_transport_forked(&conn->io) || cpika_engine_ended(e)
+        || !e->in_place_allowed) {
         return;
     }
     PyObject *type, *value, *traceback;
@@ -585,11 +587,16 @@ PyDoc_STRVAR(connection_doc, "Connection(sock)\n--\n\n"
                              "over None, bytes are fed and taken by hand.");
 
 static PyType_Slot connection_slots[] = {
-    {Py_tp_doc, (void *)connection_doc},     {Py_tp_new, connection_new},
-    {Py_tp_init, connection_init},           {Py_tp_traverse, connection_traverse},
-    {Py_tp_clear, connection_clear},         {Py_tp_finalize, connection_finalize},
-    {Py_tp_dealloc, connection_dealloc},     {Py_tp_methods, connection_methods},
-    {Py_tp_members, connection_members},     {Py_tp_getset, connection_getset},
+    {Py_tp_doc, (void *)connection_doc},
+    {Py_tp_new, connection_new},
+    {Py_tp_init, connection_init},
+    {Py_tp_traverse, connection_traverse},
+    {Py_tp_clear, connection_clear},
+    {Py_tp_finalize, connection_finalize},
+    {Py_tp_dealloc, connection_dealloc},
+    {Py_tp_methods, connection_methods},
+    {Py_tp_members, connection_members},
+    {Py_tp_getset, connection_getset},
     {0, NULL},
 };
 
@@ -609,7 +616,9 @@ cpika_connection_exec(PyObject *module, cpika_state *st)
     }
     for (PyMethodDef *def = cpika_by_hand_methods; def->ml_name != NULL; def++) {
         PyObject *method = PyDescr_NewMethod(st->connection_type, def);
-        int rc = method == NULL ? -1 : PyObject_SetAttrString((PyObject *)st->connection_type, def->ml_name, method);
+        int rc = method == NULL
+                     ? -1
+                     : PyObject_SetAttrString((PyObject *)st->connection_type, def->ml_name, method);
         Py_XDECREF(method);
         if (rc < 0) {
             return -1;

@@ -113,7 +113,8 @@ hold_message_unlock(CpikaChannel *ch, const cpika_buf *message, const publish_mo
 
 /* The publish gets the channel's next delivery tag: everybody who awaits confirms has to know.  0 or -1. */
 static int
-count_publish_locked(cpika_channel *ch, const cpika_identity *identity, const publish_mode *mode, bool mandatory)
+count_publish_locked(cpika_channel *ch, const cpika_identity *identity, const publish_mode *mode,
+                     bool mandatory)
 {
     uint64_t hash = mode->window != NULL && mandatory ? cpika_identity_hash(identity) : 0;
     for (cpika_window *w = ch->windows; w != NULL; w = w->outer) {
@@ -159,8 +160,9 @@ send_encoded(CpikaChannel *ch, const publish_args *a, const publish_body *body, 
         cpika_transport_unlock(&conn->io);
         return -1;
     }
-    conn->io.frames_sent += 2 + (body->size + conn->engine.frame_max - CPIKA_FRAME_OVERHEAD - 1)
-                                    / (conn->engine.frame_max - CPIKA_FRAME_OVERHEAD);
+    conn->io.frames_sent += 2
+                            + (body->size + conn->engine.frame_max - CPIKA_FRAME_OVERHEAD - 1)
+                                  / (conn->engine.frame_max - CPIKA_FRAME_OVERHEAD);
     return by_reference           ? send_by_reference_unlock(ch, message, body)
            : mode->hold_bytes > 0 ? hold_message_unlock(ch, message, mode)
                                   : send_message_unlock(ch, message);

@@ -21,7 +21,8 @@ enum { PUBLISH_NOT_YET = 1 };
 
 /* Validates, encodes, looks at the input, sends or holds.  What awaits the confirm is registered before the first byte
  * leaves; `body` is the caller's.  0, PUBLISH_NOT_YET, or -1. */
-int publish_message(CpikaChannel *ch, const publish_args *a, const publish_body *body, const publish_mode *mode);
+int publish_message(CpikaChannel *ch, const publish_args *a, const publish_body *body,
+                    const publish_mode *mode);
 
 /* The same, with the body of `a`. */
 int publish_now(CpikaChannel *ch, const publish_args *a, const publish_mode *mode);

@@ -119,8 +119,8 @@ run_return(CpikaConnection *conn, const cpika_event *event)
     PyObject *done = NULL;
     if (number != NULL && cpika_make_message(conn, event->message, &made) == 0) {
         PyObject *args[] = {event->owner, number, made.method, made.properties, made.body};
-        done = PyObject_VectorcallMethod(conn->st->names._dispatch_return, args, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                         NULL);
+        done = PyObject_VectorcallMethod(conn->st->names._dispatch_return, args,
+                                         5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
     cpika_made_clear(&made);
     Py_XDECREF(number);
@@ -276,7 +276,8 @@ dispatch_next(CpikaConnection *conn, cpika_call *call)
         if (cpika_settle(conn) < 0) {
             return -1;
         }
-        if (step == CPIKA_STEP_MORE && (e->events.first == NULL || !cpika_roles_has_work(&conn->roles, e, call))) {
+        if (step == CPIKA_STEP_MORE
+            && (e->events.first == NULL || !cpika_roles_has_work(&conn->roles, e, call))) {
             return 0;
         }
         if (step == CPIKA_STEP_MORE) {  // settling has brought something, or it is for somebody else
@@ -400,7 +401,7 @@ cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
         return -1;
     }
     while (rc == 0 && call->sink != NULL) {
-        cpika_channel *ch = &((cpika_driven_channel *)((char *)call->claims - offsetof(cpika_driven_channel, roles)))->engine;
+        cpika_channel *ch = cpika_channel_of_roles(call->claims);
         cpika_event *event = cpika_events_take_first_of_consumer(&e->events, &ch->events, call->sink);
         if (event == NULL) {
             break;

@@ -25,7 +25,9 @@ violation_error(cpika_state *st, const cpika_ending *e)
         cause = PyObject_CallFunction(st->exceptions[e->exception], "KK", (unsigned long long)e->numbers[0],
                                       (unsigned long long)e->numbers[1]);
     } else {
-        cause = cpika_exc_new(st, e->exception, "%.*s", (int)e->reason.len, e->reason.text);
+        PyObject *text = cpika_text_decode((const uint8_t *)e->reason.text, e->reason.len);
+        cause = text == NULL ? NULL : cpika_exc_new(st, e->exception, "%S", text);
+        Py_XDECREF(text);
     }
     if (cause == NULL || e->reason.code == 0) {
         return cause;
@@ -55,7 +57,8 @@ make_error(cpika_state *st, const cpika_ending *e)
         return violation_error(st, e);
     case CPIKA_ENDING_SILENCE:
         return cpika_exc_new(st, CPIKA_EXC_AMQPHeartbeatTimeout,
-                             "No activity or too many missed heartbeats in the last %d seconds", e->reason.code);
+                             "No activity or too many missed heartbeats in the last %d seconds",
+                             e->reason.code);
     case CPIKA_ENDING_BLOCKED:
         return cpika_exc_new(st, CPIKA_EXC_ConnectionBlockedTimeout, "Blocked connection timeout expired.");
     case CPIKA_ENDING_NO_MEMORY:
@@ -116,9 +119,10 @@ cpika_check_fork(CpikaConnection *conn)
         return -1;
     }
     if (cpika_transport_forked(&conn->io)) {
-        cpika_raise(conn->st, CPIKA_EXC_ConnectionWrongStateError,
-                    "the connection belongs to the process that made it; this is a child of that one: make a new "
-                    "connection after fork");
+        cpika_raise(
+            conn->st, CPIKA_EXC_ConnectionWrongStateError,
+            "the connection belongs to the process that made it; this is a child of that one: make a new "
+            "connection after fork");
         return -1;
     }
     return 0;
@@ -150,10 +154,16 @@ cpika_check_connection(CpikaConnection *conn)
 /* ---- a channel ---- */
 
 PyObject *
+cpika_broker_reason(CpikaChannel *ch)
+{
+    return reason_error(ch->st, CPIKA_EXC_ChannelClosedByBroker, &ch->engine.reason);
+}
+
+PyObject *
 cpika_closing_reason(CpikaChannel *ch)
 {
     if (ch->closing_reason == NULL && ch->engine.closed_by == CPIKA_CLOSED_BY_BROKER) {
-        PyObject *reason = reason_error(ch->st, CPIKA_EXC_ChannelClosedByBroker, &ch->engine.reason);
+        PyObject *reason = cpika_broker_reason(ch);
         if (reason == NULL) {
             return NULL;
         }
@@ -163,7 +173,8 @@ cpika_closing_reason(CpikaChannel *ch)
             Py_DECREF(reason);
         }
     }
-    if (ch->closing_reason == NULL && ch->engine.closed_by == CPIKA_CLOSED_WITH_CONNECTION && ch->conn != NULL) {
+    if (ch->closing_reason == NULL && ch->engine.closed_by == CPIKA_CLOSED_WITH_CONNECTION
+        && ch->conn != NULL) {
         return cpika_ending_error(ch->conn);
     }
     return Py_NewRef(ch->closing_reason != NULL ? ch->closing_reason : Py_None);

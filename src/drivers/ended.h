@@ -30,6 +30,9 @@ int cpika_check_channel(CpikaChannel *ch);
 /* Raises why it is not open: the broker's reason, if it was the broker, else what cpika_check_channel says.  -1. */
 int cpika_raise_not_open(CpikaChannel *ch);
 
+/* New exception with what the broker's Channel.Close said; NULL with an exception. */
+PyObject *cpika_broker_reason(CpikaChannel *ch);
+
 /* New reference to why the channel is closed; None: it is not.  NULL with an exception. */
 PyObject *cpika_closing_reason(CpikaChannel *ch);
 

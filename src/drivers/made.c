@@ -24,8 +24,8 @@ typedef struct {
 } origin;
 
 static int
-make_origin(CpikaConnection *conn, const uint8_t *exchange, size_t exchange_len, const uint8_t *key, size_t key_len,
-            origin *out)
+make_origin(CpikaConnection *conn, const uint8_t *exchange, size_t exchange_len, const uint8_t *key,
+            size_t key_len, origin *out)
 {
     out->exchange = cpika_strcache_exchange(&conn->strings, exchange, exchange_len);
     out->key = out->exchange == NULL ? NULL : cpika_strcache_key(&conn->strings, key, key_len);
@@ -70,8 +70,8 @@ make_deliver(CpikaConnection *conn, const uint8_t *payload, size_t len, cpika_ma
         }
     }
     if (rc == 0) {
-        made->method = cpika_deliver_new(&conn->st->values, made->tag, cpika_get64(fixed), (fixed[8] & 1) != 0,
-                                         from.exchange, from.key);
+        made->method = cpika_deliver_new(&conn->st->values, made->tag, cpika_get64(fixed),
+                                         (fixed[8] & 1) != 0, from.exchange, from.key);
         rc = made->method == NULL ? -1 : 0;
     }
     free_origin(&from);
@@ -109,8 +109,8 @@ make_get_ok(CpikaConnection *conn, const cpika_message *m)
     PyObject *method = NULL;
     if (cpika_get_ok_split(m->bytes, m->method_len, &f) == CPIKA_OK
         && make_origin(conn, f.exchange, f.exchange_len, f.key, f.key_len, &from) == 0) {
-        method = cpika_getok_new(&conn->st->values, cpika_get64(f.fixed), (f.fixed[8] & 1) != 0, from.exchange,
-                                 from.key, cpika_get32(f.rest));
+        method = cpika_getok_new(&conn->st->values, cpika_get64(f.fixed), (f.fixed[8] & 1) != 0,
+                                 from.exchange, from.key, cpika_get32(f.rest));
     }
     free_origin(&from);
     return method;
@@ -170,7 +170,8 @@ cpika_make_method(CpikaConnection *conn, const cpika_message *m)
     int status;
     PyObject *method = cpika_method_decode(&conn->st->values, m->bytes, m->method_len, &id, &status);
     if (method == NULL && !PyErr_Occurred()) {
-        cpika_values_raise(&conn->st->values, status, "a method");  // the engine has walked over it: cannot be
+        cpika_values_raise(&conn->st->values, status,
+                           "a method");  // the engine has walked over it: cannot be
     }
     return method;
 }

@@ -1,8 +1,7 @@
 /* offer.c - see offer.h.
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see offer.h. */
-#include "values/compat.h"  // Python.h before any other header
-
 #include "offer.h"
+
 #include "wire/clock.h"
 
 enum {

@@ -3,6 +3,8 @@
 #ifndef CPIKA_DRIVERS_OFFER_H
 #define CPIKA_DRIVERS_OFFER_H
 
+#include "values/compat.h"  // Python.h before any other header
+
 #include <stdint.h>
 
 typedef struct {

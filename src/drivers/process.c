@@ -44,15 +44,12 @@ run_due(CpikaConnection *conn, cpika_call *call, PyObject *owner)
 
 /* What the end of the connection means for a dispatching call that has dispatched what was received before. */
 static int
-at_the_end(CpikaConnection *conn)
+at_the_end(CpikaConnection *conn, Py_ssize_t dispatched)
 {
-    return conn->engine.ending.by_client ? 0 : cpika_raise_ended(conn);
-}
-
-static int
-leave_with_output(CpikaConnection *conn)
-{
-    return cpika_engine_ended(&conn->engine) ? at_the_end(conn) : cpika_wait_output(conn);
+    const cpika_ending *ending = &conn->engine.ending;
+    // A callback of this call has been told, and its caller has let it pass.
+    bool known = dispatched > 0 && ending->told;
+    return ending->by_client || known ? 0 : cpika_raise_ended(conn);
 }
 
 static int
@@ -71,14 +68,15 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
             return -1;
         }
         if (cpika_engine_ended(e) && (e->events.first == NULL || !call->dispatches)) {
-            return at_the_end(conn);
+            return at_the_end(conn, n);
         }
-        if (n > 0 || r->asks != call->asks_seen) {
-            return leave_with_output(conn);
+        bool closed = args->channel != NULL && args->channel->engine.state == CHANNEL_CLOSED;
+        if (n > 0 || closed || r->asks != call->asks_seen) {
+            return cpika_wait_output(conn);
         }
-        ran = run_due(conn, call, args->owner);
-        if (ran != 0 || late) {
-            return ran < 0 ? -1 : leave_with_output(conn);
+        int more = ran > 0 ? 0 : run_due(conn, call, args->owner);
+        if (more != 0 || late) {
+            return more < 0 ? -1 : cpika_wait_output(conn);
         }
         cpika_turn turn = cpika_take_turn(conn, call, deadline, r->next_timer_ns, true);
         if (turn == CPIKA_TURN_RAISED) {

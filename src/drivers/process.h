@@ -10,8 +10,9 @@
 typedef struct {
     PyObject *owner;        // the BlockingConnection, whose _run_due() runs timers and callbacks that are due
     CpikaChannel *channel;  // the one that this call dispatches before others; NULL: none
-    const cpika_consumer_tag *sink;  // of consume(): inside a callback it gets its messages all the same; NULL: none
-    uint64_t asks_seen;     // roles.asks when the caller last looked at what it waits for
+    const cpika_consumer_tag
+        *sink;           // of consume(): inside a callback it gets its messages all the same; NULL: none
+    uint64_t asks_seen;  // roles.asks when the caller last looked at what it waits for
     uint64_t deadline_ns;
 } cpika_process_args;
 

@@ -111,12 +111,14 @@ failed(cpika_transport *t)
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
     PyObject *lost = cpika_exc_new(t->st, CPIKA_EXC_StreamLostError, "Stream connection lost: %R", error);
-    const cpika_ending why = {.kind = lost == NULL ? CPIKA_ENDING_NO_MEMORY : CPIKA_ENDING_GIVEN, .error = lost};
+    const cpika_ending why = {.kind = lost == NULL ? CPIKA_ENDING_NO_MEMORY : CPIKA_ENDING_GIVEN,
+                              .error = lost};
     if (lost == NULL) {
         PyErr_Clear();
     }
     cpika_engine_end(t->engine, &why);
     if (!tell) {
+        t->engine->ending.told = true;
         PyErr_Restore(type, error, traceback);
         return CPIKA_IO_RAISED;
     }
@@ -237,8 +239,8 @@ receive(cpika_transport *t)
         return NULL;
     }
     if (!PyBytes_Check(data) || PyBytes_GET_SIZE(data) > CHUNK) {
-        PyErr_Format(PyExc_TypeError, "recv(%d) of the socket must return bytes of at most that size, not %R", CHUNK,
-                     data);
+        PyErr_Format(PyExc_TypeError, "recv(%d) of the socket must return bytes of at most that size, not %R",
+                     CHUNK, data);
         Py_DECREF(data);
         failed(t);
         return NULL;
@@ -271,8 +273,9 @@ cpika_pysock_read(cpika_transport *t)
         if (!cpika_user_is_here(t->st, &t->inside)) {
             return 0;
         }
-        cpika_raise(t->st, CPIKA_EXC_ReentrancyError,
-                    "a signal handler may not wait for the broker while it interrupts this thread inside its socket");
+        cpika_raise(
+            t->st, CPIKA_EXC_ReentrancyError,
+            "a signal handler may not wait for the broker while it interrupts this thread inside its socket");
         return CPIKA_IO_RAISED;
     }
     if (t->sock_closed) {

@@ -5,7 +5,7 @@
 #ifndef CPIKA_DRIVERS_PYSOCK_H
 #define CPIKA_DRIVERS_PYSOCK_H
 
-#include "transport.h"
+#include "stream.h"
 
 /* True for the class that CPython's own socket module defines, not for what was patched in its place; -1: exception. */
 int cpika_pysock_is_plain(PyObject *sock);

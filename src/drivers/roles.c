@@ -187,7 +187,8 @@ cpika_roles_end_park(cpika_roles *r, cpika_call *call)
 bool
 cpika_roles_has_reason(const cpika_roles *r, const cpika_engine *e, const cpika_call *call)
 {
-    return cpika_engine_ended(e) || (call->wants != NULL ? call->wants(call->arg) : cpika_roles_has_work(r, e, call));
+    return cpika_engine_ended(e)
+           || (call->wants != NULL ? call->wants(call->arg) : cpika_roles_has_work(r, e, call));
 }
 
 void
@@ -245,6 +246,9 @@ cpika_roles_hand_over(cpika_roles *r, cpika_link *link)
 bool
 cpika_roles_has_work(const cpika_roles *r, const cpika_engine *e, const cpika_call *call)
 {
+    if (call->claims != NULL && cpika_channel_of_roles(call->claims)->state == CHANNEL_CLOSED) {
+        return true;
+    }
     if (r->asks != call->asks_seen || (call->dispatches && r->due && !r->timing)) {
         return true;
     }

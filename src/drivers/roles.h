@@ -19,6 +19,8 @@
 
 #include "user.h"  // Python.h before any other header
 
+#include <stddef.h>
+
 #include "engine/engine.h"
 #include "wire/link.h"
 
@@ -42,22 +44,29 @@ cpika_roles_of_channel(cpika_channel *ch)
     return &((cpika_driven_channel *)ch)->roles;
 }
 
+static inline cpika_channel *
+cpika_channel_of_roles(cpika_channel_roles *roles)
+{
+    return &((cpika_driven_channel *)((char *)roles - offsetof(cpika_driven_channel, roles)))->engine;
+}
+
 /* Whether a call has reason to go on. */
 typedef bool (*cpika_wants)(void *arg);
 
 struct cpika_call {
     cpika_call *next;  // older
     cpika_user user;
-    cpika_wants wants;  // NULL: a dispatching call, which wants what cpika_roles_has_work says
-    void *arg;          // on the heap, too
+    cpika_wants wants;            // NULL: a dispatching call, which wants what cpika_roles_has_work says
+    void *arg;                    // on the heap, too
     cpika_channel_roles *claims;  // borrowed: of the channel that it dispatches; NULL: any
-    const cpika_consumer_tag *sink;  // of consume(), inside a callback: the messages that it takes; on the caller's heap
-    uint64_t asks_seen;           // of roles.asks, when its caller last looked
-    bool dispatches;              // runs callbacks
-    bool in_callback;             // and is inside one
-    bool may_hold;                // an ack given now may wait: more messages stand ready (rule 4)
-    bool woken;                   // since it fell asleep
-    int slept;                    // times in a row without anything to do
+    const cpika_consumer_tag
+        *sink;           // of consume(), inside a callback: the messages that it takes; on the caller's heap
+    uint64_t asks_seen;  // of roles.asks, when its caller last looked
+    bool dispatches;     // runs callbacks
+    bool in_callback;    // and is inside one
+    bool may_hold;       // an ack given now may wait: more messages stand ready (rule 4)
+    bool woken;          // since it fell asleep
+    int slept;           // times in a row without anything to do
     enum { CPIKA_AWAKE, CPIKA_POLLING, CPIKA_PARKED } sleep;
     int wake_rd, wake_wr;  // of a parked call; -1
 };
@@ -65,16 +74,16 @@ struct cpika_call {
 enum { CPIKA_SPARE_PAIRS = 8 };
 
 typedef struct {
-    cpika_call *calls;     // newest first
-    int asleep;            // how many of them
-    cpika_call *poller;    // NULL: nobody waits for the socket
-    bool noticing;         // somebody runs notices
-    bool timing;           // somebody runs timers
-    cpika_call *holder;    // the call with may_hold
-    uint64_t asks;         // how often somebody wanted dispatching calls to return
-    uint64_t changes_seen; // of the engine, when sleeping calls were last looked through
-    bool due;              // timers or thread-safe callbacks may be ready
-    uint64_t next_timer_ns;  // the earliest timer; UINT64_MAX: none
+    cpika_call *calls;                // newest first
+    int asleep;                       // how many of them
+    cpika_call *poller;               // NULL: nobody waits for the socket
+    bool noticing;                    // somebody runs notices
+    bool timing;                      // somebody runs timers
+    cpika_call *holder;               // the call with may_hold
+    uint64_t asks;                    // how often somebody wanted dispatching calls to return
+    uint64_t changes_seen;            // of the engine, when sleeping calls were last looked through
+    bool due;                         // timers or thread-safe callbacks may be ready
+    uint64_t next_timer_ns;           // the earliest timer; UINT64_MAX: none
     int spare[CPIKA_SPARE_PAIRS][2];  // descriptors of calls that have parked before
     int spares;
 } cpika_roles;
@@ -123,7 +132,8 @@ void cpika_roles_hand_over(cpika_roles *r, cpika_link *link);
 static inline bool
 cpika_roles_may_run(const cpika_call *call, const cpika_channel_roles *channel)
 {
-    return call->dispatches && channel->running == NULL && (channel->claimants == 0 || call->claims == channel);
+    return call->dispatches && channel->running == NULL
+           && (channel->claimants == 0 || call->claims == channel);
 }
 
 /* Whether something stands ready that this call may run, or that its caller is to know. */

@@ -52,7 +52,8 @@ static int
 send_request(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes, size_t n)
 {
     cpika_transport *io = &conn->io;
-    int rc = cpika_transport_lock_output(io);  // which may let others run: only behind it is the order settled
+    int rc =
+        cpika_transport_lock_output(io);  // which may let others run: only behind it is the order settled
     if (rc != CPIKA_OK) {
         return cpika_raise_io(conn, rc);
     }
@@ -76,8 +77,8 @@ is_settled(void *arg)
 }
 
 cpika_message *
-cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes, size_t n,
-                 uint64_t deadline_ns)
+cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes,
+                 size_t n, uint64_t deadline_ns)
 {
     cpika_channel *engine_channel = ch == NULL ? NULL : &ch->engine;
     request->state = CPIKA_REQUEST_FAILED;  // until it has joined
@@ -105,7 +106,8 @@ cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request
 }
 
 PyObject *
-cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uint32_t reply, uint64_t deadline_ns)
+cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uint32_t reply,
+                  uint64_t deadline_ns)
 {
     // Encoding may run user code, which may send requests of its own: they go first.
     cpika_buf frame = CPIKA_BUF_INIT;

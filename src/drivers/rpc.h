@@ -9,8 +9,8 @@
 
 /* Sends `bytes` when its turn on the channel (NULL: channel 0) has come, and waits for the answer: counted, the caller's.
  * Takes the request. */
-cpika_message *cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes,
-                                size_t n, uint64_t deadline_ns);
+cpika_message *cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request,
+                                const uint8_t *bytes, size_t n, uint64_t deadline_ns);
 
 /* The same for a method object (None: only waits): new reference to the answer. */
 PyObject *cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uint32_t reply,
@@ -20,6 +20,7 @@ PyObject *cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *m
 int cpika_send_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method);
 
 /* Sends frames (`frames` of them) that are whole already.  0 or -1. */
-int cpika_send_bytes(CpikaConnection *conn, CpikaChannel *ch, const uint8_t *bytes, size_t n, unsigned frames);
+int cpika_send_bytes(CpikaConnection *conn, CpikaChannel *ch, const uint8_t *bytes, size_t n,
+                     unsigned frames);
 
 #endif

@@ -21,8 +21,7 @@ notice_method(CpikaConnection *conn, const cpika_event *event)
 {
     PyObject *method = cpika_make_method(conn, event->message);
     PyObject *args[] = {event->owner == NULL ? Py_None : event->owner, method};
-    PyObject *done =
-        method == NULL ? NULL : call_hook((PyObject *)conn, conn->st->names._on_method, args, 2);
+    PyObject *done = method == NULL ? NULL : call_hook((PyObject *)conn, conn->st->names._on_method, args, 2);
     Py_XDECREF(method);
     return done;
 }
@@ -52,7 +51,7 @@ run_notice(CpikaConnection *conn, const cpika_event *event)
     case CPIKA_NOTICE_RETURNED:
         return notice_returned(conn, event);
     case CPIKA_NOTICE_CHANNEL_CLOSED:
-        reason = cpika_closing_reason(cpika_channel_object(event->channel));
+        reason = cpika_broker_reason(cpika_channel_object(event->channel));
         before = PyLong_FromLong(event->number);
         if (reason != NULL && before != NULL) {
             PyObject *args[] = {reason, before};

@@ -112,13 +112,15 @@ end_watch(cpika_state *st, watch how)
 /* In the functions of Python's select module, looked up when used: monkey-patching replaces them, and a greenlet waits
  * without holding up the others. */
 static int
-wait_in_python(CpikaConnection *conn, PyObject *sock, int wake_rd, bool want_write, int signal_rd, int timeout_ms)
+wait_in_python(CpikaConnection *conn, PyObject *sock, int wake_rd, bool want_write, int signal_rd,
+               int timeout_ms)
 {
     cpika_transport *io = &conn->io;
     bool read = sock != NULL && !io->wants_write;
     bool write = sock != NULL && ((want_write && !io->wants_read) || io->wants_write);
-    PyObject *args[] = {sock == NULL ? Py_None : sock, PyLong_FromLong(wake_rd), read ? Py_True : Py_False,
-                        write ? Py_True : Py_False,    PyLong_FromLong(signal_rd), PyLong_FromLong(timeout_ms)};
+    PyObject *args[] = {sock == NULL ? Py_None : sock, PyLong_FromLong(wake_rd),
+                        read ? Py_True : Py_False,     write ? Py_True : Py_False,
+                        PyLong_FromLong(signal_rd),    PyLong_FromLong(timeout_ms)};
     PyObject *done = NULL;
     if (args[1] != NULL && args[4] != NULL && args[5] != NULL) {
         PyObject *method = PyObject_GetAttr((PyObject *)conn, conn->st->names._wait_socket);

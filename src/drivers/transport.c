@@ -240,7 +240,8 @@ cpika_transport_send_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, 
 }
 
 int
-cpika_transport_hold_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t for_ns, size_t *queued)
+cpika_transport_hold_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t for_ns,
+                            size_t *queued)
 {
     uint64_t until = t->clock_ns + for_ns;
     cpika_link *link = t->link;

@@ -9,33 +9,7 @@
 #ifndef CPIKA_DRIVERS_TRANSPORT_H
 #define CPIKA_DRIVERS_TRANSPORT_H
 
-#include "user.h"  // Python.h before any other header
-
-#include "engine/engine.h"
-#include "wire/link.h"
-
-enum { CPIKA_IO_RAISED = -201, CPIKA_IO_ENDED = -202 };
-
-typedef struct {
-    cpika_state *st;
-    PyObject *owner;  // borrowed: the connection, whose Python side keeps Python sockets
-    cpika_engine *engine;
-    cpika_link *link;    // counted; NULL before it is attached
-    PyObject *sock;      // owned: Python socket that does the I/O; NULL: the link's descriptor does
-    PyObject *chunk;     // owned bytes that sock.send() wants again; NULL: none
-    bool wants_write;    // a TLS read that waits for room to write
-    bool wants_read;     // a TLS write that waits for bytes to read
-    bool busy;           // somebody is inside sock.send() or sock.recv():
-    cpika_user inside;   //   who
-    bool left_over;      //   and others have queued something meanwhile
-    bool closed;         // nothing goes or comes any more
-    bool sock_closed;    // and the Python socket has been told
-    bool holding;        // acks or publishes are held
-    uint64_t holding_until_ns;  // what the keeper was told
-    uint64_t last_look_ns;      // when the input was last looked at
-    uint64_t clock_ns;          // the last time that was read: good enough for what may leave early
-    uint64_t frames_sent;
-} cpika_transport;
+#include "stream.h"
 
 /* Takes the socket over; None: there is none, bytes are fed and taken by hand.  0, or -1 with an exception. */
 int cpika_transport_attach(cpika_transport *t, PyObject *sock);

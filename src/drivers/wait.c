@@ -39,7 +39,8 @@ earlier(uint64_t a, uint64_t b)
 }
 
 cpika_turn
-cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, uint64_t sleep_until_ns, bool look)
+cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, uint64_t sleep_until_ns,
+                bool look)
 {
     cpika_engine *e = &conn->engine;
     bool want_write = false;
@@ -147,7 +148,8 @@ cpika_look(CpikaConnection *conn)
     cpika_transport *io = &conn->io;
     uint64_t now = cpika_now_ns();
     io->clock_ns = now;
-    if (now - io->last_look_ns < LOOK_EVERY_NS || io->busy || (conn->roles.poller != NULL && io->sock != NULL)) {
+    if (now - io->last_look_ns < LOOK_EVERY_NS || io->busy
+        || (conn->roles.poller != NULL && io->sock != NULL)) {
         return 0;
     }
     Py_ssize_t n = cpika_transport_read(io);

@@ -47,7 +47,8 @@ typedef struct cpika_channel {
     uint64_t published;       // delivery tag of the last publish in confirm mode
     cpika_refused *refused;
     cpika_channel_events events;
-    cpika_event *coffin;  // owned: carries the engine's hold on `owner` to the grave; no memory is asked for then
+    cpika_event
+        *coffin;  // owned: carries the engine's hold on `owner` to the grave; no memory is asked for then
     cpika_closed_by closed_by;
     cpika_reason reason;
 } cpika_channel;

@@ -21,7 +21,7 @@ typedef struct cpika_confirm {
     bool settled;             // the broker has answered
     bool failed;              // channel or connection closed before that
     bool nacked;
-    bool multiple;            // bits of the Nack, for the log
+    bool multiple;  // bits of the Nack, for the log
     bool requeue;
     bool abandoned;
     uint64_t nack_tag;

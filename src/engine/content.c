@@ -115,9 +115,10 @@ cpika_content_take(cpika_content *c)
         PyErr_Clear();
     }
     c->body = NULL;
-    cpika_message *m = body == NULL ? NULL
-                                    : cpika_message_new(c->raw.data, c->method_len, c->raw.data + c->method_len,
-                                                        c->raw.len - c->method_len, body);
+    cpika_message *m = body == NULL
+                           ? NULL
+                           : cpika_message_new(c->raw.data, c->method_len, c->raw.data + c->method_len,
+                                               c->raw.len - c->method_len, body);
     c->method_id = 0;
     c->header_seen = false;
     if (c->raw.cap > RAW_KEPT) {

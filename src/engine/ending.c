@@ -31,7 +31,9 @@ set_text(cpika_ending *e, cpika_exc exception, int reply_code, const char *forma
     e->kind = CPIKA_ENDING_VIOLATION;
     e->exception = exception;
     cpika_reason_set(&e->reason, reply_code, (const uint8_t *)text,
-                     n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n : sizeof text - 1);
+                     n < 0                     ? 0
+                     : (size_t)n < sizeof text ? (size_t)n
+                                               : sizeof text - 1);
 }
 
 __attribute__((format(printf, 4, 5))) static void
@@ -64,17 +66,20 @@ cpika_ending_set_violation(cpika_ending *e, int status, long detail)
         set_violation(e, invalid, REPLY_FRAME_ERROR, "Unknown frame type: %ld", detail);
         return;
     case CPIKA_E_FRAME_SIZE:
-        set_violation(e, invalid, REPLY_FRAME_ERROR, "Frame of %ld bytes is outside of the negotiated size", detail);
+        set_violation(e, invalid, REPLY_FRAME_ERROR, "Frame of %ld bytes is outside of the negotiated size",
+                      detail);
         return;
     case CPIKA_E_METHOD_ID:
-        set_violation(e, invalid, REPLY_COMMAND_INVALID, "Unknown method: class %ld, method %ld", detail >> 16,
-                      detail & 0xffff);
+        set_violation(e, invalid, REPLY_COMMAND_INVALID, "Unknown method: class %ld, method %ld",
+                      detail >> 16, detail & 0xffff);
         return;
     case CPIKA_E_FIELD_KIND:
-        set_violation(e, CPIKA_EXC_InvalidFieldTypeException, REPLY_SYNTAX_ERROR, "in a table of %ld bytes", detail);
+        set_violation(e, CPIKA_EXC_InvalidFieldTypeException, REPLY_SYNTAX_ERROR, "in a table of %ld bytes",
+                      detail);
         return;
     case CPIKA_E_DEPTH:
-        set_violation(e, invalid, REPLY_SYNTAX_ERROR, "Table nested too deep in a frame of %ld bytes", detail);
+        set_violation(e, invalid, REPLY_SYNTAX_ERROR, "Table nested too deep in a frame of %ld bytes",
+                      detail);
         return;
     case CPIKA_E_TRUNCATED:
     case CPIKA_E_TRAILING:
@@ -90,7 +95,8 @@ cpika_ending_set_violation(cpika_ending *e, int status, long detail)
         cpika_reason_set(&e->reason, REPLY_INTERNAL_ERROR, (const uint8_t *)"", 0);
         return;
     default:
-        set_violation(e, CPIKA_EXC_ProtocolSyntaxError, REPLY_INTERNAL_ERROR, "status %d (%ld)", status, detail);
+        set_violation(e, CPIKA_EXC_ProtocolSyntaxError, REPLY_INTERNAL_ERROR, "status %d (%ld)", status,
+                      detail);
         return;
     }
 }

@@ -101,7 +101,7 @@ cpika_engine_close_channel(cpika_engine *e, cpika_channel *ch, cpika_closed_by b
         return;
     }
     ch->state = CHANNEL_CLOSED;
-    ch->closed_by = by;
+    ch->closed_by = ch->closed_by == CPIKA_CLOSED_NOT ? by : ch->closed_by;
     cpika_channel_fail_all(ch);
     if (e->in_place.channel == ch) {
         leave_in_place(e);
@@ -329,8 +329,7 @@ note_answer(cpika_engine *e, cpika_channel *ch, const cpika_message *answer)
         break;
     case CPIKA_ID_channel_close_ok:
         if (ch != NULL) {
-            cpika_engine_close_channel(e, ch, ch->closed_by == CPIKA_CLOSED_BY_BROKER ? CPIKA_CLOSED_BY_BROKER
-                                                                                     : CPIKA_CLOSED_BY_CLIENT);
+            cpika_engine_close_channel(e, ch, CPIKA_CLOSED_BY_CLIENT);
         }
         break;
     default:

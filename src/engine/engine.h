@@ -100,13 +100,15 @@ int cpika_engine_owe_reject(cpika_engine *e, cpika_channel *ch, uint64_t deliver
 cpika_requests *cpika_engine_requests(cpika_engine *e, cpika_channel *ch);
 
 /* Joins those of its channel (NULL: of the connection): see cpika_requests_join.  Never CPIKA_OK after Channel.Close. */
-int cpika_engine_request(cpika_engine *e, cpika_channel *ch, cpika_request *r, const uint8_t *bytes, size_t n);
+int cpika_engine_request(cpika_engine *e, cpika_channel *ch, cpika_request *r, const uint8_t *bytes,
+                         size_t n);
 
 /* Its caller waits no more: what was not sent will not be; what was is undone when its answer comes. */
 void cpika_engine_abandon(cpika_engine *e, cpika_channel *ch, cpika_request *r);
 
 /* Has a consumer cancelled, for nobody: until its Cancel-Ok, with `refuse`, what is delivered to it goes back. */
-int cpika_engine_cancel_for_nobody(cpika_engine *e, cpika_channel *ch, const uint8_t *tag, size_t n, bool refuse);
+int cpika_engine_cancel_for_nobody(cpika_engine *e, cpika_channel *ch, const uint8_t *tag, size_t n,
+                                   bool refuse);
 
 /* `message` answers the one under way (taken over). */
 int cpika_engine_answer(cpika_engine *e, cpika_channel *ch, cpika_message *message);

@@ -12,8 +12,7 @@ cpika_event_new(cpika_event_kind kind, struct cpika_channel *channel, PyObject *
         cpika_message_decref(message);
         return NULL;
     }
-    *event = (cpika_event){
-        .kind = kind, .channel = channel, .owner = Py_XNewRef(owner), .message = message};
+    *event = (cpika_event){.kind = kind, .channel = channel, .owner = Py_XNewRef(owner), .message = message};
     return event;
 }
 
@@ -97,7 +96,8 @@ cpika_event_is_of(const cpika_event *event, const cpika_consumer_tag *tag)
 }
 
 cpika_event *
-cpika_events_take_first_of_consumer(cpika_events *all, cpika_channel_events *own, const cpika_consumer_tag *tag)
+cpika_events_take_first_of_consumer(cpika_events *all, cpika_channel_events *own,
+                                    const cpika_consumer_tag *tag)
 {
     cpika_event *before = NULL;
     for (cpika_event *event = own->first; event != NULL; event = event->next_of_channel) {

@@ -25,7 +25,8 @@ end_for(cpika_engine *e, const cpika_ending *why)
 {
     const cpika_reason *reason = &why->reason;
     if (reason->code != 0 && e->state >= CONNECTION_TUNE) {
-        uint8_t arguments[2 + 1 + CPIKA_REASON_MAX + 4] = {0};  // the class and method that caused it are not told
+        uint8_t arguments[2 + 1 + CPIKA_REASON_MAX + 4] = {
+            0};  // the class and method that caused it are not told
         cpika_put16(arguments, (uint16_t)reason->code);
         arguments[2] = (uint8_t)reason->len;
         memcpy(arguments + 3, reason->text, reason->len);
@@ -49,16 +50,16 @@ content_violation(cpika_engine *e, const cpika_channel *ch, int status, size_t n
     const cpika_content *c = &ch->content;
     switch (status) {
     case CPIKA_E_HEADER_UNDUE:
-        cpika_ending_set_unexpected(&why, REPLY_UNEXPECTED_FRAME, "content header where none was due on channel %d",
-                                    ch->number);
+        cpika_ending_set_unexpected(&why, REPLY_UNEXPECTED_FRAME,
+                                    "content header where none was due on channel %d", ch->number);
         break;
     case CPIKA_E_BODY_UNDUE:
-        cpika_ending_set_unexpected(&why, REPLY_UNEXPECTED_FRAME, "content body where none was due on channel %d",
-                                    ch->number);
+        cpika_ending_set_unexpected(&why, REPLY_UNEXPECTED_FRAME,
+                                    "content body where none was due on channel %d", ch->number);
         break;
     case CPIKA_E_BODY_TOO_LONG:
-        cpika_ending_set_unexpected(&why, REPLY_FRAME_ERROR, "(%llu, %llu)", (unsigned long long)(c->received + n),
-                                    (unsigned long long)c->size);
+        cpika_ending_set_unexpected(&why, REPLY_FRAME_ERROR, "(%llu, %llu)",
+                                    (unsigned long long)(c->received + n), (unsigned long long)c->size);
         why.exception = CPIKA_EXC_BodyTooLongError;
         why.numbers[0] = c->received + n;
         why.numbers[1] = c->size;
@@ -129,21 +130,18 @@ accept_delivery(cpika_engine *e, cpika_channel *ch, cpika_message *m)
 static int
 accept_get(cpika_engine *e, cpika_channel *ch, cpika_message *m)
 {
-    cpika_origin_fields fields;
-    int rc = cpika_get_ok_split(m->bytes, m->method_len, &fields);
-    if (rc == CPIKA_OK && cpika_requests_match(&ch->requests, CPIKA_ID_basic_get_ok) != NULL) {
+    if (cpika_requests_match(&ch->requests, CPIKA_ID_basic_get_ok) != NULL) {
         return cpika_engine_answer(e, ch, m);
     }
     cpika_message_decref(m);
-    return rc;
+    return CPIKA_OK;
 }
 
 static int
 accept_return(cpika_engine *e, cpika_channel *ch, cpika_message *m)
 {
-    cpika_origin_fields fields;
-    int rc = cpika_return_split(m->bytes, m->method_len, &fields);
-    if (rc == CPIKA_OK && ch->confirming) {
+    int rc = CPIKA_OK;
+    if (ch->confirming) {
         rc = cpika_channel_note_return(ch, m);
         if (rc == CPIKA_OK && e->notices.count < MOST_NOTICES) {
             rc = notice(e, ch, CPIKA_NOTICE_RETURNED, cpika_message_incref(m), 0);
@@ -284,6 +282,18 @@ handle_cold_method(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame)
                                                                           : handle_unasked(e, ch, id, m);
 }
 
+/* The method of a message whose content is still to come: refused before that where it is malformed. */
+static int
+begin_content(cpika_channel *ch, const cpika_frame *frame, uint32_t id)
+{
+    cpika_deliver_fields deliver;
+    cpika_origin_fields origin;
+    int rc = id == CPIKA_ID_basic_deliver  ? cpika_deliver_split(frame->payload, frame->size, &deliver)
+             : id == CPIKA_ID_basic_get_ok ? cpika_get_ok_split(frame->payload, frame->size, &origin)
+                                           : cpika_return_split(frame->payload, frame->size, &origin);
+    return rc != CPIKA_OK ? rc : cpika_content_begin(&ch->content, frame);
+}
+
 static int
 handle_method(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame)
 {
@@ -292,16 +302,17 @@ handle_method(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame)
     }
     if (ch->content.method_id != 0) {
         cpika_ending why = {0};
-        cpika_ending_set_unexpected(&why, REPLY_UNEXPECTED_FRAME, "method frame on channel %d where content was due",
-                                    ch->number);
+        cpika_ending_set_unexpected(&why, REPLY_UNEXPECTED_FRAME,
+                                    "method frame on channel %d where content was due", ch->number);
         end_for(e, &why);
         return CPIKA_OK;
     }
-    switch (cpika_get32(frame->payload)) {
+    uint32_t id = cpika_get32(frame->payload);
+    switch (id) {
     case CPIKA_ID_basic_deliver:
     case CPIKA_ID_basic_get_ok:
     case CPIKA_ID_basic_return:
-        return cpika_content_begin(&ch->content, frame);
+        return begin_content(ch, frame, id);
     case CPIKA_ID_basic_ack:
         return handle_verdict(e, ch, frame, false);
     case CPIKA_ID_basic_nack:
@@ -319,7 +330,8 @@ handle_stray(cpika_engine *e, const cpika_frame *frame)
 {
     if (frame->channel > e->channel_seen) {
         cpika_ending why = {0};
-        cpika_ending_set_unexpected(&why, REPLY_CHANNEL_ERROR, "frame of type %d for channel %d, which was never opened",
+        cpika_ending_set_unexpected(&why, REPLY_CHANNEL_ERROR,
+                                    "frame of type %d for channel %d, which was never opened",
                                     (int)frame->type, (int)frame->channel);
         end_for(e, &why);
     }
@@ -358,7 +370,8 @@ handle_frame(cpika_engine *e, const cpika_frame *frame)
         handle_content(e, ch, frame);
     } else {
         cpika_ending why = {0};
-        cpika_ending_set_unexpected(&why, REPLY_CHANNEL_ERROR, "frame of type %d on channel 0", (int)frame->type);
+        cpika_ending_set_unexpected(&why, REPLY_CHANNEL_ERROR, "frame of type %d on channel 0",
+                                    (int)frame->type);
         end_for(e, &why);
     }
 }
@@ -521,8 +534,8 @@ cpika_engine_step(cpika_engine *e, cpika_raw_delivery *direct)
     cpika_frame frame;
     int rc = cpika_frame_split(cpika_input_begin(&e->in), available, e->frame_max, &frame);
     if (rc == CPIKA_AGAIN) {
-        cpika_step step = frame.total > 0 && frame.type == CPIKA_FRAME_BODY ? begin_in_place(e, &frame)
-                                                                            : CPIKA_STEP_MORE;
+        cpika_step step =
+            frame.total > 0 && frame.type == CPIKA_FRAME_BODY ? begin_in_place(e, &frame) : CPIKA_STEP_MORE;
         return step == CPIKA_STEP_MORE ? no_more(e) : step;
     }
     if (rc < 0) {

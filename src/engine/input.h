@@ -20,9 +20,9 @@ typedef struct {
 
 typedef struct {
     cpika_input_chunk *chunk;  // counted; NULL before the first byte
-    size_t pos;          // first byte not yet handled
-    size_t len;          // behind the last byte
-    size_t skip;         // bytes of a frame begun for a channel that is gone: dropped as they come
+    size_t pos;                // first byte not yet handled
+    size_t len;                // behind the last byte
+    size_t skip;               // bytes of a frame begun for a channel that is gone: dropped as they come
 } cpika_input;
 
 void cpika_input_free(cpika_input *in);

@@ -16,7 +16,12 @@
 
 #include "wire/buf.h"
 
-typedef enum { CPIKA_REQUEST_QUEUED, CPIKA_REQUEST_SENT, CPIKA_REQUEST_ANSWERED, CPIKA_REQUEST_FAILED } cpika_request_state;
+typedef enum {
+    CPIKA_REQUEST_QUEUED,
+    CPIKA_REQUEST_SENT,
+    CPIKA_REQUEST_ANSWERED,
+    CPIKA_REQUEST_FAILED
+} cpika_request_state;
 
 typedef struct cpika_request {
     struct cpika_request *next;
@@ -46,7 +51,8 @@ static inline cpika_request *
 cpika_requests_match(const cpika_requests *list, uint32_t id)
 {
     cpika_request *r = list->first;
-    return r != NULL && r->state == CPIKA_REQUEST_SENT && (r->replies[0] == id || r->replies[1] == id) ? r : NULL;
+    return r != NULL && r->state == CPIKA_REQUEST_SENT && (r->replies[0] == id || r->replies[1] == id) ? r
+                                                                                                       : NULL;
 }
 
 /* Takes the first one out of the list: it is answered.  The next one, queued so far, counts as sent: its frame is to be

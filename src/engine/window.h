@@ -39,10 +39,10 @@ typedef struct cpika_window {
     uint64_t next;       // tag of the next publish
     uint64_t foreign;    // entries of others so far
     size_t unconfirmed;
-    bool over;                // channel or connection closed: nothing more is confirmed
-    size_t bearable;          // the call that waits for room goes on when no more are unconfirmed
-    cpika_indexes nacked;     // in order of arrival
-    cpika_indexes returned;   // each has its message at the same place:
+    bool over;               // channel or connection closed: nothing more is confirmed
+    size_t bearable;         // the call that waits for room goes on when no more are unconfirmed
+    cpika_indexes nacked;    // in order of arrival
+    cpika_indexes returned;  // each has its message at the same place:
     cpika_message **messages;
 } cpika_window;
 

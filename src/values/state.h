@@ -41,26 +41,26 @@ typedef enum {
 } cpika_exc;
 
 /* Names that the hot paths look up or compare; interned once. */
-#define CPIKA_NAMES(X) \
-    X(dispatch) \
-    X(_signal) \
-    X(set_wakeup_fd) \
-    X(warn_on_full_buffer) \
-    X(send) \
-    X(greenlet) \
-    X(getcurrent) \
-    X(_dispatch_cancel) \
-    X(_dispatch_return) \
+#define CPIKA_NAMES(X)      \
+    X(dispatch)             \
+    X(_signal)              \
+    X(set_wakeup_fd)        \
+    X(warn_on_full_buffer)  \
+    X(send)                 \
+    X(greenlet)             \
+    X(getcurrent)           \
+    X(_dispatch_cancel)     \
+    X(_dispatch_return)     \
     X(_on_closed_by_broker) \
-    X(_on_ended) \
-    X(_on_held) \
-    X(_on_method) \
-    X(_on_nack) \
-    X(_on_returned) \
-    X(_on_unexpected) \
-    X(_returned_message) \
-    X(_run_due) \
-    X(_tick) \
+    X(_on_ended)            \
+    X(_on_held)             \
+    X(_on_method)           \
+    X(_on_nack)             \
+    X(_on_returned)         \
+    X(_on_unexpected)       \
+    X(_returned_message)    \
+    X(_run_due)             \
+    X(_tick)                \
     X(_wait_socket)
 
 typedef struct {
@@ -84,8 +84,9 @@ typedef struct cpika_state {
 
     PyObject *greenlet_getcurrent;  // owned; NULL while the program has no greenlets
     Py_ssize_t modules_seen;        // how many modules there were when that was last looked for
-    int signal_rd, signal_wr;       // a pipe into which the interpreter writes signals while a wait wants to know; -1
-    unsigned signal_generation;     // cpika_fork_generation() when it was made: a child wants its own
+    int signal_rd,
+        signal_wr;  // a pipe into which the interpreter writes signals while a wait wants to know; -1
+    unsigned signal_generation;  // cpika_fork_generation() when it was made: a child wants its own
 } cpika_state;
 
 /* The state of the module that made `type` (or a base of it).  Borrowed; NULL with an exception. */

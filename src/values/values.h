@@ -56,11 +56,6 @@ typedef struct cpika_values {
     PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value;
 } cpika_values;
 
-/* ---- the module's slots: each to be called from the one of the same name ---- */
-int cpika_values_exec(PyObject *module, cpika_values *v);
-int cpika_values_traverse(cpika_values *v, visitproc visit, void *arg);
-void cpika_values_clear(cpika_values *v);
-
 /* ---- methods ---- */
 
 /* New method object from the payload of a method frame (4-byte id, arguments), or NULL.

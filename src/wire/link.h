@@ -36,14 +36,14 @@ typedef struct cpika_link {
     atomic_int recv_errno;  // of the first failed recv; 0 before
     pthread_mutex_t lock;
     // ---- locked ----
-    atomic_int fd;           // -1: closed, or the driver sends by other means (a Python socket)
-                             // (atomic: recv and poll read it without the lock)
-    cpika_outq out;          // everything not yet sent, in order
-    int sys_errno;           // of the first failed send; 0 while the link is sound
-    bool held;               // acks or publishes stand in `out` that their caller has not sent
-    uint64_t held_until_ns;  // monotonic: by then it leaves, if need be by the keeper; valid while held
-    uint64_t last_send_ns;   // monotonic, of the last byte that left
-    uint64_t heartbeat_ns;   // send interval: a heartbeat leaves when nothing left for so long; 0: none
+    atomic_int fd;             // -1: closed, or the driver sends by other means (a Python socket)
+                               // (atomic: recv and poll read it without the lock)
+    cpika_outq out;            // everything not yet sent, in order
+    int sys_errno;             // of the first failed send; 0 while the link is sound
+    bool held;                 // acks or publishes stand in `out` that their caller has not sent
+    uint64_t held_until_ns;    // monotonic: by then it leaves, if need be by the keeper; valid while held
+    uint64_t last_send_ns;     // monotonic, of the last byte that left
+    uint64_t heartbeat_ns;     // send interval: a heartbeat leaves when nothing left for so long; 0: none
     uint64_t heartbeats_sent;  // frames; read by tests and diagnostics
     uint64_t bytes_sent;
     // ---- the keeper's own ----

@@ -208,35 +208,6 @@ without_an_interval_nothing_is_sent(void)
     kept_free(&other);
 }
 
-static void
-no_heartbeat_leaves_in_the_middle_of_a_message(void)
-{
-    kept k = kept_new(CPIKA_NS_PER_MS);
-    kept clock = kept_new(10 * CPIKA_NS_PER_MS);
-
-    cpika_link_lock(k.link);
-    k.link->in_message = true;
-    uint64_t before = k.link->heartbeats_sent;
-    CHECK(cpika_link_send_locked(k.link, (const uint8_t *)"half", 4, cpika_now_ns()) == CPIKA_OK);
-    cpika_link_unlock(k.link);
-    for (int i = 0; i < 5; i++) {
-        CHECK(expect_heartbeat(clock.peer));
-    }
-    CHECK_INT(heartbeats_sent(&k), before);
-
-    cpika_link_lock(k.link);
-    CHECK_INT(cpika_link_send_locked(k.link, (const uint8_t *)"rest", 4, cpika_now_ns()), CPIKA_OK);
-    k.link->in_message = false;
-    cpika_link_unlock(k.link);
-    for (uint64_t i = 0; i < before; i++) {
-        CHECK(expect_heartbeat(k.peer));
-    }
-    CHECK(expect_bytes(k.peer, "halfrest", 8));
-    CHECK(expect_heartbeat(k.peer));
-    kept_free(&k);
-    kept_free(&clock);
-}
-
 /* Fills the socket until one send is cut. */
 static size_t
 fill(kept *k)
@@ -658,7 +629,6 @@ main(int argc, char **argv)
         CHECK_TEST(what_the_program_sends_puts_the_heartbeat_off),
         CHECK_TEST(a_changed_interval_counts_at_once),
         CHECK_TEST(without_an_interval_nothing_is_sent),
-        CHECK_TEST(no_heartbeat_leaves_in_the_middle_of_a_message),
         CHECK_TEST(with_a_full_socket_the_queue_is_flushed_instead_of_a_heartbeat),
         CHECK_TEST(a_heartbeat_that_fails_marks_the_link_broken_and_the_others_live_on),
         CHECK_TEST(a_held_ack_leaves_by_itself_within_a_millisecond),

@@ -141,9 +141,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             mandatory,
         )
 
-    def _on_returned(
-        self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
-    ) -> None:
+    def _on_returned(self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes) -> None:
         """Basic.Return came in confirm mode; the core has noted it for the publish in flight."""
         LOGGER.warning(
             "Published message was returned: _delivery_confirmation=%s; channel=%s; method=%r; "
@@ -462,7 +460,9 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             )
         except BaseException:
             self._queue_consumer_generator = None
-            self._cancel_for_nobody(consumer_tag)  # interrupted behind the answer
+            info = self._consumer_infos.get(consumer_tag)
+            if info is not None and info.alternate_event_sink == self._on_consumer_generator_event:
+                self._cancel_for_nobody(consumer_tag)  # interrupted behind the answer
             raise
         LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
 
@@ -512,7 +512,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             self.basic_cancel(generator.consumer_tag)
         finally:
             if not auto_ack and self.is_open:
-                self._give_back_all(generator.pending_events)  # what arrived while the broker had not answered yet
+                # What arrived while the broker had not answered yet.
+                self._give_back_all(generator.pending_events)
             self._queue_consumer_generator = None
         return 0
 

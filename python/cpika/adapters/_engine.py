@@ -316,7 +316,7 @@ class Engine(_core.Connection):
             return
         if read and sock is not None:
             readers.append(sock)
-        select.select(readers, [sock] if write else [], [], timeout_ms / 1000)
+        select.select(readers, [sock] if write and sock is not None else [], [], timeout_ms / 1000)
 
     def _tick(self) -> None:
         """Run a little Python code: that is where exceptions are raised that other threads have set."""

@@ -104,8 +104,8 @@ class BlockingConnection:
         """Do input and output, and dispatch what is ready to the callbacks.
 
         One call runs the timers and thread-safe callbacks that are due, then what has arrived and what one
-        more read brings. Inside a callback it does input and output only. Several threads may do this at once:
-        a channel's callbacks run in one of them at a time.
+        more read brings. Inside a callback it does input and output only. Several threads may do this at
+        once: a channel's callbacks run in one of them at a time.
 
         :param time_limit: seconds to wait for something to dispatch; 0 does not wait, None waits forever
         :raises pika.exceptions.ConnectionWrongStateError: the connection is closed
