@@ -14,15 +14,14 @@
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "kept.h"
+#include "type.h"
 #include "values/errors.h"
-#include "wire/keeper.h"
 
 enum {
     FRAME_MIN_SIZE = 4096,  // of AMQP
     CHANNEL_BITS = 65536,
 };
-
-#define KEEP_IDLE_NS (60 * CPIKA_NS_PER_S)
 
 /* ---- methods ---- */
 
@@ -285,52 +284,6 @@ connection_forget_events(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
-/* When a link over a Python socket wants something sent. */
-static uint64_t
-keep_due(const cpika_link *link)
-{
-    uint64_t due = link->heartbeat_ns > 0 ? link->last_send_ns + link->heartbeat_ns : UINT64_MAX;
-    return link->held && link->held_until_ns < due ? link->held_until_ns : due;
-}
-
-PyDoc_STRVAR(keep_doc, "_keep($self, /)\n--\n\n"
-                       "Send over a Python socket what is due, a heartbeat or what is held, without waiting.  Returns\n"
-                       "the seconds until more is, or None when there is nothing to keep any more.");
-
-static PyObject *
-connection_keep(PyObject *op, PyObject *ignored)
-{
-    (void)ignored;
-    CpikaConnection *conn = (CpikaConnection *)op;
-    cpika_transport *io = &conn->io;
-    if (io->link == NULL || cpika_transport_forked(io) || cpika_engine_ended(&conn->engine)) {
-        Py_RETURN_NONE;
-    }
-    cpika_link *link = io->link;
-    uint64_t now = cpika_now_ns();
-    uint64_t due = keep_due(link);
-    bool send = now >= due;
-    // What is queued counts as the sign of life that is due.
-    if (send && link->out.bytes == 0 && conn->engine.owed.len == 0) {
-        if (cpika_outq_push(&link->out, cpika_heartbeat_frame, sizeof cpika_heartbeat_frame) < 0) {
-            return PyErr_NoMemory();
-        }
-        link->heartbeats_sent++;
-    }
-    if (send && cpika_transport_flush(io) == CPIKA_IO_RAISED) {
-        return NULL;
-    }
-    if (cpika_settle(conn) < 0) {  // what ended it is told by the next call of the user
-        return NULL;
-    }
-    // Behind a full socket it is tried again soon.
-    uint64_t pause = send ? CPIKA_NS_PER_MS * 50 : due - now;
-    if (send && !cpika_transport_has_output(io)) {
-        pause = link->heartbeat_ns > 0 ? link->heartbeat_ns : KEEP_IDLE_NS;
-    }
-    return PyFloat_FromDouble((double)(pause < KEEP_IDLE_NS ? pause : KEEP_IDLE_NS) / 1e9);
-}
-
 static PyMethodDef connection_methods[] = {
     {"_write", connection_write, METH_O, write_doc},
     {"_send_method", connection_send_method, METH_O, send_method_doc},
@@ -345,7 +298,6 @@ static PyMethodDef connection_methods[] = {
     {"_tune", connection_tune, METH_VARARGS, tune_doc},
     {"_terminate", connection_terminate, METH_O, terminate_doc},
     {"_forget_events", connection_forget_events, METH_NOARGS, forget_events_doc},
-    {"_keep", connection_keep, METH_NOARGS, keep_doc},
     {NULL, NULL, 0, NULL},
 };
 
@@ -614,15 +566,8 @@ cpika_connection_exec(PyObject *module, cpika_state *st)
     if (st->connection_type == NULL) {
         return -1;
     }
-    for (PyMethodDef *def = cpika_by_hand_methods; def->ml_name != NULL; def++) {
-        PyObject *method = PyDescr_NewMethod(st->connection_type, def);
-        int rc = method == NULL
-                     ? -1
-                     : PyObject_SetAttrString((PyObject *)st->connection_type, def->ml_name, method);
-        Py_XDECREF(method);
-        if (rc < 0) {
-            return -1;
-        }
-    }
-    return PyModule_AddType(module, st->connection_type);
+    return cpika_add_methods(st->connection_type, cpika_by_hand_methods) < 0
+                   || cpika_add_methods(st->connection_type, cpika_kept_methods) < 0
+               ? -1
+               : PyModule_AddType(module, st->connection_type);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/uio.h>
 
+#include "engine/frames.h"
 #include "values/errors.h"
 
 enum { CHUNK = 65536 };  // bytes given to one send()
@@ -128,6 +129,35 @@ failed(cpika_transport *t)
     return CPIKA_IO_ENDED;
 }
 
+/* What the peer said before it hung up tells more than the error of a send: that is read and handled first.  The pending
+ * OSError goes on, or is forgotten where the connection has ended for a reason of its own. */
+static void
+hear_out(cpika_transport *t)
+{
+    cpika_engine *e = t->engine;
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    bool more = true;
+    while (more && !cpika_engine_ended(e)) {
+        PyObject *data = PyObject_CallMethod(t->sock, "recv", "i", CHUNK);
+        more = data != NULL && PyBytes_Check(data) && PyBytes_GET_SIZE(data) > 0
+               && cpika_input_append(&e->in, PyBytes_AS_STRING(data), (size_t)PyBytes_GET_SIZE(data))
+                      == CPIKA_OK;
+        if (data == NULL
+            && !PyErr_ExceptionMatches(PyExc_OSError)) {  // a signal handler's: it goes on instead
+            Py_CLEAR(type);
+            Py_CLEAR(error);
+            Py_CLEAR(traceback);
+            return;
+        }
+        PyErr_Clear();
+        Py_XDECREF(data);
+        while (more && cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
+        }
+    }
+    PyErr_Restore(type, error, traceback);
+}
+
 /* ---- sending ---- */
 
 /* The bytes that send() gets: the ones it refused before (TLS wants the same again), else the oldest queued. */
@@ -206,6 +236,9 @@ cpika_pysock_flush(cpika_transport *t)
     t->wants_read = false;
     while (rc == CPIKA_OK && t->link->out.bytes > 0 && !t->closed) {
         rc = send_once(t);
+    }
+    if (rc < 0 && PyErr_ExceptionMatches(PyExc_OSError)) {
+        hear_out(t);
     }
     leave(t);
     t->left_over = false;

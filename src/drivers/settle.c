@@ -114,7 +114,7 @@ pay(CpikaConnection *conn)
 }
 
 int
-cpika_settle_slow(CpikaConnection *conn)
+cpika_settle_quietly(CpikaConnection *conn)
 {
     int rc = pay(conn);
     if (cpika_engine_ended(&conn->engine) && !conn->io.closed) {
@@ -131,7 +131,13 @@ cpika_settle_slow(CpikaConnection *conn)
         }
     }
     cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);
-    if (rc < 0) {
+    return rc;
+}
+
+int
+cpika_settle_slow(CpikaConnection *conn)
+{
+    if (cpika_settle_quietly(conn) < 0) {
         return -1;
     }
     cpika_engine_bury(&conn->engine);

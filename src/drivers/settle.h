@@ -30,6 +30,10 @@ cpika_settle(CpikaConnection *conn)
     return cpika_is_unsettled(conn) ? cpika_settle_slow(conn) : 0;
 }
 
+/* The part that runs no user code, for a thread that is nobody's: the rest is left to the next driving call.  -1 with an
+ * exception of a Python socket. */
+int cpika_settle_quietly(CpikaConnection *conn);
+
 /* Ends the connection for `error` (stolen), and settles. */
 int cpika_terminate(CpikaConnection *conn, PyObject *error, bool by_client);
 

@@ -142,7 +142,7 @@ cpika_wait_output(CpikaConnection *conn)
 }
 
 int
-cpika_look(CpikaConnection *conn)
+cpika_look_quietly(CpikaConnection *conn)
 {
     cpika_engine *e = &conn->engine;
     cpika_transport *io = &conn->io;
@@ -161,5 +161,11 @@ cpika_look(CpikaConnection *conn)
     }
     while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
     }
-    return cpika_settle(conn);
+    return 0;
+}
+
+int
+cpika_look(CpikaConnection *conn)
+{
+    return cpika_look_quietly(conn) < 0 ? -1 : cpika_settle(conn);
 }

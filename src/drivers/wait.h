@@ -21,6 +21,9 @@ int cpika_wait_output(CpikaConnection *conn);
  * the end (rule 2).  0 or -1. */
 int cpika_look(CpikaConnection *conn);
 
+/* The same for a thread that is nobody's: it handles what it reads, and settles nothing. */
+int cpika_look_quietly(CpikaConnection *conn);
+
 /* One turn of a driving call that has handled what there is: reads, or sleeps until there is something to read. */
 typedef enum {
     CPIKA_TURN_RAISED = -1,

@@ -100,6 +100,11 @@ class BlockingConnection:
         """Give False to who is inside a callback: further up in the same stack somebody dispatches."""
         yield not self._impl._is_dispatching()
 
+    @property
+    def _event_dispatch_suspend_depth(self) -> int:
+        """pika's name for how deep in dispatching calls whoever asks is: here 0 or 1."""
+        return int(self._impl._is_dispatching())
+
     def process_data_events(self, time_limit: float | None = 0) -> None:
         """Do input and output, and dispatch what is ready to the callbacks.
 

@@ -1,0 +1,286 @@
+/* consuming.c - see consuming.h.
+ * Layer: api.  Owns: nothing.  Threads: with the GIL.  Errors: see consuming.h. */
+#include "consuming.h"
+
+#include <string.h>
+
+#include "drivers/dispatch.h"
+#include "drivers/ended.h"
+#include "drivers/rpc.h"
+#include "drivers/settle.h"
+#include "drivers/wait.h"
+#include "values/consumer.h"
+#include "wire/frame.h"
+#include "wire/method.h"
+
+static bool
+no_requests(void *arg)
+{
+    const cpika_channel *ch = arg;
+    return ch->requests.first == NULL || ch->state == CHANNEL_CLOSED;
+}
+
+/* From now on what is delivered to the consumer, and what waits to be dispatched, goes back, unless nobody acknowledges
+ * it.  Returns its state before, TEARING_DOWN: another call is at it; or -1. */
+static int
+begin_cancel(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_consumer_tag *tag)
+{
+    int before = info->state;
+    if (before == CONSUMER_TEARING_DOWN) {
+        return before;
+    }
+    if (!info->auto_ack && before != CONSUMER_CANCELLED_BY_BROKER
+        && cpika_channel_refuse(&ch->engine, tag->bytes, tag->n) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    info->state = CONSUMER_TEARING_DOWN;
+    return !info->auto_ack && cpika_reject_pending(ch, tag) < 0 ? -1 : before;
+}
+
+/* Basic.Cancel and its answer.  0 or -1. */
+static int
+send_cancel(CpikaChannel *ch, const cpika_consumer_tag *tag, uint64_t deadline)
+{
+    uint8_t frame[CPIKA_FRAME_OVERHEAD + 4 + 1 + 255 + 1];
+    size_t payload = 4 + 1 + tag->n + 1;
+    cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, (uint16_t)ch->engine.number, (uint32_t)payload);
+    cpika_put32(frame + 7, CPIKA_ID_basic_cancel);
+    frame[11] = (uint8_t)tag->n;
+    memcpy(frame + 12, tag->bytes, tag->n);
+    frame[12 + tag->n] = 0;  // nowait
+    frame[13 + tag->n] = CPIKA_FRAME_END;
+    cpika_request *request = cpika_request_new(CPIKA_ID_basic_cancel_ok, 0);
+    if (request == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    cpika_message *answer =
+        cpika_call_bytes(ch->conn, ch, request, frame, payload + CPIKA_FRAME_OVERHEAD, deadline);
+    cpika_message_decref(answer);
+    return answer == NULL ? -1 : 0;
+}
+
+/* The consumer is not known any more, whatever exception is on its way. */
+static void
+forget_consumer(CpikaChannel *ch, PyObject *tag, const CpikaConsumerInfo *info)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    cpika_forget_found(ch);
+    if (PyDict_GetItemWithError(ch->consumer_infos, tag) == (const PyObject *)info) {
+        PyDict_DelItem(ch->consumer_infos, tag);
+    }
+    PyErr_Clear();
+    cpika_roles_ask_return(&ch->conn->roles, ch->conn->io.link);
+    PyErr_Restore(type, value, traceback);
+}
+
+PyDoc_STRVAR(cancel_doc, "_cancel($self, info, timeout=None, /)\n--\n\n"
+                         "Cancel a consumer, a _ConsumerInfo (AMQP Basic.Cancel), unless the broker has or another call is\n"
+                         "at it.  Returns its messages that were not dispatched, list of (method, properties, body): those\n"
+                         "that nobody acknowledges; the others go back.  Interrupted, the engine goes on with it.");
+
+static PyObject *
+channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    cpika_consumer_tag bytes;
+    uint64_t deadline;
+    if (nargs < 1 || nargs > 2 || !PyObject_TypeCheck(args[0], ch->st->consumer_info_type)) {
+        PyErr_SetString(PyExc_TypeError, "_cancel() takes a _ConsumerInfo and a timeout");
+        return NULL;
+    }
+    CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
+    if (cpika_deadline(nargs > 1 ? args[1] : Py_None, &deadline) < 0
+        || cpika_tag_of(info->consumer_tag, &bytes) < 0 || ch->conn == NULL) {
+        return NULL;
+    }
+    int before = cpika_check_channel(ch) < 0 ? -1 : begin_cancel(ch, info, &bytes);
+    if (before == CONSUMER_TEARING_DOWN) {
+        return cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0 ? NULL : PyList_New(0);
+    }
+    PyObject *tag = Py_NewRef(info->consumer_tag);
+    int rc = before < 0 ? -1 : before == CONSUMER_CANCELLED_BY_BROKER ? 0 : send_cancel(ch, &bytes, deadline);
+    PyObject *pending = rc < 0 ? NULL : cpika_take_pending(ch, tag);
+    forget_consumer(ch, tag, info);
+    Py_DECREF(tag);
+    return pending;
+}
+
+PyDoc_STRVAR(consume_doc, "_consume($self, info, method, timeout=None, /)\n--\n\n"
+                          "Send Basic.Consume for a _ConsumerInfo, which is known as soon as messages may come.  It stays\n"
+                          "known if and only if the broker has it: interrupted, the engine cancels it again.");
+
+static PyObject *
+channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    uint64_t deadline;
+    if (nargs < 2 || nargs > 3 || !PyObject_TypeCheck(args[0], ch->st->consumer_info_type)) {
+        PyErr_SetString(PyExc_TypeError, "_consume() takes a _ConsumerInfo, a method and a timeout");
+        return NULL;
+    }
+    CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
+    PyObject *tag = info->consumer_tag;
+    if (cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0 || cpika_check_channel(ch) < 0) {
+        return NULL;
+    }
+    Py_INCREF(tag);
+    cpika_forget_found(ch);
+    int taken = PyDict_Contains(ch->consumer_infos, tag);
+    if (taken != 0 || PyDict_SetItem(ch->consumer_infos, tag, (PyObject *)info) < 0) {
+        if (taken > 0) {
+            PyErr_SetObject(ch->st->exceptions[CPIKA_EXC_DuplicateConsumerTag], tag);
+        }
+        Py_DECREF(tag);
+        return NULL;
+    }
+    PyObject *answer = cpika_call_method(ch->conn, ch, args[1], CPIKA_ID_basic_consume_ok, deadline);
+    if (answer == NULL) {
+        forget_consumer(ch, tag, info);
+    } else if (info->state == CONSUMER_SETTING_UP) {  // the broker may have cancelled it already
+        info->state = CONSUMER_ACTIVE;
+    }
+    Py_DECREF(tag);
+    return answer;
+}
+
+PyDoc_STRVAR(cancel_for_nobody_doc, "_cancel_for_nobody($self, consumer_tag, /)\n--\n\n"
+                                    "Have the engine cancel a consumer, if it is still known, and wait for nothing: for a call\n"
+                                    "that was interrupted after it began one.");
+
+static PyObject *
+channel_cancel_for_nobody(PyObject *op, PyObject *tag)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    cpika_consumer_tag bytes;
+    cpika_forget_found(ch);
+    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(ch->consumer_infos, tag));
+    if (found == NULL || cpika_tag_of(tag, &bytes) < 0 || PyDict_DelItem(ch->consumer_infos, tag) < 0) {
+        Py_XDECREF(found);
+        return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
+    }
+    bool refuse =
+        !PyObject_TypeCheck(found, ch->st->consumer_info_type) || !((CpikaConsumerInfo *)found)->auto_ack;
+    Py_DECREF(found);
+    if (ch->conn == NULL || cpika_transport_forked(&ch->conn->io)) {
+        Py_RETURN_NONE;
+    }
+    if (cpika_engine_cancel_for_nobody(&ch->conn->engine, &ch->engine, bytes.bytes, bytes.n, refuse) < 0) {
+        return PyErr_NoMemory();
+    }
+    if (refuse && cpika_reject_pending(ch, &bytes) < 0) {
+        return NULL;
+    }
+    return cpika_settle(ch->conn) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(await_cancelled_doc, "_await_requests($self, timeout, /)\n--\n\n"
+                                  "Wait until the requests that are under way on the channel have been answered: another call's\n"
+                                  "Channel.Close, for example; for at most `timeout` seconds (None: no limit).");
+
+static PyObject *
+channel_await_requests(PyObject *op, PyObject *timeout)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    uint64_t deadline;
+    if (cpika_deadline(timeout, &deadline) < 0 || ch->conn == NULL || cpika_check_connection(ch->conn) < 0
+        || cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(give_back_doc, "_give_back_all($self, events, /)\n--\n\n"
+                            "Requeue the messages of a deque of _ConsumerDeliveryEvt by Basic.Reject, each as it is taken\n"
+                            "out, so that an interrupt leaves none in nobody's hand.  Other events are dropped.");
+
+static int
+give_back(CpikaChannel *ch, PyObject *evt)
+{
+    PyObject *method = PyObject_GetAttrString(evt, "method");
+    PyObject *tag = method == NULL ? NULL : PyObject_GetAttrString(method, "delivery_tag");
+    uint64_t number = 0;
+    int rc = 0;
+    if (tag == NULL) {
+        PyErr_Clear();  // a cancellation has none
+    } else {
+        number = PyLong_AsUnsignedLongLong(tag);
+        rc = PyErr_Occurred() ? -1 : 0;
+        if (rc == 0 && cpika_engine_owe_reject(&ch->conn->engine, &ch->engine, number) < 0) {
+            PyErr_NoMemory();
+            rc = -1;
+        }
+    }
+    Py_XDECREF(tag);
+    Py_XDECREF(method);
+    return rc;
+}
+
+static PyObject *
+channel_give_back_all(PyObject *op, PyObject *events)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (cpika_check_channel(ch) < 0) {
+        return NULL;
+    }
+    int rc = 0;
+    while (rc == 0) {
+        Py_ssize_t left = PyObject_Size(events);
+        if (left <= 0) {
+            rc = left < 0 ? -1 : 0;
+            break;
+        }
+        PyObject *evt = PyObject_CallMethod(events, "popleft", NULL);
+        rc = evt == NULL ? -1 : give_back(ch, evt);
+        Py_XDECREF(evt);
+    }
+    if (rc < 0 || cpika_settle(ch->conn) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(pending_count_doc, "_pending_count($self, consumer_tag, /)\n--\n\n"
+                                "How many messages of a consumer wait to be dispatched.");
+
+static PyObject *
+channel_pending_count(PyObject *op, PyObject *tag)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    cpika_consumer_tag bytes;
+    if (cpika_tag_of(tag, &bytes) < 0) {
+        return NULL;
+    }
+    Py_ssize_t n = 0;
+    for (const cpika_event *e = ch->engine.events.first; e != NULL; e = e->next_of_channel) {
+        n += e->kind == CPIKA_EVENT_DELIVERY && cpika_event_is_of(e, &bytes);
+    }
+    return PyLong_FromSsize_t(n);
+}
+
+PyDoc_STRVAR(take_pending_doc, "_take_pending($self, consumer_tag, /)\n--\n\n"
+                               "Take the consumer's messages that wait to be dispatched: list of (method, properties, body).");
+
+static PyObject *
+channel_take_pending(PyObject *op, PyObject *tag)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->conn == NULL) {
+        cpika_check_channel(ch);
+        return NULL;
+    }
+    return cpika_take_pending(ch, tag);
+}
+
+PyMethodDef cpika_consuming_methods[] = {
+    {"_consume", (PyCFunction)(void (*)(void))channel_consume, METH_FASTCALL, consume_doc},
+    {"_cancel", (PyCFunction)(void (*)(void))channel_cancel, METH_FASTCALL, cancel_doc},
+    {"_cancel_for_nobody", channel_cancel_for_nobody, METH_O, cancel_for_nobody_doc},
+    {"_await_requests", channel_await_requests, METH_O, await_cancelled_doc},
+    {"_give_back_all", channel_give_back_all, METH_O, give_back_doc},
+    {"_pending_count", channel_pending_count, METH_O, pending_count_doc},
+    {"_take_pending", channel_take_pending, METH_O, take_pending_doc},
+    {NULL, NULL, 0, NULL},
+};
