@@ -403,5 +403,3 @@ def two_consumers_at_once() -> dict[str, list[str]]:
 def test_consumers_that_two_threads_begin_keep_their_tags() -> None:
     """Row 2, answers: two Consume-Ok differ by their tag only, and each reaches its caller."""
     assert apart(two_consumers_at_once) == {"a": ["a"], "b": ["b"]}
-
-

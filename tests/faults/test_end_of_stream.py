@@ -57,9 +57,7 @@ class GoingServer(FakeServer):
 
     def _last_segment(self, peer: Peer, channel: int) -> None:
         said, how, _ = ENDINGS[self._ending]
-        bodies = [
-            amqp.message(channel, peer.consumer_tag, tag, b"%d" % tag) for tag in range(1, COUNT + 1)
-        ]
+        bodies = [amqp.message(channel, peer.consumer_tag, tag, b"%d" % tag) for tag in range(1, COUNT + 1)]
         peer.send(*bodies, said)
         if how == "half":
             peer.sock.shutdown(socket.SHUT_WR)

@@ -66,6 +66,12 @@ def channel_close(channel: int, code: int = 406, text: str = "PRECONDITION_FAILE
     return amqp.method(channel, "Channel.Close", _closing(code, text))
 
 
+def given_back(frame: Frame) -> bool:
+    """Whether a frame has the broker requeue a message: Basic.Reject or Basic.Nack."""
+    place = {"Basic.Reject": (12, 1), "Basic.Nack": (12, 2)}.get(frame.name)
+    return place is not None and bool(frame.payload[place[0]] & place[1])
+
+
 def reply(peer: Peer, frame: Frame) -> None:
     """Answers any request that these tests make as a broker with empty queues would."""
     if frame.name == "Queue.Declare":
