@@ -47,8 +47,8 @@ def pour(peer: Peer, data: bytes, deaf: bool) -> None:
 class FloodingServer(FakeServer):
     """Floods its first consumer; `full` is set when no more goes.
 
-    :param manner: `reading` what the client says; `deaf`, and resets the stream later; `gone`: resets it before
-        the client looks
+    :param manner: `reading` what the client says; `deaf`, and resets the stream later; `gone`: resets it
+        before the client looks
     """
 
     def __init__(self, kind: str, manner: str) -> None:
