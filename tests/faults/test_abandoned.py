@@ -30,9 +30,7 @@ from support.proxy import CLIENT, SERVER, Proxy
 READERS: dict[str, Callable[[Any, Any], Any]] = {
     "process_data_events": lambda connection, other: connection.process_data_events(0.05),
     "a request elsewhere": lambda connection, other: other.queue_declare("q"),
-    "another thread": lambda connection, other: Together(
-        lambda: connection.process_data_events(0.05)
-    ).join(),
+    "another thread": lambda connection, other: Together(lambda: connection.process_data_events(0.05)).join(),
     "a publish": lambda connection, other: (
         threading.Event().wait(0.01),
         other.basic_publish("", "q", b"x"),
@@ -259,9 +257,7 @@ def live_on_after_an_interrupt(port: int, call: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("call", ["basic_get", "basic_consume", "consume"])
-def test_an_interrupted_request_leaves_nothing_on_a_channel_that_lives_on(
-    broker_url: str, call: str
-) -> None:
+def test_an_interrupted_request_leaves_nothing_on_a_channel_that_lives_on(broker_url: str, call: str) -> None:
     """Rows 8 and 26, answers for nobody: the orphan is cancelled, its messages are for the next."""
     told = apart(live_on_after_an_interrupt, host_and_port(broker_url)[1], call)
     assert told == ["Interrupted", True, ["0", "1", "2"], "ok"]
