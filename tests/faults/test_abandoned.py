@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -184,12 +184,6 @@ class Held:
         return []
 
 
-def held(port: int) -> Iterator[Held]:
-    scene = Held(port)
-    yield scene
-    scene.proxy.close()
-
-
 INTERRUPTED: dict[str, Callable[[Held], Any]] = {
     "basic_get": lambda scene: scene.channel.basic_get(scene.queue),
     "basic_consume": lambda scene: scene.channel.basic_consume(scene.queue, lambda *args: None),
@@ -204,25 +198,24 @@ def close_after_an_interrupt(port: int, call: str, late: bool, what: str) -> dic
 
     With `late` the answer is still held back when the closing begins.
     """
-    for scene in held(port):
-        if call == "basic_cancel":
-            scene.channel.basic_consume(scene.queue, lambda *args: None, consumer_tag="there")
-        told: dict[str, Any] = {"call": scene.interrupt(lambda: INTERRUPTED[call](scene))}
-        if late:
-            threading.Timer(0.2, scene.proxy.resume, [SERVER]).start()
-        else:
-            scene.proxy.resume(SERVER)
-        if what == "channel":
-            told["close"] = outcome(scene.channel.close)
-            told["count"] = scene.settles([3, 0])
-            told["alive"] = outcome(scene.connection.close)
-        else:
-            told["close"] = outcome(scene.connection.close)
-            told["count"] = True
-            told["alive"] = "ok" if scene.connection.is_closed else "still open"
-        told["behind"] = scene.behind_close()
-        return told
-    raise AssertionError
+    scene = Held(port)
+    if call == "basic_cancel":
+        scene.channel.basic_consume(scene.queue, lambda *args: None, consumer_tag="there")
+    told: dict[str, Any] = {"call": scene.interrupt(lambda: INTERRUPTED[call](scene))}
+    if late:
+        threading.Timer(0.2, scene.proxy.resume, [SERVER]).start()
+    else:
+        scene.proxy.resume(SERVER)
+    if what == "channel":
+        told["close"] = outcome(scene.channel.close)
+        told["count"] = scene.settles([3, 0])
+        told["alive"] = outcome(scene.connection.close)
+    else:
+        told["close"] = outcome(scene.connection.close)
+        told["count"] = True
+        told["alive"] = "ok" if scene.connection.is_closed else "still open"
+    told["behind"] = scene.behind_close()
+    return told
 
 
 @pytest.mark.parametrize("what", ["channel", "connection"])
@@ -236,24 +229,23 @@ def test_closing_after_an_interrupted_request(broker_url: str, call: str, late: 
 
 def live_on_after_an_interrupt(port: int, call: str) -> list[Any]:
     """The channel goes on being used: nothing of the interrupted request is left on it."""
-    for scene in held(port):
-        told: list[Any] = [scene.interrupt(lambda: INTERRUPTED[call](scene))]
-        scene.proxy.resume(SERVER)
-        told.append(scene.settles([3, 0]))
-        bodies: list[str] = []
+    scene = Held(port)
+    told: list[Any] = [scene.interrupt(lambda: INTERRUPTED[call](scene))]
+    scene.proxy.resume(SERVER)
+    told.append(scene.settles([3, 0]))
+    bodies: list[str] = []
 
-        def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            bodies.append(body.decode())
-            channel.basic_ack(method.delivery_tag)
-            if len(bodies) == 3:
-                channel.stop_consuming()
+    def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        bodies.append(body.decode())
+        channel.basic_ack(method.delivery_tag)
+        if len(bodies) == 3:
+            channel.stop_consuming()
 
-        scene.connection.call_later(4, scene.channel.stop_consuming)
-        scene.channel.basic_consume(scene.queue, on_message)
-        scene.channel.start_consuming()
-        told += [sorted(bodies), outcome(scene.connection.close)]
-        return told
-    raise AssertionError
+    scene.connection.call_later(4, scene.channel.stop_consuming)
+    scene.channel.basic_consume(scene.queue, on_message)
+    scene.channel.start_consuming()
+    told += [sorted(bodies), outcome(scene.connection.close)]
+    return told
 
 
 @pytest.mark.parametrize("call", ["basic_get", "basic_consume", "consume"])
@@ -265,17 +257,16 @@ def test_an_interrupted_request_leaves_nothing_on_a_channel_that_lives_on(broker
 
 def get_again(port: int) -> list[Any]:
     """After an interrupted `basic_get` the next one finds the message."""
-    for scene in held(port):
-        told: list[Any] = [scene.interrupt(lambda: scene.channel.basic_get(scene.queue))]
-        scene.proxy.resume(SERVER)
-        assert scene.settles([3, 0])
-        bodies = []
-        for _ in range(3):
-            method, _, body = scene.channel.basic_get(scene.queue)
-            bodies.append([body.decode(), method.redelivered])
-        scene.connection.close()
-        return [*told, sorted(bodies)]
-    raise AssertionError
+    scene = Held(port)
+    told: list[Any] = [scene.interrupt(lambda: scene.channel.basic_get(scene.queue))]
+    scene.proxy.resume(SERVER)
+    assert scene.settles([3, 0])
+    bodies = []
+    for _ in range(3):
+        method, _, body = scene.channel.basic_get(scene.queue)
+        bodies.append([body.decode(), method.redelivered])
+    scene.connection.close()
+    return [*told, sorted(bodies)]
 
 
 def test_the_next_get_finds_the_message_of_an_interrupted_one(broker_url: str) -> None:
