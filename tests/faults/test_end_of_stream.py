@@ -7,6 +7,7 @@ caller gets the first reason.
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from typing import Any
 import pytest
 from support import amqp, answers
 from support.apart import Together, apart, await_sleep, connect
+from support.certs import Certificates
 from support.fakeserver import FakeServer, Peer
+from support.subject import pika
 
 COUNT = 6  # messages in the stream's last segment
 LINGER_NONE = struct.pack("ii", 1, 0)
@@ -42,15 +45,23 @@ ACTIONS: dict[str, Callable[[Any, int], Any]] = {
 
 
 class GoingServer(FakeServer):
-    """Sends COUNT messages to the first consumer and goes as `ending` says; `gone` is set when it has."""
+    """Sends COUNT messages to the first consumer and goes as `ending` says; `gone` is set when it has.
 
-    def __init__(self, ending: str) -> None:
+    With `tls` (paths of certificate and key) it speaks TLS.
+    """
+
+    def __init__(self, ending: str, tls: tuple[str, str] | None = None) -> None:
+        self._tls = tls
         self.gone = threading.Event()
         self.over = threading.Event()
         self._ending = ending
         super().__init__(self._go)
 
     def _go(self, peer: Peer) -> None:
+        if self._tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self._tls)
+            peer.sock = context.wrap_socket(peer.sock, server_side=True)
         peer.handshake()
         channel = peer.serve_until("Basic.Consume").channel
         self._last_segment(peer, channel)
@@ -79,12 +90,19 @@ def reason(error: BaseException) -> list[Any]:
     return [type(error).__name__, getattr(error, "reply_code", None)]
 
 
-def callbacks_that_go_on(action: str, ending: str) -> dict[str, Any]:
-    """Each callback acts once the peer has gone, and lives with what it gets."""
+def callbacks_that_go_on(action: str, ending: str, *files: str) -> dict[str, Any]:
+    """Each callback acts once the peer has gone, and lives with what it gets.
+
+    With `files` (of the authority, the server's certificate and its key) over TLS.
+    """
     seen: list[int] = []
     raised: list[list[Any]] = []
-    with GoingServer(ending) as server:
-        channel = connect(server).channel()
+    options = {}
+    if files:
+        context = ssl.create_default_context(cafile=files[0])
+        options["ssl_options"] = pika.SSLOptions(context, "localhost")
+    with GoingServer(ending, (files[1], files[2]) if files else None) as server:
+        channel = connect(server, **options).channel()
 
         def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
             seen.append(int(body))
@@ -118,6 +136,19 @@ def test_all_that_came_before_the_end_is_dispatched(action: str, ending: str) ->
     assert told["last"] == wanted, told
     for name, code in told["raised"]:
         assert [name, code] == wanted or name in STATE_ERRORS, told
+
+
+@pytest.mark.parametrize("ending", ["Close and end", "end"])
+@pytest.mark.parametrize("action", ["publish", "ack", "request"])
+def test_all_that_came_before_the_end_is_dispatched_over_tls(
+    certificates: Certificates, action: str, ending: str
+) -> None:
+    """Row 4, end of stream: the same over TLS, where no ack is held back."""
+    files = [certificates.authority, certificates.server_cert, certificates.server_key]
+    told = apart(callbacks_that_go_on, action, ending, *files)
+    wanted = ENDINGS[ending][2]
+    assert told["seen"] == list(range(1, COUNT + 1)), told
+    assert told["last"] == wanted, told
 
 
 @pytest.mark.parametrize("ending", ["Close and half end", "half end"])

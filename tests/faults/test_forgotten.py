@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -40,10 +41,13 @@ def lose() -> None:
     def script(peer: Peer) -> None:
         peer.handshake()
         peer.serve_until("Channel.Open")
+        assert opened.wait(5)
 
+    opened = threading.Event()
     with FakeServer(script) as server:
         connection = connect(server)
         connection.channel()
+        opened.set()
         assert outcome(lambda: connection.sleep(5)) == "StreamLostError"
 
 

@@ -106,7 +106,8 @@ def test_no_ack_is_lost_when_a_program_goes(
     channel = connect().channel()
     channel.queue_declare(queue_name)
     channel.confirm_delivery()
-    channel.publish_many([("", queue_name, b"%d" % number) for number in range(COUNT)])
+    for number in range(COUNT):
+        channel.basic_publish("", queue_name, b"%d" % number)
     with Script(SCENE + WAYS[way], broker_url, queue_name) as script:
         script.finish()
     left = []

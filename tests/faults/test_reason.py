@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import struct
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from support import amqp, answers
-from support.apart import apart, connect
+from support.apart import Together, apart, connect
 from support.certs import Certificates
 from support.fakeserver import FakeServer, Peer
 from support.subject import pika
@@ -87,30 +88,31 @@ def first_and_later_callers(
     return told
 
 
+CASES = [
+    *((call, "Close") for call in CALLS),
+    ("publish", "message and Close"),
+    ("request", "reset"),
+]
+LATER = ["publish", "request", "dispatch"]
+
+
+def all_cases(tls: list[str] | None) -> list[list[list[Any]]]:
+    """All cases at once, each with a server of its own."""
+    cases = (functools.partial(first_and_later_callers, *case, tls, LATER) for case in CASES)
+    return Together(*cases).join(12)
+
+
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-@pytest.mark.parametrize(
-    ("call", "ending"),
-    [*((call, "Close") for call in CALLS), ("publish", "message and Close"), ("request", "reset")],
-)
-def test_the_first_caller_after_a_loss_gets_the_reason(
-    certificates: Certificates, call: str, ending: str, tls: bool
-) -> None:
+def test_the_first_caller_after_a_loss_gets_the_reason(certificates: Certificates, tls: bool) -> None:
     """Row 14, the first error: the broker's reason to the first caller, the state to the later ones."""
     files = [certificates.authority, certificates.server_cert, certificates.server_key] if tls else None
-    told = apart(first_and_later_callers, call, ending, files, ["publish", "request", "dispatch"])
-    if ending == "reset":
-        assert told[0] == ["StreamLostError", None]
-    elif call == "channel":
-        # No channel is opened on it: the reason, or the request for one that is refused.
-        assert told[0] in (["ConnectionClosedByBroker", 320], ["ConnectionWrongStateError", None])
-    else:
-        assert told[0] == ["ConnectionClosedByBroker", 320]
-    if told[0][0] != "ConnectionWrongStateError":
-        assert [name for name, _ in told[1:]] == [
-            "ChannelWrongStateError",
-            "ChannelWrongStateError",
-            "ConnectionWrongStateError",
-        ]
+    states = ["ChannelWrongStateError", "ChannelWrongStateError", "ConnectionWrongStateError"]
+    wrong = {}
+    for (call, ending), told in zip(CASES, apart(all_cases, files)):
+        lost = ["StreamLostError", None] if ending == "reset" else ["ConnectionClosedByBroker", 320]
+        if told[0] != lost or [name for name, _ in told[1:]] != states:
+            wrong[f"{call}, {ending}"] = told
+    assert wrong == {}
 
 
 def test_pika_gives_the_reason_first_as_well(certificates: Certificates) -> None:
