@@ -1,0 +1,184 @@
+"""Row 24: state on the stack across a wait, and identity by thread: greenlets share both.
+
+Greenlets run in one thread, and a switch moves the stack of the one away.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.apart import apart, connect
+from support.subject import exceptions
+
+NOWHERE = "cpika-test-nowhere"  # routing key of no queue
+COUNT = 20  # greenlets
+EACH = 15  # rounds of each
+
+
+class Greenlets:
+    """What the tests need of gevent or eventlet, after patching; the same for both."""
+
+    def __init__(self, library: str) -> None:
+        self.library = library
+        module = importlib.import_module(library)
+        if library == "gevent":
+            importlib.import_module("gevent.monkey").patch_all()
+        else:
+            module.monkey_patch()
+        self._module = module
+        self.pause: Callable[[float], Any] = module.sleep
+
+    def run(self, work: Callable[[int], Any]) -> list[Any]:
+        """What work(0) ... work(19) return, each in a greenlet; `hung` or a repr of what they raise."""
+        results: list[Any] = ["hung"] * COUNT
+
+        def run(number: int) -> None:
+            try:
+                results[number] = work(number)
+            except BaseException as error:
+                results[number] = repr(error)[:200]
+
+        if self.library == "gevent":
+            self._module.joinall([self._module.spawn(run, number) for number in range(COUNT)], timeout=8)
+        else:
+            threads = [self._module.spawn(run, number) for number in range(COUNT)]
+            with self._module.Timeout(8, False):
+                for thread in threads:
+                    thread.wait()
+        return results
+
+
+def confirm(channel: Any, queue: str, number: int, pause: Callable[[float], Any]) -> int:
+    """Every third message has no queue, and says so; the others are there when they are confirmed."""
+    right = 0
+    for index in range(EACH):
+        body = b"%d-%d" % (number, index)
+        try:
+            channel.basic_publish("", NOWHERE if index % 3 == 2 else queue, body, mandatory=True)
+            right += index % 3 != 2
+        except exceptions.UnroutableError as error:
+            right += index % 3 == 2 and [message.body for message in error.messages] == [body]
+        pause(0)
+    return right
+
+
+def own_queue(queue: str, number: str) -> str:
+    """A queue name made of one that the broker made up, whose beginning is the broker's own."""
+    return f"{queue.replace('amq.gen', 'cpika-test')}-{number}"
+
+
+def declare(channel: Any, queue: str, number: int, pause: Callable[[float], Any]) -> int:
+    right = 0
+    for index in range(EACH):
+        name = own_queue(queue, f"{number}-{index}")
+        right += channel.queue_declare(name, exclusive=True).method.queue == name
+        pause(0)
+    return right
+
+
+def get(channel: Any, queue: str, number: int, pause: Callable[[float], Any]) -> int:
+    own = channel.queue_declare(own_queue(queue, str(number)), exclusive=True).method.queue
+    right = 0
+    for index in range(EACH):
+        channel.basic_publish("", own, b"%d-%d" % (number, index))
+        body = None
+        while body is None:
+            body = channel.basic_get(own, auto_ack=True)[2]
+        right += body == b"%d-%d" % (number, index)
+        pause(0)
+    return right
+
+
+def buffered(channel: Any, queue: str, number: int, pause: Callable[[float], Any]) -> int:
+    """Blocks of four, the last of which has no queue; the greenlet pauses inside."""
+    right = 0
+    for _ in range(EACH):
+        try:
+            with channel.buffered():
+                for index in range(4):
+                    channel.basic_publish(
+                        "", NOWHERE if index == 3 else queue, b"%d" % number, mandatory=True
+                    )
+                    pause(0)
+        except exceptions.UnroutableError as error:
+            right += error.indexes == [3] and error.messages[0].body == b"%d" % number
+    return right
+
+
+def consume(channel: Any, queue: str, number: int, pause: Callable[[float], Any]) -> int:
+    own = channel.queue_declare(own_queue(queue, str(number)), exclusive=True).method.queue
+    for index in range(EACH):
+        channel.basic_publish("", own, b"%d-%d" % (number, index))
+    right = 0
+    for method, _, body in channel.consume(own):
+        channel.basic_ack(method.delivery_tag)
+        right += body == b"%d-%d" % (number, right)
+        pause(0)
+        if right == EACH:
+            break
+    channel.cancel()
+    return right
+
+
+WORK = {"confirm": confirm, "declare": declare, "get": get, "buffered": buffered, "consume": consume}
+
+
+def greenlets(library: str, what: str, shared: bool) -> list[Any]:
+    """Twenty greenlets on one connection, with a channel each or all on one."""
+    crowd = Greenlets(library)
+    connection = connect()
+    first = connection.channel()
+    queue = first.queue_declare("", exclusive=True).method.queue
+    if what in ("confirm", "buffered"):
+        first.confirm_delivery()
+
+    def work(number: int) -> int:
+        channel = first if shared else connection.channel()
+        if not shared and what in ("confirm", "buffered"):
+            channel.confirm_delivery()
+        return WORK[what](channel, queue, number, crowd.pause)
+
+    results = crowd.run(work)
+    if what in ("confirm", "buffered"):
+        there = first.queue_declare(queue, passive=True).method.message_count
+        each = EACH - EACH // 3 if what == "confirm" else 3 * EACH
+        results.append("all there" if there == COUNT * each else f"{there} messages")
+    return results
+
+
+def can_connect(library: str) -> bool:
+    """Whether a connection is possible at all where the library has patched the standard one."""
+    Greenlets(library)
+    try:
+        connect().close()
+    except AttributeError:
+        return False
+    return True
+
+
+def crowds() -> list[Any]:
+    """gevent and eventlet with all that the greenlets do."""
+    cases = []
+    for library in ("gevent", "eventlet"):
+        for what in WORK:
+            for shared in (False, True):
+                if what != "consume" or not shared:  # a channel has one generator
+                    cases.append((library, what, shared))
+    return cases
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("library", "what", "shared"), crowds())
+def test_twenty_greenlets_share_a_connection(broker_url: str, library: str, what: str, shared: bool) -> None:
+    """Row 24, state on the stack: no hang, no crash, and every confirm and answer is its caller's own."""
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed")
+    if library == "eventlet" and not apart(can_connect, library):
+        pytest.skip("no connection under eventlet yet")
+    results = apart(greenlets, library, what, shared, timeout=12)
+    assert results[:COUNT] == [EACH] * COUNT
+    assert results[COUNT:] in ([], ["all there"])

@@ -1,0 +1,122 @@
+"""Row 32: acks that are held back in a burst leave before the program does, on every way that can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.scripts import Script
+
+COUNT = 60
+
+SCENE = """
+connection = pika.BlockingConnection(pika.URLParameters(sys.argv[1]))
+channel = connection.channel()
+seen = 0
+
+def on_message(channel, method, properties, body):
+    global seen
+    seen += 1
+    channel.basic_ack(method.delivery_tag)
+    if seen == COUNT - 1:
+        leave()
+
+channel.basic_consume(sys.argv[2], on_message)
+""".replace("COUNT", str(COUNT))
+
+# How the program goes once it has acked all but one of its messages.
+WAYS = {
+    "sys.exit": "leave = sys.exit\nchannel.start_consuming()",
+    "an exception": """
+def leave():
+    raise RuntimeError('expected')
+
+channel.start_consuming()
+""",
+    "an exception that is caught": """
+def leave():
+    raise RuntimeError('expected')
+
+try:
+    channel.start_consuming()
+except RuntimeError:
+    os._exit(0)
+""",
+    "return and os._exit": """
+def leave():
+    channel.stop_consuming()
+
+channel.start_consuming()
+os._exit(0)
+""",
+    "return and the end": """
+def leave():
+    channel.stop_consuming()
+
+channel.start_consuming()
+""",
+    "KeyboardInterrupt": """
+def leave():
+    signal.raise_signal(signal.SIGINT)
+
+channel.start_consuming()
+""",
+    "a fork whose parent goes": """
+def leave():
+    if os.fork():
+        sys.exit()
+    os._exit(0)
+
+channel.start_consuming()
+""",
+    "a fork whose parent returns": """
+def leave():
+    if os.fork() == 0:
+        os._exit(0)
+    channel.stop_consuming()
+
+channel.start_consuming()
+os._exit(0)
+""",
+    "a generator that is left": """
+channel.stop_consuming()
+for number, (method, properties, body) in enumerate(channel.consume(sys.argv[2])):
+    channel.basic_ack(method.delivery_tag)
+    if number == 58:
+        sys.exit()
+""",
+    "a thread's end": """
+def leave():
+    raise SystemExit
+
+thread = threading.Thread(target=channel.start_consuming)
+thread.start()
+thread.join()
+os._exit(0)
+""",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_ack_is_lost_when_a_program_goes(
+    broker_url: str, connect: Callable[..., Any], queue_name: str, way: str
+) -> None:
+    """Row 32, acks that are held: one message is left, the one that was not acked."""
+    channel = connect().channel()
+    channel.queue_declare(queue_name)
+    channel.confirm_delivery()
+    for number in range(COUNT):
+        channel.basic_publish("", queue_name, b"%d" % number)
+    with Script(SCENE + WAYS[way], broker_url, queue_name) as script:
+        script.finish()
+    left = []
+    for _ in range(200):
+        body = channel.basic_get(queue_name, auto_ack=True)[2]
+        if body is not None:
+            left.append(int(body))
+        elif left:
+            break
+        else:
+            channel.connection.sleep(0.02)
+    assert left == [COUNT - 1]

@@ -1,0 +1,123 @@
+"""Row 14: the first reason reaches the first caller, over TLS as well."""
+
+from __future__ import annotations
+
+import functools
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support import amqp, answers
+from support.apart import Together, apart, connect
+from support.certs import Certificates
+from support.fakeserver import FakeServer, Peer
+from support.subject import pika
+
+CALLS: dict[str, Callable[[Any], Any]] = {
+    "publish": lambda channel: channel.basic_publish("", "q", b"x"),
+    "ack": lambda channel: channel.basic_ack(1),
+    "request": lambda channel: channel.queue_declare("q"),
+    "get": lambda channel: channel.basic_get("q"),
+    "dispatch": lambda channel: channel.connection.process_data_events(0),
+    "channel": lambda channel: channel.connection.channel(),
+}
+
+
+class GoingServer(FakeServer):
+    """Says why, and goes, while the client does nothing; `noticed` is set when the client could know.
+
+    :param ending: `Close`, `half end` or `reset`
+    :param context: of a TLS server; None for none
+    """
+
+    def __init__(self, ending: str, context: ssl.SSLContext | None) -> None:
+        self.ready, self.noticed = threading.Event(), threading.Event()
+        self._ending = ending
+        self._context = context
+        super().__init__(self._go)
+
+    def _go(self, peer: Peer) -> None:
+        plain = peer.sock
+        if self._context is not None:
+            peer.sock = self._context.wrap_socket(plain, server_side=True)
+        peer.handshake(heartbeat=1)
+        channel = peer.serve_until("Channel.Open").channel
+        assert self.ready.wait(5)
+        if self._ending == "Close":
+            peer.send(answers.connection_close())
+        elif self._ending == "message and Close":
+            peer.send(amqp.message(channel, "nobody", 1, b"x"), answers.connection_close())
+        try:
+            if self._ending == "reset":
+                linger = struct.pack("ii", 1, 0)
+                peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            peer.sock.close()
+        finally:
+            # The background thread meets the end when it sends a heartbeat: some of its rounds.
+            self.noticed.wait(2.3)
+            self.noticed.set()
+
+
+def first_and_later_callers(
+    call: str, ending: str, tls: list[str] | None, names: list[str]
+) -> list[list[Any]]:
+    """What the calls named raise, one after the other."""
+    options: dict[str, Any] = {"heartbeat": 1}
+    context = None
+    if tls is not None:
+        authority, certificate, key = tls
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        client = ssl.create_default_context(cafile=authority)
+        options["ssl_options"] = pika.SSLOptions(client, "localhost")
+    told = []
+    with GoingServer(ending, context) as server:
+        channel = connect(server, **options).channel()
+        server.ready.set()
+        assert server.noticed.wait(10)
+        for name in (call, *names):
+            try:
+                CALLS[name](channel)
+                told.append(["ok", None])
+            except Exception as error:
+                told.append([type(error).__name__, getattr(error, "reply_code", None)])
+    return told
+
+
+CASES = [
+    *((call, "Close") for call in CALLS),
+    ("publish", "message and Close"),
+    ("request", "reset"),
+]
+LATER = ["publish", "request", "dispatch"]
+
+
+def all_cases(tls: list[str] | None) -> list[list[list[Any]]]:
+    """All cases at once, each with a server of its own."""
+    cases = (functools.partial(first_and_later_callers, *case, tls, LATER) for case in CASES)
+    return Together(*cases).join(12)
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_first_caller_after_a_loss_gets_the_reason(certificates: Certificates, tls: bool) -> None:
+    """Row 14, the first error: the broker's reason to the first caller, the state to the later ones."""
+    files = [certificates.authority, certificates.server_cert, certificates.server_key] if tls else None
+    states = ["ChannelWrongStateError", "ChannelWrongStateError", "ConnectionWrongStateError"]
+    wrong = {}
+    for (call, ending), told in zip(CASES, apart(all_cases, files)):
+        lost = ["StreamLostError", None] if ending == "reset" else ["ConnectionClosedByBroker", 320]
+        if told[0] != lost or [name for name, _ in told[1:]] != states:
+            wrong[f"{call}, {ending}"] = told
+    assert wrong == {}
+
+
+def test_pika_gives_the_reason_first_as_well(certificates: Certificates) -> None:
+    """Row 14, the first error: the same program on pika, over TLS."""
+    files = [certificates.authority, certificates.server_cert, certificates.server_key]
+    told = apart(first_and_later_callers, "dispatch", "Close", files, ["publish", "request"], subject="pika")
+    assert told[0] == ["ConnectionClosedByBroker", 320]
+    assert [name for name, _ in told[1:]] == ["ChannelWrongStateError"] * 2
