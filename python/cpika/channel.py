@@ -109,14 +109,10 @@ class Channel:
         """
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
-        state = self._state
-        if state == self.OPEN:
-            return
-        if state == self.OPENING:
-            raise exceptions.ChannelWrongStateError("Channel is opening, but is not usable yet.")
-        if state == self.CLOSING:
-            raise exceptions.ChannelWrongStateError("Channel is closing.")
-        raise exceptions.ChannelWrongStateError("Channel is closed.")
+        cookie = self._cookie
+        if cookie is None:
+            raise exceptions.ChannelWrongStateError("Channel is closed.")
+        cookie._check_open()
 
     def _open_cookie(self) -> BlockingChannel:
         """

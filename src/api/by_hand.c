@@ -96,6 +96,8 @@ kind_name(cpika_event_kind kind)
         return "method";
     case CPIKA_NOTICE_RETURNED:
         return "returned";
+    case CPIKA_NOTICE_UNEXPECTED:
+        return "unexpected";
     case CPIKA_NOTICE_CHANNEL_CLOSED:
         return "channel closed";
     case CPIKA_NOTICE_ENDED:

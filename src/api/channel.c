@@ -100,6 +100,20 @@ reserve(const CpikaChannel *ch, bool on)
     *byte = (char)(on ? *byte | bit : *byte & ~bit);
 }
 
+PyDoc_STRVAR(check_open_doc, "_check_open($self, /)\n--\n\n"
+                             "Raise pika's ChannelWrongStateError if the channel is not open; where nobody has been told why\n"
+                             "the connection has ended, that.");
+
+static PyObject *
+channel_check_open(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    if (cpika_check_channel((CpikaChannel *)op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(open_doc, "_open($self, /)\n--\n\n"
                        "Open the channel (AMQP Channel.Open).  Interrupted, it is closed again and its number is free.");
 
@@ -455,6 +469,7 @@ static PyMethodDef channel_methods[] = {
      reject_doc},
     {"basic_get", (PyCFunction)(void (*)(void))channel_basic_get, METH_FASTCALL | METH_KEYWORDS, get_doc},
     {"_rpc", (PyCFunction)(void (*)(void))channel_rpc, METH_FASTCALL, rpc_doc},
+    {"_check_open", channel_check_open, METH_NOARGS, check_open_doc},
     {"_open", channel_open, METH_NOARGS, open_doc},
     {"_queue_event", channel_queue_event, METH_O, queue_event_doc},
     {"_set_closed", channel_set_closed, METH_O, set_closed_doc},

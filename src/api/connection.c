@@ -130,6 +130,19 @@ connection_check(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(tell_doc, "_tell($self, /)\n--\n\n"
+                       "Raise why the connection has ended, if it has and nobody has been told yet.");
+
+static PyObject *
+connection_tell(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    if (cpika_tell((CpikaConnection *)op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(is_dispatching_doc, "_is_dispatching($self, /)\n--\n\n"
                                  "Whether whoever calls is inside a call that dispatches: in a callback, as a rule.");
 
@@ -290,6 +303,7 @@ static PyMethodDef connection_methods[] = {
     {"_rpc", connection_rpc, METH_VARARGS, rpc_doc},
     {"_process", (PyCFunction)(void (*)(void))connection_process, METH_FASTCALL, process_doc},
     {"_check", connection_check, METH_NOARGS, check_doc},
+    {"_tell", connection_tell, METH_NOARGS, tell_doc},
     {"_is_dispatching", connection_is_dispatching, METH_NOARGS, is_dispatching_doc},
     {"_free_channel_number", connection_free_number, METH_O, free_number_doc},
     {"_ask_return", connection_ask_return, METH_NOARGS, ask_return_doc},
@@ -360,6 +374,14 @@ get_error(PyObject *op, void *closure)
 }
 
 static PyObject *
+get_asks(PyObject *op, void *closure)
+{
+    (void)closure;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    return cpika_check_fork(conn) < 0 ? NULL : PyLong_FromUnsignedLongLong(conn->roles.asks);
+}
+
+static PyObject *
 get_link_number(PyObject *op, void *which)
 {
     CpikaConnection *conn = (CpikaConnection *)op;
@@ -389,8 +411,6 @@ static PyMemberDef connection_members[] = {
      "Bytes read from the peer."},
     {"frames_received", T_ULONGLONG, offsetof(CpikaConnection, engine.frames_received), READONLY,
      "Frames read from the peer."},
-    {"_asks", T_ULONGLONG, offsetof(CpikaConnection, roles.asks), READONLY,
-     "How often dispatching calls were asked to return."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaConnection, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -399,6 +419,7 @@ static PyGetSetDef connection_getset[] = {
     {"connection_state", get_state, set_state, "One of pika's CONNECTION_... numbers.", NULL},
     {"bytes_sent", get_link_number, NULL, "Bytes sent to the peer.", NULL},
     {"frames_sent", get_frames_sent, NULL, "Frames sent to the peer.", NULL},
+    {"_asks", get_asks, NULL, "How often dispatching calls were asked to return; not after a fork.", NULL},
     {"_error", get_error, NULL, "Why the connection ended, or None.", NULL},
     {"_open_channels", get_channels, NULL, "Channels by number: a new dict.", NULL},
     {"_heartbeats_sent", get_link_number, NULL, "Heartbeat frames sent.", (void *)1},

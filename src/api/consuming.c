@@ -30,7 +30,7 @@ begin_cancel(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_consumer_tag
         return before;
     }
     if (!info->auto_ack && before != CONSUMER_CANCELLED_BY_BROKER
-        && cpika_channel_refuse(&ch->engine, tag->bytes, tag->n) < 0) {
+        && cpika_consumers_refuse(&ch->engine.consumers, tag) < 0) {
         PyErr_NoMemory();
         return -1;
     }

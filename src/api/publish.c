@@ -4,6 +4,7 @@
 
 #include "drivers/ended.h"
 #include "drivers/wait.h"
+#include "engine/frames.h"
 #include "wire/frame.h"
 
 enum {
@@ -54,7 +55,7 @@ static int
 end_without_memory(CpikaConnection *conn)
 {
     const cpika_ending why = {.kind = CPIKA_ENDING_NO_MEMORY};
-    cpika_engine_end(&conn->engine, &why);
+    cpika_engine_finish(&conn->engine, &why);
     return CPIKA_IO_ENDED;
 }
 

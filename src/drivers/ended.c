@@ -98,8 +98,9 @@ cpika_raise_ended(CpikaConnection *conn)
     if (error == Py_None) {
         PyErr_SetNone(conn->st->exceptions[CPIKA_EXC_ConnectionWrongStateError]);
     } else {
-        cpika_raise_again(error);
         conn->engine.ending.told = true;
+        cpika_roles_note_told(&conn->roles, conn->st);
+        cpika_raise_again(error);
     }
     Py_DECREF(error);
     return -1;
@@ -136,16 +137,22 @@ owes_reason(const cpika_engine *e)
 }
 
 int
-cpika_check_connection(CpikaConnection *conn)
+cpika_tell(CpikaConnection *conn)
 {
     if (cpika_check_fork(conn) < 0) {
         return -1;
     }
+    return owes_reason(&conn->engine) ? cpika_raise_ended(conn) : 0;
+}
+
+int
+cpika_check_connection(CpikaConnection *conn)
+{
+    if (cpika_tell(conn) < 0) {
+        return -1;
+    }
     if (!cpika_engine_ended(&conn->engine)) {
         return 0;
-    }
-    if (owes_reason(&conn->engine)) {
-        return cpika_raise_ended(conn);
     }
     PyErr_SetNone(conn->st->exceptions[CPIKA_EXC_ConnectionWrongStateError]);
     return -1;

@@ -11,6 +11,9 @@
  * ConnectionWrongStateError), or it belongs to the process before a fork. */
 int cpika_check_connection(CpikaConnection *conn);
 
+/* Raises the reason where nobody has been told it, or that this is a child.  0 or -1. */
+int cpika_tell(CpikaConnection *conn);
+
 /* Only the second. */
 int cpika_check_fork(CpikaConnection *conn);
 

@@ -44,12 +44,10 @@ run_due(CpikaConnection *conn, cpika_call *call, PyObject *owner)
 
 /* What the end of the connection means for a dispatching call that has dispatched what was received before. */
 static int
-at_the_end(CpikaConnection *conn, Py_ssize_t dispatched)
+at_the_end(CpikaConnection *conn, const cpika_call *call)
 {
-    const cpika_ending *ending = &conn->engine.ending;
-    // A callback of this call has been told, and its caller has let it pass.
-    bool known = dispatched > 0 && ending->told;
-    return ending->by_client || known ? 0 : cpika_raise_ended(conn);
+    // A callback of this call has been told, and has let it pass: as with pika, the next call says that it is closed.
+    return conn->engine.ending.by_client || call->told ? 0 : cpika_raise_ended(conn);
 }
 
 static int
@@ -68,7 +66,8 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
             return -1;
         }
         if (cpika_engine_ended(e) && (e->events.first == NULL || !call->dispatches)) {
-            return at_the_end(conn, n);
+            // consume() gives its loop what it got first, and comes again.
+            return n > 0 && args->sink != NULL ? 0 : at_the_end(conn, call);
         }
         bool closed = args->channel != NULL && args->channel->engine.state == CHANNEL_CLOSED;
         if (n > 0 || closed || r->asks != call->asks_seen) {

@@ -117,7 +117,7 @@ failed(cpika_transport *t)
     if (lost == NULL) {
         PyErr_Clear();
     }
-    cpika_engine_end(t->engine, &why);
+    cpika_engine_finish(t->engine, &why);
     if (!tell) {
         t->engine->ending.told = true;
         PyErr_Restore(type, error, traceback);
@@ -138,6 +138,8 @@ hear_out(cpika_transport *t)
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     bool more = true;
+    while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
+    }
     while (more && !cpika_engine_ended(e)) {
         PyObject *data = PyObject_CallMethod(t->sock, "recv", "i", CHUNK);
         more = data != NULL && PyBytes_Check(data) && PyBytes_GET_SIZE(data) > 0

@@ -41,6 +41,20 @@ cpika_roles_is_dispatching(const cpika_roles *r, cpika_state *st)
     return is;
 }
 
+void
+cpika_roles_note_told(cpika_roles *r, cpika_state *st)
+{
+    if (r->calls == NULL) {
+        return;
+    }
+    cpika_user user = cpika_user_here(st);
+    cpika_call *call = dispatching_call_of(r, &user);
+    if (call != NULL && call->in_callback) {
+        call->told = true;
+    }
+    cpika_user_clear(&user);
+}
+
 cpika_call *
 cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants, void *arg)
 {

@@ -64,6 +64,7 @@ struct cpika_call {
     uint64_t asks_seen;  // of roles.asks, when its caller last looked
     bool dispatches;     // runs callbacks
     bool in_callback;    // and is inside one
+    bool told;           // in which whoever runs was told why the connection has ended
     bool may_hold;       // an ack given now may wait: more messages stand ready (rule 4)
     bool woken;          // since it fell asleep
     int slept;           // times in a row without anything to do
@@ -97,6 +98,9 @@ cpika_call *cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants
 
 /* Whether whoever calls is inside a call that dispatches. */
 bool cpika_roles_is_dispatching(const cpika_roles *r, cpika_state *st);
+
+/* Whoever calls is told why the connection has ended: the call that dispatches further down in the stack knows it, too. */
+void cpika_roles_note_told(cpika_roles *r, cpika_state *st);
 
 /* Ends it; somebody else takes over what it did for others. */
 void cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link);

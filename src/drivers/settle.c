@@ -27,14 +27,16 @@ notice_method(CpikaConnection *conn, const cpika_event *event)
 }
 
 static PyObject *
-notice_returned(CpikaConnection *conn, const cpika_event *event)
+notice_message(CpikaConnection *conn, const cpika_event *event)
 {
     cpika_made made = {0};
     if (cpika_make_message(conn, event->message, &made) < 0) {
         return NULL;
     }
     PyObject *args[] = {made.method, made.properties, made.body};
-    PyObject *done = call_hook(event->owner, conn->st->names._on_returned, args, 3);
+    PyObject *done = event->kind == CPIKA_NOTICE_RETURNED
+                         ? call_hook(event->owner, conn->st->names._on_returned, args, 3)
+                         : call_hook(event->owner, conn->st->names._on_unexpected, args, 1);
     cpika_made_clear(&made);
     return done;
 }
@@ -49,7 +51,8 @@ run_notice(CpikaConnection *conn, const cpika_event *event)
     case CPIKA_NOTICE_METHOD:
         return notice_method(conn, event);
     case CPIKA_NOTICE_RETURNED:
-        return notice_returned(conn, event);
+    case CPIKA_NOTICE_UNEXPECTED:
+        return notice_message(conn, event);
     case CPIKA_NOTICE_CHANNEL_CLOSED:
         reason = cpika_broker_reason(cpika_channel_object(event->channel));
         before = PyLong_FromLong(event->number);

@@ -32,7 +32,7 @@ static int
 no_memory(cpika_transport *t)
 {
     const cpika_ending why = {.kind = CPIKA_ENDING_NO_MEMORY};
-    cpika_engine_end(t->engine, &why);
+    cpika_engine_finish(t->engine, &why);
     return CPIKA_IO_ENDED;
 }
 
@@ -193,7 +193,7 @@ lost(cpika_transport *t, int sys_errno)
         }
         if (n == 0 && !cpika_engine_ended(e)) {
             const cpika_ending why = {.kind = CPIKA_ENDING_ERRNO, .reason.code = sys_errno};
-            cpika_engine_end(e, &why);
+            cpika_engine_finish(e, &why);
         }
     }
     return CPIKA_IO_ENDED;

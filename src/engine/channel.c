@@ -2,62 +2,12 @@
  * Layer: engine.  Owns: see channel.h.  Threads: with the GIL.  Errors: see channel.h. */
 #include "channel.h"
 
-#include <string.h>
-
 void
 cpika_channel_free(cpika_channel *ch)
 {
     cpika_content_clear(&ch->content);
     cpika_channel_fail_all(ch);
-    while (ch->refused != NULL) {
-        cpika_refused *next = ch->refused->next;
-        PyMem_Free(ch->refused);
-        ch->refused = next;
-    }
-}
-
-static cpika_refused **
-find_refused(cpika_channel *ch, const uint8_t *tag, size_t n)
-{
-    cpika_refused **at = &ch->refused;
-    while (*at != NULL && !((*at)->len == n && memcmp((*at)->tag, tag, n) == 0)) {
-        at = &(*at)->next;
-    }
-    return at;
-}
-
-int
-cpika_channel_refuse(cpika_channel *ch, const uint8_t *tag, size_t n)
-{
-    if (*find_refused(ch, tag, n) != NULL) {
-        return CPIKA_OK;
-    }
-    cpika_refused *r = PyMem_Malloc(sizeof *r + n);
-    if (r == NULL) {
-        return CPIKA_E_NOMEM;
-    }
-    r->len = n;
-    memcpy(r->tag, tag, n);
-    r->next = ch->refused;
-    ch->refused = r;
-    return CPIKA_OK;
-}
-
-void
-cpika_channel_accept(cpika_channel *ch, const uint8_t *tag, size_t n)
-{
-    cpika_refused **at = find_refused(ch, tag, n);
-    cpika_refused *r = *at;
-    if (r != NULL) {
-        *at = r->next;
-        PyMem_Free(r);
-    }
-}
-
-bool
-cpika_channel_refuses(const cpika_channel *ch, const uint8_t *tag, size_t n)
-{
-    return ch->refused != NULL && *find_refused((cpika_channel *)ch, tag, n) != NULL;
+    cpika_consumers_free(&ch->consumers);
 }
 
 void

@@ -6,6 +6,7 @@
 #define CPIKA_ENGINE_CHANNEL_H
 
 #include "confirms.h"  // Python.h before any other header
+#include "consumers.h"
 #include "content.h"
 #include "ending.h"
 #include "events.h"
@@ -25,13 +26,6 @@ typedef enum {
     CPIKA_CLOSED_WITH_CONNECTION,
 } cpika_closed_by;
 
-/* A consumer whose deliveries go back to their queue: it is being cancelled, or nobody knows it. */
-typedef struct cpika_refused {
-    struct cpika_refused *next;
-    size_t len;
-    uint8_t tag[];
-} cpika_refused;
-
 typedef struct cpika_channel {
     PyObject *owner;              // borrowed: the Python object that it is a part of
     struct cpika_engine *engine;  // borrowed from that object; NULL before it is opened
@@ -45,7 +39,7 @@ typedef struct cpika_channel {
     cpika_confirm *confirms;  // publishes in flight that are awaited one by one
     cpika_window *windows;    // publishes that a call or a block awaits together; innermost first
     uint64_t published;       // delivery tag of the last publish in confirm mode
-    cpika_refused *refused;
+    cpika_consumers consumers;
     cpika_channel_events events;
     cpika_event
         *coffin;  // owned: carries the engine's hold on `owner` to the grave; no memory is asked for then
@@ -55,11 +49,6 @@ typedef struct cpika_channel {
 
 /* Frees what it owns but its events, which are the engine's. */
 void cpika_channel_free(cpika_channel *ch);
-
-/* From now on what is delivered to this consumer is rejected as it comes; until cpika_channel_accept. */
-int cpika_channel_refuse(cpika_channel *ch, const uint8_t *tag, size_t n);
-void cpika_channel_accept(cpika_channel *ch, const uint8_t *tag, size_t n);
-bool cpika_channel_refuses(const cpika_channel *ch, const uint8_t *tag, size_t n);
 
 /* Nobody who waits on the channel will be answered any more. */
 void cpika_channel_fail_all(cpika_channel *ch);

@@ -158,12 +158,29 @@ cpika_engine_requests(cpika_engine *e, cpika_channel *ch)
     return ch != NULL ? &ch->requests : &e->requests;
 }
 
-/* What a request changes as soon as it leaves. */
-static void
-note_sent(cpika_channel *ch, const uint8_t *frame, size_t n)
+/* The fields that matter of a Basic.Consume: ticket, queue, consumer tag, bits. */
+static bool
+split_consume(const uint8_t *frame, size_t n, cpika_consumer_tag *tag, bool *no_ack)
 {
+    const uint8_t *queue;
+    size_t len;
+    size_t end = n - 1;
+    size_t at = CPIKA_FRAME_HEAD_SIZE + 4 + 2;
+    if (!cpika_payload_shortstr(frame, end, &at, &queue, &len)
+        || !cpika_payload_shortstr(frame, end, &at, &tag->bytes, &tag->n) || at >= end) {
+        return false;
+    }
+    *no_ack = (frame[at] & CONSUME_NO_ACK) != 0;
+    return true;
+}
+
+/* What a request changes as soon as it leaves.  CPIKA_E_NOMEM. */
+static int
+note_sent(cpika_channel *ch, cpika_request *r, const uint8_t *frame, size_t n)
+{
+    cpika_consumer_tag tag;
     if (ch == NULL || n < CPIKA_FRAME_OVERHEAD + 4) {
-        return;
+        return CPIKA_OK;
     }
     switch (cpika_get32(frame + CPIKA_FRAME_HEAD_SIZE)) {
     case CPIKA_ID_confirm_select:
@@ -172,24 +189,13 @@ note_sent(cpika_channel *ch, const uint8_t *frame, size_t n)
     case CPIKA_ID_channel_close:
         ch->close_sent = true;
         break;
+    case CPIKA_ID_basic_consume:  // messages may come right behind its answer
+        return split_consume(frame, n, &tag, &r->no_ack) ? cpika_consumers_add(&ch->consumers, &tag)
+                                                         : CPIKA_OK;
     default:
         break;
     }
-}
-
-/* Basic.Consume: ticket, queue, consumer tag, bits. */
-static bool
-asks_for_no_ack(const uint8_t *frame, size_t n)
-{
-    const uint8_t *text;
-    size_t len;
-    size_t end = n - 1;
-    size_t at = CPIKA_FRAME_HEAD_SIZE + 4 + 2;
-    return n >= CPIKA_FRAME_OVERHEAD + 4
-           && cpika_get32(frame + CPIKA_FRAME_HEAD_SIZE) == CPIKA_ID_basic_consume
-           && cpika_payload_shortstr(frame, end, &at, &text, &len)
-           && cpika_payload_shortstr(frame, end, &at, &text, &len) && at < end
-           && (frame[at] & CONSUME_NO_ACK) != 0;
+    return CPIKA_OK;
 }
 
 int
@@ -198,13 +204,14 @@ cpika_engine_request(cpika_engine *e, cpika_channel *ch, cpika_request *r, const
     if (cpika_engine_ended(e) || (ch != NULL && (ch->state == CHANNEL_CLOSED || ch->close_sent))) {
         return CPIKA_E_CLOSED;
     }
-    r->no_ack = r->no_ack || asks_for_no_ack(bytes, n);
     int rc = cpika_requests_join(cpika_engine_requests(e, ch), r, bytes, n);
     if (rc >= 0 && ch != NULL && r->replies[0] == CPIKA_ID_channel_close_ok && ch->state == CHANNEL_OPEN) {
         ch->state = CHANNEL_CLOSING;  // from now on, though others may stand before it
     }
-    if (rc == CPIKA_OK) {
-        note_sent(ch, bytes, n);
+    if (rc == CPIKA_OK && note_sent(ch, r, bytes, n) < 0) {
+        cpika_requests_remove(cpika_engine_requests(e, ch), r);
+        r->state = CPIKA_REQUEST_FAILED;
+        return CPIKA_E_NOMEM;
     }
     return rc;
 }
@@ -247,7 +254,7 @@ cpika_engine_cancel_for_nobody(cpika_engine *e, cpika_channel *ch, const uint8_t
     if (!cpika_channel_may_send(ch) || n > 255) {
         return CPIKA_OK;  // it ends with the channel
     }
-    if (refuse && cpika_channel_refuse(ch, tag, n) < 0) {
+    if (refuse && cpika_consumers_refuse(&ch->consumers, &(cpika_consumer_tag){tag, n}) < 0) {
         return CPIKA_E_NOMEM;
     }
     uint8_t arguments[1 + 255 + 1] = {(uint8_t)n};
@@ -310,7 +317,7 @@ cpika_engine_abandon(cpika_engine *e, cpika_channel *ch, cpika_request *r)
 }
 
 /* What an answer changes, whoever waits for it. */
-static int
+static void
 note_answer(cpika_engine *e, cpika_channel *ch, const cpika_message *answer)
 {
     const uint8_t *tag;
@@ -324,7 +331,7 @@ note_answer(cpika_engine *e, cpika_channel *ch, const cpika_message *answer)
         break;
     case CPIKA_ID_basic_cancel_ok:
         if (ch != NULL && cpika_payload_shortstr(answer->bytes, answer->method_len, &at, &tag, &n)) {
-            cpika_channel_accept(ch, tag, n);
+            cpika_consumers_remove(&ch->consumers, &(cpika_consumer_tag){tag, n});
         }
         break;
     case CPIKA_ID_channel_close_ok:
@@ -335,7 +342,18 @@ note_answer(cpika_engine *e, cpika_channel *ch, const cpika_message *answer)
     default:
         break;
     }
-    return CPIKA_OK;
+}
+
+/* The next one leaves. */
+static int
+send_next(cpika_engine *e, cpika_channel *ch, cpika_request *next)
+{
+    int rc = note_sent(ch, next, next->frame.data, next->frame.len);
+    if (rc == CPIKA_OK) {
+        rc = cpika_buf_append(&e->owed, next->frame.data, next->frame.len);
+        e->frames_owed += rc == CPIKA_OK;
+    }
+    return rc;
 }
 
 int
@@ -344,27 +362,19 @@ cpika_engine_answer(cpika_engine *e, cpika_channel *ch, cpika_message *message)
     cpika_requests *list = cpika_engine_requests(e, ch);
     cpika_request *r = list->first;
     cpika_request *next = cpika_requests_pop(list);
+    note_answer(e, ch, message);
     int rc = CPIKA_OK;
-    if (next != NULL) {
-        note_sent(ch, next->frame.data, next->frame.len);
-        rc = cpika_buf_append(&e->owed, next->frame.data, next->frame.len);
-        e->frames_owed += rc == CPIKA_OK;
-    }
-    if (rc == CPIKA_OK) {
-        rc = note_answer(e, ch, message);
-    }
-    if (!r->abandoned) {
+    if (r->abandoned) {  // before the next one: what it has begun is over then
+        rc = undo(e, ch, r, message);
+        cpika_message_decref(message);
+        cpika_request_free(r);
+    } else {
         r->answer = message;
         r->state = CPIKA_REQUEST_ANSWERED;
         e->changes++;
-        return rc;
     }
-    if (rc == CPIKA_OK) {
-        rc = undo(e, ch, r, message);
-    }
-    cpika_message_decref(message);
-    cpika_request_free(r);
-    return rc;
+    // Unless the answer has ended them all: Close-Ok.
+    return rc == CPIKA_OK && next != NULL && list->first == next ? send_next(e, ch, next) : rc;
 }
 
 /* ---- the end ---- */

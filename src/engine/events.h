@@ -25,6 +25,7 @@ typedef enum {
     // notices, for the log and the Python side's books
     CPIKA_NOTICE_METHOD,          // message: a method that nobody awaits
     CPIKA_NOTICE_RETURNED,        // message: came back to a channel in confirm mode
+    CPIKA_NOTICE_UNEXPECTED,      // message: a delivery for a consumer that is not there
     CPIKA_NOTICE_CHANNEL_CLOSED,  // the broker closed the channel; `number`: its state before
     CPIKA_NOTICE_ENDED,           // the connection
 } cpika_event_kind;

@@ -119,8 +119,13 @@ accept_delivery(cpika_engine *e, cpika_channel *ch, cpika_message *m)
         cpika_message_decref(m);
         return rc;
     }
-    if (cpika_channel_refuses(ch, d.tag, d.tag_len)) {
-        rc = cpika_engine_owe_reject(e, ch, cpika_get64(d.fixed));
+    const cpika_consumer *consumer =
+        cpika_consumers_find(&ch->consumers, &(cpika_consumer_tag){d.tag, d.tag_len});
+    if (consumer == NULL && e->notices.count < MOST_NOTICES) {
+        return notice(e, ch, CPIKA_NOTICE_UNEXPECTED, m, 0);
+    }
+    if (consumer == NULL || consumer->refused) {
+        rc = consumer == NULL ? CPIKA_OK : cpika_engine_owe_reject(e, ch, cpika_get64(d.fixed));
         cpika_message_decref(m);
         return rc;
     }
@@ -234,6 +239,18 @@ note_blocked(cpika_engine *e, uint32_t id)
     }
 }
 
+/* The broker has cancelled a consumer. */
+static int
+handle_cancel(cpika_engine *e, cpika_channel *ch, cpika_message *m)
+{
+    cpika_consumer_tag tag;
+    size_t at = 4;
+    if (cpika_payload_shortstr(m->bytes, m->method_len, &at, &tag.bytes, &tag.n)) {
+        cpika_consumers_remove(&ch->consumers, &tag);
+    }
+    return queue(e, ch, CPIKA_EVENT_CANCEL, cpika_message_incref(m), 0);
+}
+
 /* What nobody awaits. */
 static int
 handle_unasked(cpika_engine *e, cpika_channel *ch, uint32_t id, cpika_message *m)
@@ -242,7 +259,7 @@ handle_unasked(cpika_engine *e, cpika_channel *ch, uint32_t id, cpika_message *m
     if (ch == NULL) {
         note_blocked(e, id);
     } else if (id == CPIKA_ID_basic_cancel && ch->state == CHANNEL_OPEN) {
-        rc = queue(e, ch, CPIKA_EVENT_CANCEL, cpika_message_incref(m), 0);
+        rc = handle_cancel(e, ch, m);
     } else if (id == CPIKA_ID_channel_flow && cpika_channel_may_send(ch)) {
         rc = cpika_engine_owe(e, (uint16_t)ch->number, CPIKA_ID_channel_flow_ok, m->bytes + 4, 1);
     }
@@ -448,7 +465,7 @@ take_whole(cpika_engine *e, const cpika_frame *method, size_t available, cpika_r
 {
     cpika_channel *ch = cpika_engine_channel(e, method->channel);
     if (cpika_get32(method->payload) != CPIKA_ID_basic_deliver || ch == NULL || ch->content.method_id != 0
-        || ch->events.first != NULL || ch->refused != NULL || ch->state != CHANNEL_OPEN) {
+        || ch->events.first != NULL || ch->consumers.refused > 0 || ch->state != CHANNEL_OPEN) {
         return false;
     }
     const uint8_t *p = method->payload - CPIKA_FRAME_HEAD_SIZE;
@@ -549,4 +566,17 @@ cpika_engine_step(cpika_engine *e, cpika_raw_delivery *direct)
     e->frames_received++;
     handle_frame(e, &frame);
     return CPIKA_STEP_DONE;
+}
+
+void
+cpika_engine_finish(cpika_engine *e, const cpika_ending *why)
+{
+    if (e->input_over) {  // the first reason stays
+        Py_XDECREF(why->error);
+    } else {
+        e->input_over = true;
+        e->over = *why;
+    }
+    while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
+    }
 }

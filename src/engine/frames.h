@@ -31,6 +31,10 @@ void cpika_engine_queue_delivery(cpika_engine *e, const cpika_raw_delivery *d);
 /* The peer broke the protocol: tells it why, and the connection ends. */
 void cpika_engine_violation(cpika_engine *e, int status, long detail);
 
+/* No more bytes come, for this reason (its error is taken over); those that came are handled, and the connection ends for
+ * it unless it ends for a reason of its own before. */
+void cpika_engine_finish(cpika_engine *e, const cpika_ending *why);
+
 /* Whether a whole frame stands in the input. */
 bool cpika_engine_frame_ready(const cpika_engine *e);
 

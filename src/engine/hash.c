@@ -40,7 +40,9 @@ hash_bytes(uint64_t seed, const uint8_t *p, size_t n)
         h ^= h >> 32;
     }
     uint64_t tail = 0;
-    memcpy(&tail, p, n);
+    if (n > 0) {
+        memcpy(&tail, p, n);
+    }
     h = (h ^ tail) * MIX;
     return h ^ h >> 32;
 }

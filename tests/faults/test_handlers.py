@@ -10,6 +10,7 @@ import itertools
 import logging
 import random
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -270,10 +271,12 @@ def interrupts_among_messages() -> list[Any]:
     """A handler raises again and again while a backlog is dispatched."""
     count = 3000
     seen: list[int] = []
+    begun = threading.Event()
 
     def script(peer: Peer) -> None:
         peer.handshake()
         channel = peer.serve_until("Basic.Consume").channel
+        assert begun.wait(5)
         for tag in range(1, count + 1):
             peer.send(amqp.message(channel, peer.consumer_tag, tag, b"%d" % tag))
             if tag % 100 == 0:
@@ -290,12 +293,10 @@ def interrupts_among_messages() -> list[Any]:
             if seen[-1] == count:
                 channel.stop_consuming()
 
-        begun = False
+        channel.basic_consume("q", on_message, auto_ack=True)
         while not seen or seen[-1] != count:
             try:
-                if not begun:
-                    channel.basic_consume("q", on_message, auto_ack=True)
-                    begun = True
+                begun.set()
                 channel.start_consuming()
             except Interrupted:
                 caught += 1

@@ -7,6 +7,7 @@ import functools
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -210,7 +211,8 @@ class BlockingConnection:
             raise ValueError("Timeout closed before call")
         if delay < 0:
             raise ValueError(f"call_later: delay must be non-negative, but got {delay!r}")
-        evt = _TimerEvt(time.monotonic() + delay, callback)
+        # A delay that is no number is never over.
+        evt = _TimerEvt(time.monotonic() + delay if delay == delay else math.inf, callback)
         heapq.heappush(self._timers, (evt.deadline, next(self._timer_order), evt))
         self._tell_next_timer()
         return evt
@@ -294,6 +296,7 @@ class BlockingConnection:
         """
         impl = self._impl
         if not impl.is_open:
+            impl._tell()
             raise exceptions.ConnectionWrongStateError(
                 f"Channel allocation requires an open connection: {impl}"
             )
@@ -377,6 +380,7 @@ class BlockingConnection:
         :raises ValueError: UTF-8 cannot express the secret
         """
         if not self._impl.is_open:
+            self._impl._tell()
             raise exceptions.ConnectionWrongStateError(
                 f"Secret update requires an open connection: {self._impl}"
             )

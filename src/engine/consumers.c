@@ -1,0 +1,125 @@
+/* consumers.c - see consumers.h.
+ * Layer: engine.  Owns: see consumers.h.  Threads: with the GIL.  Errors: see consumers.h. */
+#include "consumers.h"
+
+#include <string.h>
+
+#include "hash.h"
+#include "wire/status.h"
+
+enum { FIRST_PLACES = 8 };
+
+void
+cpika_consumers_free(cpika_consumers *set)
+{
+    for (size_t i = 0; i < set->cap; i++) {
+        PyMem_Free(set->places[i].tag);
+    }
+    PyMem_Free(set->places);
+    *set = (cpika_consumers){0};
+}
+
+static uint64_t
+hash_of(const cpika_consumer_tag *tag)
+{
+    return cpika_identity_hash(&(cpika_identity){.key = tag->bytes, .key_len = tag->n});
+}
+
+/* Its place, or the free one where it would stand. */
+static cpika_consumer *
+place_of(const cpika_consumers *set, uint64_t hash, const cpika_consumer_tag *tag)
+{
+    for (size_t at = hash & (set->cap - 1);; at = (at + 1) & (set->cap - 1)) {
+        cpika_consumer *c = &set->places[at];
+        if (c->tag == NULL
+            || (c->hash == hash && c->len == tag->n && memcmp(c->tag, tag->bytes, tag->n) == 0)) {
+            return c;
+        }
+    }
+}
+
+cpika_consumer *
+cpika_consumers_find(const cpika_consumers *set, const cpika_consumer_tag *tag)
+{
+    if (set->count == 0) {
+        return NULL;
+    }
+    cpika_consumer *c = place_of(set, hash_of(tag), tag);
+    return c->tag != NULL ? c : NULL;
+}
+
+static int
+grow(cpika_consumers *set)
+{
+    cpika_consumers larger = {
+        .cap = set->cap > 0 ? set->cap * 2 : FIRST_PLACES, .count = set->count, .refused = set->refused};
+    larger.places = PyMem_Calloc(larger.cap, sizeof *larger.places);
+    if (larger.places == NULL) {
+        return CPIKA_E_NOMEM;
+    }
+    for (size_t i = 0; i < set->cap; i++) {
+        const cpika_consumer *c = &set->places[i];
+        if (c->tag != NULL) {
+            *place_of(&larger, c->hash, &(cpika_consumer_tag){c->tag, c->len}) = *c;
+        }
+    }
+    PyMem_Free(set->places);
+    *set = larger;
+    return CPIKA_OK;
+}
+
+int
+cpika_consumers_add(cpika_consumers *set, const cpika_consumer_tag *tag)
+{
+    if (set->count >= set->cap / 2 && grow(set) < 0) {
+        return CPIKA_E_NOMEM;
+    }
+    uint64_t hash = hash_of(tag);
+    cpika_consumer *c = place_of(set, hash, tag);
+    if (c->tag != NULL) {
+        return CPIKA_OK;
+    }
+    c->tag = PyMem_Malloc(tag->n > 0 ? tag->n : 1);
+    if (c->tag == NULL) {
+        return CPIKA_E_NOMEM;
+    }
+    memcpy(c->tag, tag->bytes, tag->n);
+    c->hash = hash;
+    c->len = tag->n;
+    c->refused = false;
+    set->count++;
+    return CPIKA_OK;
+}
+
+void
+cpika_consumers_remove(cpika_consumers *set, const cpika_consumer_tag *tag)
+{
+    cpika_consumer *gone = cpika_consumers_find(set, tag);
+    if (gone == NULL) {
+        return;
+    }
+    set->count--;
+    set->refused -= gone->refused;
+    PyMem_Free(gone->tag);
+    *gone = (cpika_consumer){0};
+    // Those behind it may have been pushed on by it.
+    size_t mask = set->cap - 1;
+    for (size_t at = ((size_t)(gone - set->places) + 1) & mask; set->places[at].tag != NULL;
+         at = (at + 1) & mask) {
+        cpika_consumer moved = set->places[at];
+        set->places[at] = (cpika_consumer){0};
+        *place_of(set, moved.hash, &(cpika_consumer_tag){moved.tag, moved.len}) = moved;
+    }
+}
+
+int
+cpika_consumers_refuse(cpika_consumers *set, const cpika_consumer_tag *tag)
+{
+    if (cpika_consumers_add(set, tag) < 0) {
+        return CPIKA_E_NOMEM;
+    }
+    cpika_consumer *c = cpika_consumers_find(set, tag);
+    set->refused += !c->refused;
+    c->refused = true;
+    return CPIKA_OK;
+}
