@@ -74,11 +74,14 @@ class Child:
         """Waits for its end; returns whether it ended as it should."""
         reader = threading.Thread(target=self.read)
         reader.start()
-        reader.join(seconds + GRACE)
-        standstill = reader.is_alive()
-        if standstill:
-            self.process.kill()
-            reader.join()
+        standstill = True
+        try:
+            reader.join(seconds + GRACE)
+            standstill = reader.is_alive()
+        finally:
+            if standstill:
+                self.process.kill()
+        reader.join()
         status = self.process.wait()
         self.outcome.counts.update(self.counts)
         for kind, count in self.kinds.items():

@@ -71,6 +71,12 @@ class Interrupts:
         self.raised: BaseException | None = None
         self.where = ""
         self._lines_left = 0
+        self.lost_callbacks = 0  # as many may not have been called: they were in hand when it struck
+        signal.signal(signal.SIGINT, self.on_stray)
+
+    def on_stray(self, number: int, frame: FrameType | None) -> None:
+        """SIGINT, which nobody has sent but the library itself."""
+        self.world.report.violation("an interrupt became another one", f"SIGINT after {self.raised!r}")
 
     def owns(self, error: BaseException) -> bool:
         """Whether a handler raised it."""
@@ -82,6 +88,7 @@ class Interrupts:
         """A step that may be interrupted; complains when what was raised did not leave it."""
         rng = random.Random(f"{self.world.key} interrupt {actor.steps}")
         came: BaseException | None = None
+        self.raised, self.where = None, ""
         try:
             if rng.random() < 0.7:
                 self.arm(rng, actor.steps)
@@ -95,6 +102,7 @@ class Interrupts:
             return
         actor.journal.note(f"interrupted {self.where} by {self.raised!r}")
         self.world.report.counts["interrupts"] += 1
+        self.lost_callbacks += 1
         if came is not self.raised:
             text = f"{operation.__name__}: raised {self.where}: {self.raised!r}; what came out is {came!r}"
             self.world.report.violation("an interrupt was swallowed", text, kind_of=operation.__name__)
@@ -116,7 +124,6 @@ class Interrupts:
     # ---- arming ----
 
     def arm(self, rng: random.Random, number: int) -> None:
-        self.raised = None
         self.armed = rng.choice(KINDS)(f"step {number}")
         control = self.world.target.control
         if not self.exact:

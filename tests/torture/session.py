@@ -1,8 +1,8 @@
 """One connection of the scripted server: what leaves it, and when.
 
 Each channel has lanes: one for the answers of the channel itself, one for each queue (Consume-Ok,
-deliveries, Cancel-Ok in their order), one for Get answers and one for confirms.  Within a lane the order holds; which lane
-goes next is chance, where the round's chaos says so.
+deliveries, Cancel-Ok in their order), one for Get answers and one for confirms.  Within a lane the order
+holds; which lane goes next is chance, where the round's chaos says so.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class Session:
     async def beat(self) -> None:
         """Heartbeats, as often as was agreed."""
         while True:
-            await asyncio.sleep(self.rules.heartbeat / 2 or 5.0)
+            await asyncio.sleep(self.rules.heartbeat / 2 or 0.25)
             if self.rules.heartbeat:
                 self.put(0, "beat", lambda: [amqp.HEARTBEAT])
                 silence = time.monotonic() - self.rules.last_frame

@@ -231,9 +231,10 @@ class World:
         """What is due, and what was added from other threads, runs in one of the next dispatching calls."""
         for link in self.links:
             timers = [timer for timer in self.timers if timer.link is link and timer.sure]
+            lost = self.interrupts.lost_callbacks if self.interrupts is not None else 0
             for _ in range(100):
                 late = [timer.what for timer in timers if not timer.calls]
-                if not late or not link.connection.is_open:
+                if len(late) <= lost or not link.connection.is_open:
                     break
                 try:
                     actor.dispatch(link, "process_data_events", link.connection.process_data_events, 0.02)
