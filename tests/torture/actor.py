@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .lines import Line, Link
     from .world import World
 
-LIMIT = 20.0  # seconds that a call may take
+LIMIT = float(os.environ.get("TORTURE_LIMIT", "20"))  # seconds that a call may take
 LIMIT_AFTER_LOSS = 5.0  # and once its connection is known to be lost
 SHOWN = 120  # characters of a value in the journal
 
@@ -80,6 +81,8 @@ class Actor:
         shown = ", ".join(
             [*(repr(a)[:40] for a in arguments), *(f"{k}={v!r}"[:40] for k, v in options.items())]
         )
+        number = getattr(getattr(function, "__self__", None), "channel_number", None)
+        what = what if number is None else f"{number}.{what}"
         self.journal.note(f"{'  ' * self.inside}{what}({shown})")
         self.world.report.counts["operations"] += 1
         running = Running(f"{what}({shown})", limit, link)
@@ -89,10 +92,8 @@ class Actor:
             result = invoke(function, arguments, options)
         except BaseException as error:
             self.journal.note(f"{'  ' * self.inside}{what}: raised {error!r:.200}")
-            if link is not None and isinstance(error, exceptions.AMQPConnectionError):
-                link.errors.append(error)
-                if isinstance(error, REASONS):
-                    self.world.lost(link, error)
+            if link is not None and isinstance(error, exceptions.AMQPError):
+                self.look_at_reason(link, error, what)
             raise
         finally:
             with suppress(ValueError):
@@ -100,6 +101,18 @@ class Actor:
             self.world.report.running.pop(id(running), None)
         self.journal.note(f"{'  ' * self.inside}{what}: {result!r:.{SHOWN}}")
         return result
+
+    def look_at_reason(self, link: Link, error: BaseException, what: str) -> None:
+        """The first to meet the end of a connection is told why; with several threads, somebody is."""
+        if link.connection.is_open:
+            return
+        link.errors.append(error)
+        if isinstance(error, REASONS):
+            self.world.lost(link, error)
+        elif link.reason is None and not link.ended_here and self.world.room.threads == 1:
+            text = f"{what} raised {error!r}, and is the first to meet the end of {link.connection!r}"
+            self.world.report.violation("the first caller was not told the reason", text)
+            link.reason = error
 
     def dispatch(
         self, link: Link, what: str, function: Callable[..., Any], *arguments: Any, **opts: Any

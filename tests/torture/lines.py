@@ -48,6 +48,9 @@ class Line:
         self.subscriptions: dict[str, Subscription] = {}
         self.held: dict[int, Delivery] = {}
         self.generating = False
+        self.blocks: set[int] = (
+            set()
+        )  # threads inside of buffered(), by ident: what else they publish belongs to it
         self.private = False  # nobody else uses it
         self.progress = 0  # messages that came to callbacks
         self.starting: dict[int, threading.Event] = {}  # by thread: in start_consuming on it; set: for long

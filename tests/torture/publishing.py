@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,7 @@ def buffered(actor: Actor, line: Line | None = None, source: str = "") -> None:
     outgoing: list[Outgoing] = []
     block = line.channel.buffered(max_bytes=actor.rng.choice((1, 200, 65536)))
     left_by = None
+    line.blocks.add(threading.get_ident())
     try:
         actor.call("buffered.__enter__", block.__enter__, link=line.link)
         try:
@@ -126,6 +128,8 @@ def buffered(actor: Actor, line: Line | None = None, source: str = "") -> None:
     except BaseException as error:
         judge_many(actor, line, outgoing, error, "buffered")
         return
+    finally:
+        line.blocks.discard(threading.get_ident())
     judge_many(actor, line, outgoing, None, "buffered")
 
 

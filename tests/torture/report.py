@@ -112,7 +112,7 @@ class Report:
         :param kind_of: the call, where it makes a kind of its own
         """
         if kind_of:
-            kind = f"{kind}: {kind_of.split('(')[0]}"
+            kind = f"{kind}: {kind_of.split('(')[0].rpartition('.')[2]}"
         self.kinds[kind] += 1
         if self.kinds[kind] > SHOWN_OF_A_KIND:
             return

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.subject import exceptions
 
-from . import consuming, hooks, publishing, topology
+from . import consuming, dispatchers, hooks, publishing, topology
 from .actor import Actor, CallbackError
 from .interrupts import Interrupts
 from .ledger import Delivery
@@ -225,6 +225,13 @@ ROOMS = {
         Room("hooked-signals", "as hooks, and signal handlers raise", hooked=True, interrupts="timer"),
         Room("endings", "channels and connections end; one thread", endings=True, wild=True),
         Room("ending-threads", "channels and connections end under up to 8 threads", threads=8, endings=True),
+        Room(
+            "dispatchers",
+            "several threads dispatch, each its own consumer; nobody starves",
+            threads=8,
+            seconds=8.0,
+            play=dispatchers.play,
+        ),
         Room("greenlets", "threads, with gevent's monkey-patching", threads=8, greenlets=True),
     )
 }

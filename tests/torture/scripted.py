@@ -17,6 +17,7 @@ import random
 import ssl
 import struct
 import sys
+from collections import deque
 from typing import Any
 
 from support import amqp
@@ -36,6 +37,7 @@ class Server:
         self.chaos = Chaos({})
         self.topology = Topology(self.deliver)
         self.sessions: list[Session] = []
+        self.ended: deque[Session] = deque(maxlen=4)  # for the record
         self.armed: list[dict[str, Any]] = []
         self.kinds: dict[str, int] = {}
         self.accepted = 0
@@ -77,6 +79,7 @@ class Server:
             self.topology = Topology(self.deliver)
             self.armed = []
             self.accepted = 0
+            self.ended.clear()
             return {"kinds": kinds}
         if wish["command"] == "arm":
             self.armed = [wish]
@@ -85,9 +88,10 @@ class Server:
         elif wish["command"] == "calm":
             self.chaos = Chaos({"heartbeat": self.chaos.heartbeat})
         elif wish["command"] == "frames":
-            return {"frames": {f"connection {s.number}": list(s.rules.record) for s in self.sessions}}
-        elif wish["command"] == "kinds":
-            return {"kinds": self.kinds}
+            sessions = [*self.ended, *self.sessions]
+            return {"frames": {f"connection {s.number}": list(s.rules.record) for s in sessions}}
+        elif wish["command"] == "holders":
+            return {"holders": [text for session in self.sessions for text in session.holding()]}
         return {}
 
     async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -113,6 +117,8 @@ class Server:
         finally:
             session.end()
             self.sessions.remove(session)
+            if not session.is_observer:
+                self.ended.append(session)
 
 
 async def serve(certificate: str, key: str) -> None:

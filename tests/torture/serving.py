@@ -194,7 +194,10 @@ class Channel:
         self.session.put(self.number, "own", make)
 
     def close_by_client(self) -> None:
-        """Channel.Close came: Close-Ok is the last that leaves."""
+        """Channel.Close came: Close-Ok is the last that leaves, or both sides answer each other's Close."""
+        if not self.open:
+            self.session.say(self.number, "Channel.CloseOk")
+            return
         self.release()
 
         def make() -> list[bytes]:

@@ -330,6 +330,20 @@ class Session:
         else:
             self.writer.transport.abort()
 
+    def holding(self) -> list[str]:
+        """What is out on each channel, or waits to leave."""
+        held = []
+        for channel in self.channels.values():
+            out = {tag: queue.name for tag, (queue, _, _) in channel.out.items()}
+            lanes = {
+                lane: len(entries)
+                for (number, lane), entries in self.lanes.items()
+                if number == channel.number
+            }
+            if out or lanes:
+                held.append(f"connection {self.number} channel {channel.number}: out {out}, to leave {lanes}")
+        return held
+
     def abort(self) -> None:
         """Ends the connection at once; whoever is there is left over from an earlier round."""
         self.over = True
