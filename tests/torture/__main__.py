@@ -23,12 +23,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from support import sanitizers
+
 from .control import Control, ScriptedServer
 from .report import HUNG_STATUS
 
 TESTS = Path(__file__).resolve().parents[1]
 GRACE = 60.0  # seconds that a child may take to come to its end
 AMISS = ("Exception ignored", "Sanitizer", "runtime error", "Fatal Python error", "Traceback (most recent")
+SANITIZERS = {"address": "address,undefined", "thread": "thread"}
 TARGETS = ("scripted", "tls", "rabbitmq")
 
 
@@ -186,7 +189,7 @@ def run_mode(mode: str, options: argparse.Namespace, folder: Path) -> Outcome:
     outcome = Outcome(mode)
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([*options.path, str(TESTS)]),
+        "PYTHONPATH": str(TESTS),
         **options.environment,
     }
     with target_of(mode, options, folder) as (arguments, server):
@@ -233,13 +236,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--mode", default="", help="modes, rooms or targets, with commas between")
     parser.add_argument("--round", type=int, default=0, help="this round only")
+    parser.add_argument("--sanitize", choices=sorted(SANITIZERS), help="build the extension so, and use it")
     parser.add_argument("--list", action="store_true", help="say which modes there are")
     default_url = os.environ.get("CPIKA_BROKER_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
     parser.add_argument("--url", default=default_url, help="of RabbitMQ")
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.SystemRandom().randrange(1_000_000)
-    options.path, options.environment = [], {}
+    options.environment = {}
+    if options.sanitize:
+        options.environment = sanitizers.environment(SANITIZERS[options.sanitize])
     return options
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from support.subject import exceptions
 
-from .report import Journal
+from .report import LIMIT, Journal, Running
 
 if TYPE_CHECKING:
     from .lines import Line, Link
     from .world import World
 
-LIMIT = float(os.environ.get("TORTURE_LIMIT", "20"))  # seconds that a call may take
 LIMIT_AFTER_LOSS = 5.0  # and once its connection is known to be lost
 SHOWN = 120  # characters of a value in the journal
 
@@ -32,15 +29,6 @@ REASONS = (
 
 class CallbackError(Exception):
     """What a callback raises of its own."""
-
-
-class Running:
-    """A call that has not returned; the watchdog reads it."""
-
-    def __init__(self, what: str, limit: float, link: Link | None) -> None:
-        self.what, self.link = what, link
-        self.begin = time.monotonic()
-        self.deadline = self.begin + limit
 
 
 def invoke(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -55,12 +55,12 @@ class Role:
     def start_consuming(self, actor: Actor) -> None:
         """start_consuming until another thread ends it."""
         line, link = self.line, self.line.link
-        subscription = Subscription(line, self.queue, False)
-        callback = consuming.receiver(self.world, subscription)
-        subscription.tag = actor.call(
-            "basic_consume", line.channel.basic_consume, self.queue, callback, link=link
-        )
-        line.subscriptions[subscription.tag] = subscription
+        if not line.subscriptions:
+            subscription = Subscription(line, self.queue, False)
+            callback = consuming.receiver(self.world, subscription)
+            consume = line.channel.basic_consume
+            subscription.tag = actor.call("basic_consume", consume, self.queue, callback, link=link)
+            line.subscriptions[subscription.tag] = subscription
         line.starting[threading.get_ident()] = threading.Event()
         try:
             actor.dispatch(link, "start_consuming", line.channel.start_consuming, limit=1e9)

@@ -113,7 +113,7 @@ class Interrupts:
         for link in self.world.links:
             if link.connection.is_open or link.ending:
                 continue
-            link.ending = True
+            link.ending, link.reason = True, self.raised
             for line in link.lines:
                 line.ending = True
                 line.spoil()

@@ -12,12 +12,24 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 KEPT = 50  # operations of each thread
 SHOWN_OF_A_KIND = 3  # violations; the others of the kind are counted
 HUNG_STATUS = 86  # exit status of a process that ended itself over a call that did not return
-STANDSTILL = 40.0  # seconds after which nothing at all runs: not even the watchdog's thread
+LIMIT = float(os.environ.get("TORTURE_LIMIT", "20"))  # seconds that a call may take
+STANDSTILL = LIMIT + 20  # seconds after which nothing at all runs: not even the watchdog's thread
+
+
+class Running:
+    """A call that has not returned; the watchdog reads it."""
+
+    def __init__(self, what: str, limit: float, link: Any) -> None:
+        self.what, self.link = what, link
+        self.begin = time.monotonic()
+        self.deadline = self.begin + limit
 
 
 class Journal:
@@ -52,6 +64,7 @@ class Report:
 
     def start(self) -> None:
         """Starts the watchdog; after monkey-patching, where there is any."""
+        faulthandler.dump_traceback_later(STANDSTILL, exit=True)
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._watchdog.start()
 
@@ -76,6 +89,16 @@ class Report:
         return made
 
     # ---- bounded calls ----
+
+    @contextmanager
+    def bounded(self, what: str, limit: float) -> Iterator[None]:
+        """For what is no step: ends the process when the body takes more than so many seconds."""
+        running = Running(what, limit, None)
+        self.running[id(running)] = running
+        try:
+            yield
+        finally:
+            del self.running[id(running)]
 
     def _watch(self) -> None:
         while not self._over.wait(0.25):

@@ -16,6 +16,7 @@ from .actor import Actor, CallbackError
 from .interrupts import Interrupts
 from .ledger import Delivery
 from .lines import Line
+from .report import LIMIT
 from .world import World
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class Room:
         """One round from the connect to the reckoning."""
         actor = Actor(world, "main")
         world.local.actor = actor
-        world.begin()
+        with world.report.bounded("the beginning of a round", LIMIT + 10):
+            world.begin()
         if self.interrupts:
             world.interrupts = Interrupts(world, self.interrupts == "exact")
         world.heal(actor)
@@ -105,7 +107,8 @@ class Room:
                 self.play_alone(world, actor)
             else:
                 self.play_together(world, actor)
-        world.finish(actor)
+        with world.report.bounded("the end of a round", 5 * LIMIT):
+            world.finish(actor)
 
     def play_alone(self, world: World, actor: Actor) -> None:
         """So many steps in the main thread."""
