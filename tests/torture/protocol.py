@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import struct
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from support import amqp
 
 from . import wire
 
-KEPT = 60  # frames of a connection, for the record
+KEPT = int(os.environ.get("TORTURE_KEPT", "60"))  # frames of a connection, for the record
 WITHOUT_ANSWER = {"nowait"}  # the flag of requests that nobody answers
 
 

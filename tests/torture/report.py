@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-KEPT = 50  # operations of each thread
+KEPT = int(os.environ.get("TORTURE_KEPT", "50"))  # operations of each thread
 SHOWN_OF_A_KIND = 3  # violations; the others of the kind are counted
 HUNG_STATUS = 86  # exit status of a process that ended itself over a call that did not return
 LIMIT = float(os.environ.get("TORTURE_LIMIT", "20"))  # seconds that a call may take

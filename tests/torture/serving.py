@@ -24,7 +24,9 @@ class Channel:
     def __init__(self, session: Session, number: int) -> None:
         self.session, self.number = session, number
         self.open = True
+        self.owes_ok = self.got_ok = False  # where both sides have sent Close
         self.consumers: dict[str, Consumer] = {}
+        self.leaving: dict[str, str] = {}  # consumers that the server has cancelled, and their lanes
         self.out: dict[int, tuple[Queue, Message, Consumer | None]] = {}  # unacknowledged, by delivery tag
         self.last_tag = 0
         self.prefetch = 0
@@ -83,7 +85,7 @@ class Channel:
         """Basic.Cancel, as when a queue is deleted."""
         consumer = self.cancel(tag)
         if consumer is not None:
-            name = f"queue {consumer.queue.name}"
+            name = self.leaving[tag] = f"queue {consumer.queue.name}"
             fields: dict[str, Any] = {"consumer_tag": tag, "nowait": True}
             self.session.put(
                 self.number, name, lambda: [self.session.method(self.number, "Basic.Cancel", **fields)]
@@ -196,7 +198,8 @@ class Channel:
     def close_by_client(self) -> None:
         """Channel.Close came: Close-Ok is the last that leaves, or both sides answer each other's Close."""
         if not self.open:
-            self.session.say(self.number, "Channel.CloseOk")
+            self.owes_ok = True
+            self.session.put(self.number, "own", self.make_crossed_ok)
             return
         self.release()
 
@@ -206,6 +209,20 @@ class Channel:
             return [ok]
 
         self.session.put(self.number, "own", make)
+
+    def make_crossed_ok(self) -> list[bytes]:
+        """The answer to a Close that has crossed our own."""
+        self.owes_ok = False
+        ok = self.session.method(self.number, "Channel.CloseOk")
+        if self.got_ok:
+            self.end()
+        return [ok]
+
+    def on_ok(self) -> None:
+        """Close-Ok came: the number is free, unless the client awaits ours as well."""
+        self.got_ok = True
+        if not self.owes_ok:
+            self.end()
 
 
 # ---- methods ----
@@ -227,7 +244,7 @@ def handle(session: Session, frame: amqp.Frame, method: Method | None) -> None:
     if channel is None:
         return
     if method is not None and method.name == "Channel.CloseOk":
-        channel.end()
+        channel.on_ok()
     elif method is not None and method.name == "Channel.Close":
         channel.close_by_client()
     elif not channel.open:
@@ -328,7 +345,8 @@ def on_consume(session: Session, channel: Channel, method: Method) -> None:
 def on_cancel(session: Session, channel: Channel, method: Method) -> None:
     consumer = channel.cancel(method.consumer_tag)
     if not method.nowait:
-        lane = "own" if consumer is None else f"queue {consumer.queue.name}"
+        gone = channel.leaving.get(method.consumer_tag, "own")
+        lane = gone if consumer is None else f"queue {consumer.queue.name}"
         session.answer(channel.number, method.name, lane=lane, consumer_tag=method.consumer_tag)
 
 

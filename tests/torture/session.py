@@ -123,6 +123,8 @@ class Session:
 
     def misbehave(self, channel: int, method: wire.Method) -> bool:
         """What the round's chaos does on the occasion of a frame; True when the frame is not answered."""
+        if method.name.endswith("CloseOk"):
+            return False
         chaos, rng = self.server.chaos, self.rng
         state = self.channels.get(channel)
         if rng.random() < chaos.hang_up:

@@ -202,7 +202,8 @@ class World:
             self.let_go(actor, line)
         self.look_at_timers(actor)
         found = {queue: self.drain(queue) for queue in [*self.queues, self.lossy_queue]}
-        holders = self.target.control("holders") if self.target.control is not None else None
+        control = self.target.control
+        holders = control("holders") | control("frames") if control is not None else None
         missing = {queue: self.ledger.expected(queue) - found[queue] for queue in found}
         for link in self.links:
             self.close(actor, link)
