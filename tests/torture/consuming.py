@@ -211,6 +211,36 @@ def generate(actor: Actor, line: Line | None = None, messages: int | None = None
     line.generating = False
 
 
+def fetch_answer(actor: Actor) -> None:
+    """A queue of one's own with one message in it: consume() without a timeout has to give it."""
+    world = actor.world
+    line = world.pick_line(actor, that=lambda line: not line.generating)
+    if line is None:
+        return
+    with line.lock:
+        if line.generating:
+            return
+        line.generating = True
+    name = f"{world.prefix}-scratch-{next(world.scratch)}"
+    channel, link = line.channel, line.link
+    try:
+        arguments = {"x-expires": 60_000}
+        actor.call("queue_declare", channel.queue_declare, name, arguments=arguments, link=link)
+        actor.call("basic_publish", channel.basic_publish, "", name, b"answer", link=link)
+        source = channel.consume(name, auto_ack=True)
+        item = actor.dispatch(link, "next(consume())", next, source, None)
+        if item is None or item[2] != b"answer":
+            world.report.violation("an answer to another question", f"consume of {name}: {item!r}")
+        actor.call("cancel", channel.cancel, link=link)
+        actor.call("queue_delete", channel.queue_delete, name, link=link)
+    except CallbackError:
+        raise
+    except BaseException as error:
+        fail(actor, line, error, "consume")
+        return
+    line.generating = False
+
+
 def end_generator(actor: Actor) -> None:
     """cancel() of a consume() that was left by an exception."""
     line = actor.world.pick_line(actor)

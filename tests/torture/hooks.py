@@ -39,23 +39,30 @@ class UsingHandler(logging.Handler):
         if self.world.over.is_set() or actor.in_hook or not self.world.all_lines:
             return
         self.number += 1
-        outer, actor.rng = actor.rng, random.Random(f"{self.world.key} hook {self.number}")
-        actor.in_hook = True
-        actor.inside += 1
-        try:
+        with inside(actor, random.Random(f"{self.world.key} hook {self.number}")):
             if actor.rng.random() > QUIET:
                 actor.journal.note(f"{'  ' * actor.inside}[log handler: {record.getMessage()[:60]!r}")
                 use(actor, "log handler")
-        finally:
-            actor.inside -= 1
-            actor.in_hook = False
-            actor.rng = outer
+
+
+@contextmanager
+def inside(actor: Actor, rng: random.Random) -> Iterator[None]:
+    """The time that a hook takes; it makes its own choices, and is in no other."""
+    outer, actor.rng = actor.rng, rng
+    outer_hook, actor.in_hook = actor.in_hook, True
+    actor.inside += 1
+    try:
+        yield
+    finally:
+        actor.inside -= 1
+        actor.in_hook = outer_hook
+        actor.rng = outer
 
 
 def use(actor: Actor, source: str) -> None:
     """One operation of a hook; only pika's exceptions may come of it."""
     try:
-        what = actor.rng.randrange(5)
+        what = actor.rng.randrange(6)
         line = actor.world.pick_line(actor)
         if what < 2 and line is not None:
             publishing.publish(actor, line, source)
@@ -65,6 +72,8 @@ def use(actor: Actor, source: str) -> None:
             topology.close_line(actor)
         elif what == 4:
             topology.open_line(actor)
+        elif what == 5 and line is not None:
+            publishing.buffered(actor, line, source)
     except (exceptions.ReentrancyError, exceptions.AMQPError) as error:
         actor.judge(error, None, source)
 
@@ -79,18 +88,12 @@ class Garbage:
         actor = self.world.actor()
         if self.world.over.is_set() or actor.in_hook:
             return
-        outer, actor.rng = actor.rng, random.Random(self.seed)
-        actor.in_hook = True
-        actor.inside += 1
         try:
-            actor.journal.note(f"{'  ' * actor.inside}[finalizer")
-            use(actor, "finalizer")
+            with inside(actor, random.Random(self.seed)):
+                actor.journal.note(f"{'  ' * actor.inside}[finalizer")
+                use(actor, "finalizer")
         except BaseException as error:
             self.world.report.violation("a finalizer's call raised", repr(error))
-        finally:
-            actor.inside -= 1
-            actor.in_hook = False
-            actor.rng = outer
 
 
 def litter(actor: Actor) -> None:

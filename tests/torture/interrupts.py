@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from support.subject import pika
 
+from . import hooks
+
 if TYPE_CHECKING:
     from .actor import Actor
     from .world import World
@@ -61,12 +63,13 @@ KINDS = (PlannedError, PlannedBaseError, PlannedKeyboardInterrupt, PlannedExit)
 class Interrupts:
     """The interrupts of a round: at most one a step.
 
-    :param exact: only those that come again with the seed: at a line of the library's Python, or when the
-        scripted server has read a certain method
+    :param how: "timer" at random moments; "exact" only at those that come again with the seed: at a line of
+        the library's Python, or when the scripted server has read a certain method; "use" at random moments,
+        and the handler uses the connection instead of raising
     """
 
-    def __init__(self, world: World, exact: bool) -> None:
-        self.world, self.exact = world, exact
+    def __init__(self, world: World, how: str) -> None:
+        self.world, self.exact, self.uses = world, how == "exact", how == "use"
         self.armed: BaseException | None = None
         self.raised: BaseException | None = None
         self.where = ""
@@ -157,10 +160,22 @@ class Interrupts:
         if place is None:
             signal.setitimer(signal.ITIMER_REAL, PUT_OFF)
             return
+        if self.uses:
+            self.armed = None
+            self.use(place)
+            return
         if not self.exact:
             self.where = place
         self.raised, self.armed = self.armed, None
         raise self.raised
+
+    def use(self, place: str) -> None:
+        """Uses the connection in the handler."""
+        actor = self.world.actor()
+        self.world.report.counts["interrupts"] += 1
+        actor.journal.note(f"{'  ' * actor.inside}[signal handler {place}")
+        with hooks.inside(actor, random.Random(f"{self.world.key} handler {actor.steps}")):
+            hooks.use(actor, "signal handler")
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         """Counts the lines of the library's Python, and raises at the chosen one."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from support.subject import exceptions, pika
 
+from .actor import Actor
 from .ledger import CONFIRMED, REFUSED, RETURNED, SENT, UNKNOWN, WITHDRAWN, Message
 
 if TYPE_CHECKING:
-    from .actor import Actor
     from .lines import Line
 
 SIZES = (0, 0, 10, 10, 10, 500, 5000, 20_000, 140_000)
@@ -58,12 +59,12 @@ class Outgoing:
         self.message.state = UNKNOWN
 
 
-def publish(actor: Actor, line: Line | None = None, source: str = "") -> None:
+def publish(actor: Actor, line: Line | None = None, source: str = "", fate: str = "") -> None:
     """basic_publish: returns when it must, raises UnroutableError or NackError when it must."""
     line = line or actor.world.pick_line(actor)
     if line is None:
         return
-    out = Outgoing(actor, line, source=source)
+    out = Outgoing(actor, line, fate, source=source)
     try:
         actor.call("basic_publish", line.channel.basic_publish, *out.as_tuple, link=line.link)
     except exceptions.UnroutableError as error:
@@ -131,6 +132,28 @@ def buffered(actor: Actor, line: Line | None = None, source: str = "") -> None:
     finally:
         line.blocks.discard(threading.get_ident())
     judge_many(actor, line, outgoing, None, "buffered")
+
+
+def abandon_block(actor: Actor) -> None:
+    """A thread ends inside buffered(): the publishes of a later one, whatever its number, are its own."""
+    line = actor.world.pick_line(actor, that=lambda line: line.confirms)
+    if line is None:
+        return
+    block = line.channel.buffered()
+
+    def enter() -> None:
+        with suppress(exceptions.AMQPError):
+            block.__enter__()
+
+    def check() -> None:
+        other = Actor(actor.world, f"{actor.name}-after-a-block-{actor.steps}")
+        actor.world.local.actor = other
+        other.step(lambda other: publish(other, line, fate=UNROUTABLE))
+
+    for function in (enter, check):
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
 
 
 def publish_many(actor: Actor, line: Line | None = None, source: str = "") -> None:

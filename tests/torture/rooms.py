@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.subject import exceptions
 
-from . import consuming, dispatchers, hooks, publishing, topology
+from . import consuming, dispatchers, hooks, last_words, publishing, topology
 from .actor import Actor, CallbackError
 from .interrupts import Interrupts
 from .ledger import Delivery
@@ -31,6 +31,7 @@ EVERYDAY: dict[Any, int] = {
     consuming.cancel: 3,
     consuming.generate: 3,
     consuming.end_generator: 1,
+    consuming.fetch_answer: 1,
     consuming.get: 6,
     consuming.settle_some: 3,
     consuming.recover: 1,
@@ -49,7 +50,11 @@ EVERYDAY: dict[Any, int] = {
 }
 CHAOS = {"reorder": 0.6, "split": 0.1, "weave": 0.2, "slow": 0.2, "slow_for": 0.01}
 UNREST = {"block": 0.01, "flow": 0.01, "heartbeat": 2}
+RARE = {"zero": 0.5}
 ENDINGS = {"close_channel": 0.01, "close_connection": 0.004, "hang_up": 0.004, "cancel": 0.01}
+
+
+SCRIPTED = ("scripted", "tls")
 
 
 @dataclass(frozen=True)
@@ -58,9 +63,11 @@ class Room:
 
     :param about: a line for the list
     :param threads: at most so many; 1 is the main thread alone, and the round comes again with the seed
-    :param interrupts: "timer" for signals at any time, "exact" for those that come again
+    :param interrupts: "timer" for signals at any time, "exact" for those that come again, "use" for handlers
+        that do not raise, but use the connection
     :param wild: callbacks do anything
     :param hooked: log handlers and finalizers use the connection
+    :param publishers: nobody does anything but publish
     :param endings: channels and connections end, by the server and by other threads
     :param play: for a room that is none of these
     """
@@ -73,6 +80,7 @@ class Room:
     hooked: bool = False
     endings: bool = False
     greenlets: bool = False
+    publishers: bool = False
     steps: int = 120
     seconds: float = 2.0  # of a round with threads
     chaos: bool = True
@@ -82,7 +90,8 @@ class Room:
     def chaos_of(self, rng: random.Random) -> dict[str, float]:
         """What the scripted server does by itself in a round."""
         wishes: dict[str, float] = {}
-        for group, chance in ((CHAOS, 0.8), (UNREST, 0.5), (ENDINGS, 1.0 if self.endings else 0.0)):
+        ends = 1.0 if self.endings else 0.0
+        for group, chance in ((CHAOS, 0.8), (UNREST, 0.5), (RARE, 0.05), (ENDINGS, ends)):
             if rng.random() < chance:
                 wishes |= {
                     name: value * rng.random() if value < 1 else value for name, value in group.items()
@@ -98,7 +107,7 @@ class Room:
         with world.report.bounded("the beginning of a round", LIMIT + 10):
             world.begin()
         if self.interrupts:
-            world.interrupts = Interrupts(world, self.interrupts == "exact")
+            world.interrupts = Interrupts(world, self.interrupts)
         world.heal(actor)
         with hooks.installed(world) if self.hooked else nullcontext():
             if self.play is not None:
@@ -152,6 +161,12 @@ class Room:
         if self.endings:
             weights[topology.close_line] = 3
             weights[close_link] = 1
+        if self.threads > 1:
+            weights[publishing.abandon_block] = 1
+        if self.publishers:
+            weights = {publishing.publish: 3, publishing.buffered: 3, publishing.publish_many: 1, idle: 1}
+        if self.threads == 1 and rng.random() < 0.001:
+            return be_busy
         if self.hooked:
             weights[hooks.litter] = 6
         operation: Operation = rng.choices(list(weights), list(weights.values()))[0]
@@ -179,6 +194,7 @@ class Room:
             consuming.cancel(actor, line)
         elif what == 3:
             consuming.generate(actor, actor.world.pick_line(actor, other_than=line))
+            consuming.fetch_answer(actor)
         elif what == 4:
             topology.close_line(actor)
         elif what < 9:
@@ -205,6 +221,16 @@ class Room:
             publishing.fail(actor, line, error, "dispatching in a callback")
 
 
+def idle(actor: Actor) -> None:
+    """A moment without the library: what is held back has to leave by itself."""
+    actor.world.over.wait(actor.rng.random() * 0.005)
+
+
+def be_busy(actor: Actor) -> None:
+    """The program does something else for more than two intervals: heartbeats leave all the same."""
+    actor.world.over.wait(4.5)
+
+
 def close_link(actor: Actor) -> None:
     """close() of a connection that others may be using."""
     link = actor.rng.choice(actor.world.links)
@@ -229,6 +255,20 @@ ROOMS = {
         Room("endings", "channels and connections end; one thread", endings=True, wild=True),
         Room("ending-threads", "channels and connections end under up to 8 threads", threads=8, endings=True),
         Room(
+            "ending-publishers",
+            "nothing but publishes, in up to 8 threads, until the connection ends",
+            threads=8,
+            endings=True,
+            publishers=True,
+        ),
+        Room("handlers", "signal handlers use the connection", interrupts="use"),
+        Room(
+            "last-words",
+            "what came before the end is dispatched, then the reason raised",
+            play=last_words.play,
+            targets=SCRIPTED,
+        ),
+        Room(
             "dispatchers",
             "several threads dispatch, each its own consumer; nobody starves",
             threads=8,
@@ -236,5 +276,13 @@ ROOMS = {
             play=dispatchers.play,
         ),
         Room("greenlets", "threads, with gevent's monkey-patching", threads=8, greenlets=True),
+        Room(
+            "greenlets-dispatchers",
+            "dispatchers, with gevent's monkey-patching",
+            threads=8,
+            seconds=8.0,
+            greenlets=True,
+            play=dispatchers.play,
+        ),
     )
 }

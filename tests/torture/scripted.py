@@ -41,6 +41,7 @@ class Server:
         self.armed: list[dict[str, Any]] = []
         self.kinds: dict[str, int] = {}
         self.accepted = 0
+        self.farewell: dict[str, Any] | None = None
 
     # ---- between sessions ----
 
@@ -83,6 +84,8 @@ class Server:
             return {"kinds": kinds}
         if wish["command"] == "arm":
             self.armed = [wish]
+        elif wish["command"] == "farewell":
+            self.farewell = wish
         elif wish["command"] == "disarm":
             self.armed = []
         elif wish["command"] == "calm":

@@ -155,6 +155,8 @@ class Channel:
         before = {number for number in self.waiting if number <= tag}
         multiple = before <= ready and self.session.rng.random() < 0.7
         done = before if multiple else {tag}
+        if done == self.waiting and self.session.rng.random() < self.session.server.chaos.zero:
+            tag, multiple = 0, True  # all that there are
         self.waiting -= done
         ready -= done
         return [self.session.method(self.number, name, delivery_tag=tag, multiple=multiple)]
@@ -334,6 +336,10 @@ def on_consume(session: Session, channel: Channel, method: Method) -> None:
         return
     queue = session.server.topology.queues[method.queue]
     tag = method.consumer_tag or f"amq.ctag-{session.rng.randrange(1 << 60)}"
+    wish, session.server.farewell = session.server.farewell, None
+    if wish is not None:
+        session.say_farewell(channel, tag, wish)
+        return
     if not method.nowait:
         session.answer(channel.number, method.name, lane=f"queue {queue.name}", consumer_tag=tag)
     consumer = Consumer(queue, channel, tag, method.no_ack, channel.prefetch)

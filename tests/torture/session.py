@@ -139,7 +139,8 @@ class Session:
         if state is None or not state.open or method.name in ("Channel.Open", "Channel.Close"):
             return False
         if rng.random() < chaos.flow:
-            self.say(channel, "Channel.Flow", active=True)
+            for _ in range(rng.choice((1, 1, 1, 200))):
+                self.say(channel, "Channel.Flow", active=True)
         if rng.random() < chaos.cancel and state.consumers:
             state.cancel_by_server(rng.choice(sorted(state.consumers)))
         if rng.random() < chaos.close_channel:
@@ -321,6 +322,25 @@ class Session:
             self.say(0, "Connection.Unblocked")
 
         asyncio.get_running_loop().call_later(BLOCKED_FOR * self.rng.random(), unblock)
+
+    def say_farewell(self, channel: Channel, tag: str, wish: dict[str, Any]) -> None:
+        """Messages, and the end of the connection, in one go."""
+        frames = []
+        self.lanes.clear()
+        self.rules.answered(channel.number, "Basic.Consume")
+        frames.append(self.method(channel.number, "Basic.ConsumeOk", consumer_tag=tag))
+        for number in range(wish["messages"]):
+            fields: dict[str, Any] = {"consumer_tag": tag, "delivery_tag": number + 1}
+            method = self.method(channel.number, "Basic.Deliver", **fields)
+            frames += self.content(channel.number, method, Message("", "", b"\x00\x00", b"%d" % number))
+        if "close" in wish["how"]:
+            text = "CONNECTION_FORCED - farewell"
+            frames.append(self.method(0, "Connection.Close", reply_code=320, reply_text=text))
+        self.writer.write(b"".join(frames))
+        channel.open = False
+        if "end" in wish["how"]:
+            self.over = True
+            self.writer.close()
 
     def hang_up(self) -> None:
         """Ends the stream somewhere in what was about to leave."""

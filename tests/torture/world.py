@@ -8,6 +8,7 @@ import random
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,7 @@ class World:
         self.lossy_queue = f"{prefix}-lossy"
         self.refusing_queue = f"{prefix}-nacked"
         self.scratch = itertools.count(1)
+        self.connections = self.rng.choice((1, 1, 2)) if room.threads > 1 and room.play is None else 1
         self.server_named: set[str] = set()
         self.timers: list[Any] = []
         self._healing = threading.Lock()
@@ -121,13 +123,19 @@ class World:
         """The callback of all channels for what comes back."""
         self.ledger.look_up(body)
 
-    def pick_line(self, actor: Actor, other_than: Line | None = None) -> Line | None:
+    def pick_line(
+        self,
+        actor: Actor,
+        other_than: Line | None = None,
+        that: Callable[[Line], bool] = lambda line: True,
+    ) -> Line | None:
         """A channel that is open, as far as the model knows."""
         lines = [
             line
             for line in self.all_lines
             if not (line.private or line.ending or line.link.ending or line is other_than)
             and threading.get_ident() not in line.blocks
+            and that(line)
         ]
         if self.room.endings and actor.rng.random() < 0.05:
             lines = [line for line in self.all_lines if line.ending] or lines
@@ -142,7 +150,9 @@ class World:
                 if not line.channel.is_open and not line.ending and (self.room.endings or line.link.ending):
                     line.ending = True
             links = [link for link in self.links if not link.ending and link.connection.is_open]
-            for link in links or [self.connect(actor)]:
+            while len(links) < self.connections:
+                links.append(self.connect(actor))
+            for link in links:
                 while sum(not (line.ending or line.private) for line in link.lines) < 2:
                     self.open_line(actor, link, actor.rng.random() < 0.7)
         except exceptions.AMQPError as error:
