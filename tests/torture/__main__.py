@@ -32,7 +32,7 @@ TESTS = Path(__file__).resolve().parents[1]
 GRACE = 60.0  # seconds that a child may take to come to its end
 AMISS = ("Exception ignored", "Sanitizer", "runtime error", "Fatal Python error", "Traceback (most recent")
 SANITIZERS = {"address": "address,undefined", "thread": "thread"}
-TARGETS = ("scripted", "tls", "rabbitmq")
+TARGETS = ("scripted", "tls", "rabbitmq", "rabbitmq-tls")
 
 
 class Outcome:
@@ -169,10 +169,17 @@ def target_of(
         yield ["--url", options.url], None
         return
     certificate, more = None, []
-    if name == "tls":
+    if "tls" in name:
         from support.certs import Certificates
 
         certificates = Certificates(folder)
+    if name == "rabbitmq-tls":
+        from support.nodes import tls_broker
+
+        with tls_broker(certificates) as node:
+            yield ["--url", node.tls_url, "--authority", certificates.authority], None
+        return
+    if name == "tls":
         certificate = certificates.server_cert, certificates.server_key
         more = ["--authority", certificates.authority]
     server = ScriptedServer(certificate)
@@ -233,7 +240,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=10.0, help="for each mode")
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--seed", default="", help="of all choices; without it, one by chance")
     parser.add_argument("--mode", default="", help="modes, rooms or targets, with commas between")
     parser.add_argument("--round", type=int, default=0, help="this round only")
     parser.add_argument("--sanitize", choices=sorted(SANITIZERS), help="build the extension so, and use it")
@@ -241,8 +248,7 @@ def parse() -> argparse.Namespace:
     default_url = os.environ.get("CPIKA_BROKER_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
     parser.add_argument("--url", default=default_url, help="of RabbitMQ")
     options = parser.parse_args()
-    if options.seed is None:
-        options.seed = random.SystemRandom().randrange(1_000_000)
+    options.seed = int(options.seed or random.SystemRandom().randrange(1_000_000))
     options.environment = {}
     if options.sanitize:
         options.environment = sanitizers.environment(SANITIZERS[options.sanitize])

@@ -49,9 +49,7 @@ def farewell(world: World, actor: Actor, rng: random.Random) -> None:
                 if what == "ack":
                     there.call("basic_ack", channel.basic_ack, method.delivery_tag, link=link)
                 elif what == "publish":
-                    there.call(
-                        "basic_publish", channel.basic_publish, "", world.queues[0], b"x" * 100, link=link
-                    )
+                    there.call("basic_publish", channel.basic_publish, "", queue, b"x" * 100, link=link)
             except exceptions.AMQPError as error:
                 told.append(error)
 
@@ -60,9 +58,7 @@ def farewell(world: World, actor: Actor, rng: random.Random) -> None:
     line.spoil()
     world.target.control("farewell", how=how, messages=MESSAGES)
     try:
-        actor.call(
-            "basic_consume", channel.basic_consume, world.queues[0], on_message, auto_ack=auto_ack, link=link
-        )
+        actor.call("basic_consume", channel.basic_consume, queue, on_message, auto_ack=auto_ack, link=link)
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
             actor.dispatch(link, "process_data_events", link.connection.process_data_events, 1)

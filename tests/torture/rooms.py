@@ -84,7 +84,7 @@ class Room:
     steps: int = 120
     seconds: float = 2.0  # of a round with threads
     chaos: bool = True
-    targets: tuple[str, ...] = ("scripted", "tls", "rabbitmq")
+    targets: tuple[str, ...] = ("scripted", "tls", "rabbitmq", "rabbitmq-tls")
     play: Callable[[World, Actor], None] | None = None
 
     def chaos_of(self, rng: random.Random) -> dict[str, float]:
