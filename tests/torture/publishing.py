@@ -125,7 +125,8 @@ def buffered(actor: Actor, line: Line | None = None, source: str = "") -> None:
             left_by = error
             raise
         finally:
-            actor.call("buffered.__exit__", block.__exit__, type(left_by), left_by, None, link=line.link)
+            kind = None if left_by is None else type(left_by)
+            actor.call("buffered.__exit__", block.__exit__, kind, left_by, None, link=line.link)
     except BaseException as error:
         judge_many(actor, line, outgoing, error, "buffered")
         return
