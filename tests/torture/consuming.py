@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .world import World
 
 SHORT = 0.02  # seconds; of dispatching calls
+SETTLED = 0.5  # a thread that has been in start_consuming so long is the one that dispatches its channel
 
 
 class InCallback:
@@ -50,7 +52,7 @@ class InCallback:
         """A channel that some thread dispatches is dispatched by no other."""
         assert self.line is not None
         for ident, since in list(self.line.starting.items()):
-            if ident != me and me not in self.line.starting and since.is_set():
+            if ident != me and me not in self.line.starting and time.monotonic() - since > SETTLED:
                 text = f"{self.what} ran in another thread than the one in start_consuming() on its channel"
                 self.report.violation("a message went to another dispatcher", text, stacks=True)
 
@@ -187,7 +189,7 @@ def generate(actor: Actor, line: Line | None = None, messages: int | None = None
     with line.lock:
         if line.generating:
             return
-        line.generating = True
+        line.generating = line.iterating = True
     queue = rng.choice(world.queues)
     try:
         channel = line.channel
@@ -208,6 +210,8 @@ def generate(actor: Actor, line: Line | None = None, messages: int | None = None
     except BaseException as error:
         fail(actor, line, error, "consume")
         return
+    finally:
+        line.iterating = False
     line.generating = False
 
 
@@ -220,7 +224,7 @@ def fetch_answer(actor: Actor) -> None:
     with line.lock:
         if line.generating:
             return
-        line.generating = True
+        line.generating = line.iterating = True
     name = f"{world.prefix}-scratch-{next(world.scratch)}"
     channel, link = line.channel, line.link
     try:
@@ -229,7 +233,8 @@ def fetch_answer(actor: Actor) -> None:
         actor.call("basic_publish", channel.basic_publish, "", name, b"answer", link=link)
         source = channel.consume(name, auto_ack=True)
         item = actor.dispatch(link, "next(consume())", next, source, None)
-        if item is None or item[2] != b"answer":
+        # None: somebody has ended all consumers of the channel meanwhile.
+        if item is not None and item[2] != b"answer":
             world.report.violation("an answer to another question", f"consume of {name}: {item!r}")
         actor.call("cancel", channel.cancel, link=link)
         actor.call("queue_delete", channel.queue_delete, name, link=link)
@@ -238,12 +243,14 @@ def fetch_answer(actor: Actor) -> None:
     except BaseException as error:
         fail(actor, line, error, "consume")
         return
+    finally:
+        line.iterating = False
     line.generating = False
 
 
 def end_generator(actor: Actor) -> None:
     """cancel() of a consume() that was left by an exception."""
-    line = actor.world.pick_line(actor)
+    line = actor.world.pick_line(actor, that=lambda line: not line.iterating)
     if line is None:
         return
     try:
@@ -251,7 +258,8 @@ def end_generator(actor: Actor) -> None:
     except BaseException as error:
         fail(actor, line, error, "cancel")
         return
-    line.generating = False
+    if not line.iterating:
+        line.generating = False
 
 
 def get(actor: Actor, line: Line | None = None) -> None:
@@ -329,7 +337,7 @@ def start_consuming(actor: Actor) -> None:
     if line is None or not line.subscriptions or line.starting:
         return
     link = line.link
-    me, settled = threading.get_ident(), threading.Event()
+    me = threading.get_ident()
 
     def stop() -> None:
         with InCallback(actor.world, link, None, f"stop_consuming of {line.name}") as there:
@@ -346,7 +354,7 @@ def start_consuming(actor: Actor) -> None:
             actor.call("call_later", link.connection.call_later, SHORT, stop, link=link)
         else:
             actor.call("add_callback_threadsafe", link.connection.add_callback_threadsafe, stop, link=link)
-        line.starting[me] = settled
+        line.starting[me] = time.monotonic()
         actor.dispatch(link, "start_consuming", line.channel.start_consuming)
     except CallbackError:
         raise

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 STARVED = 5.0  # seconds without a message
 PAUSE = 0.003  # between two messages of the feeder
-SETTLED = 0.5  # a thread that has been in start_consuming so long is the one that dispatches its channel
 OVERSLEPT = 3.0  # seconds beyond its limit that a dispatching call may take
 
 
@@ -61,7 +60,7 @@ class Role:
             consume = line.channel.basic_consume
             subscription.tag = actor.call("basic_consume", consume, self.queue, callback, link=link)
             line.subscriptions[subscription.tag] = subscription
-        line.starting[threading.get_ident()] = threading.Event()
+        line.starting[threading.get_ident()] = time.monotonic()
         try:
             actor.dispatch(link, "start_consuming", line.channel.start_consuming, limit=1e9)
         finally:
@@ -144,6 +143,7 @@ def play(world: World, actor: Actor) -> None:
     for number, name in enumerate(names):
         line = world.open_line(actor, link, confirms=False)
         actor.call("basic_qos", line.channel.basic_qos, prefetch_count=20, link=link)
+        line.private = True
         roles.append(Role(world, name, line, world.queues[number] if name in fed else world.queues[-1]))
     feeding = threading.Thread(
         target=feed, args=(world, [role.queue for role in roles if role.fed]), name="feeder"
@@ -179,9 +179,6 @@ def watch(world: World, roles: list[Role]) -> None:
         for role in roles:
             if role.line.progress != role.seen:
                 role.note_progress()
-            for event in role.line.starting.values():
-                if now > end - world.room.seconds + SETTLED:
-                    event.set()
         starved = [role for role in roles if role.fed and now - role.latest > STARVED]
         if starved:
             texts = [

@@ -47,13 +47,14 @@ class Line:
         self.ending = False  # somebody has begun to close it
         self.subscriptions: dict[str, Subscription] = {}
         self.held: dict[int, Delivery] = {}
-        self.generating = False
+        self.generating = False  # consume() on it has begun, and is not cancelled
+        self.iterating = False  # and somebody asks for its messages
         self.blocks: set[int] = (
             set()
         )  # threads inside of buffered(), by ident: what else they publish belongs to it
         self.private = False  # nobody else uses it
         self.progress = 0  # messages that came to callbacks
-        self.starting: dict[int, threading.Event] = {}  # by thread: in start_consuming on it; set: for long
+        self.starting: dict[int, float] = {}  # by thread: since when it is in start_consuming on it
         self.callback_in: int | None = None  # the thread that runs one of its callbacks
         self.lock = threading.RLock()
 

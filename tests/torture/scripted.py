@@ -41,6 +41,7 @@ class Server:
         self.armed: list[dict[str, Any]] = []
         self.kinds: dict[str, int] = {}
         self.accepted = 0
+        self.numbers: set[bytes] = set()  # of the messages that came: see `ledger.py`
         self.farewell: dict[str, Any] | None = None
 
     # ---- between sessions ----
@@ -80,6 +81,7 @@ class Server:
             self.topology = Topology(self.deliver)
             self.armed = []
             self.accepted = 0
+            self.numbers.clear()
             self.ended.clear()
             return {"kinds": kinds}
         if wish["command"] == "arm":

@@ -110,20 +110,24 @@ class Channel:
 
     def route(self, publish: Method, head: bytes, body: bytes) -> None:
         """A whole message."""
+        number, mark, _ = body.partition(b"|")
+        if mark and number in self.session.server.numbers:
+            self.session.server.complain(self.session, "a message that came twice", f"{body[:40]!r}")
+        self.session.server.numbers.add(number if mark else b"")
         if self.confirming:
             self.published += 1
             self.waiting.add(self.published)
-        number = self.published
+        tag = self.published
         queues = self.session.server.topology.route(publish.exchange, publish.routing_key)
         refused = self.confirming and any(NACKED in queue.name for queue in queues)
         if not queues and publish.mandatory:
-            self.give_back(publish, head, body, number)
+            self.give_back(publish, head, body, tag)
             return
         if not refused:
             for queue in queues:
                 queue.put(Message(publish.exchange, publish.routing_key, head, body))
         if self.confirming:
-            self.confirm(number, refused)
+            self.confirm(tag, refused)
 
     def give_back(self, publish: Method, head: bytes, body: bytes, number: int) -> None:
         """Basic.Return, and its confirm behind it."""

@@ -165,8 +165,6 @@ class World:
         for line in self.all_lines:
             if not line.starting:
                 continue
-            for event in list(line.starting.values()):
-                event.set()
             tags = list(line.subscriptions.values())
             line.subscriptions.clear()
             line.note_lossy(tags)
