@@ -32,8 +32,15 @@ class CallbackError(Exception):
 
 
 def invoke(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """The one place in the harness that a signal handler may raise in: see `interrupts.py`."""
+    """A call; with the next one all of the harness that a signal handler may raise in: see `interrupts.py`."""
     return function(*arguments, **options)
+
+
+def invoke_block(block: Any, steps: list[Callable[[], None]]) -> None:
+    """Takes the steps inside `with block`."""
+    with block:
+        for step in steps:
+            step()
 
 
 class Actor:

@@ -183,9 +183,9 @@ class Interrupts:
             return None
         if event == "line" and self.armed is not None:
             self._lines_left -= 1
-            if self._lines_left <= 0:
+            if self._lines_left <= 0 and raising_place(frame) is not None:
                 sys.settrace(None)
-                self.where = f"at {Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
+                self.where = f"at cpika/{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
                 self.raised, self.armed = self.armed, None
                 raise self.raised
         return self.trace
@@ -193,16 +193,15 @@ class Interrupts:
 
 def raising_place(frame: FrameType | None) -> str | None:
     """Where the library, or the call into it, was interrupted; None where nothing may be raised."""
-    place = None
+    place = "in C, or at its border"
+    inside = None
     while frame is not None:
         code = frame.f_code
         if code.co_name == "__del__":
             return None  # Python itself would swallow it
-        if place is None and code.co_filename.startswith(LIBRARY):
-            place = f"at {Path(code.co_filename).name}:{frame.f_lineno}"
-        elif place is None and code.co_filename.startswith(HERE):
-            if code.co_name != "invoke":
-                return None
-            place = "in C, or at its border"
+        if inside is None and code.co_filename.startswith(LIBRARY) and "cpika" not in place:
+            place = f"at cpika/{Path(code.co_filename).name}:{frame.f_lineno}"
+        elif inside is None and code.co_filename.startswith(HERE):
+            inside = code.co_name in ("invoke", "invoke_block")
         frame = frame.f_back
-    return place
+    return place if inside else None

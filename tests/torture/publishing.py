@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from support.subject import exceptions, pika
 
-from .actor import Actor
+from .actor import Actor, invoke_block
 from .ledger import CONFIRMED, REFUSED, RETURNED, SENT, UNKNOWN, WITHDRAWN, Message
 
 if TYPE_CHECKING:
@@ -112,21 +112,16 @@ def buffered(actor: Actor, line: Line | None = None, source: str = "") -> None:
         return
     outgoing: list[Outgoing] = []
     block = line.channel.buffered(max_bytes=actor.rng.choice((1, 200, 65536)))
-    left_by = None
     line.blocks.add(threading.get_ident())
+
+    def step() -> None:
+        out = Outgoing(actor, line, source=source)
+        outgoing.append(out)
+        actor.call("basic_publish", line.channel.basic_publish, *out.as_tuple, link=line.link)
+
     try:
-        actor.call("buffered.__enter__", block.__enter__, link=line.link)
-        try:
-            for _ in range(actor.rng.randrange(12)):
-                outgoing.append(Outgoing(actor, line, source=source))
-                publish_in_block = line.channel.basic_publish
-                actor.call("basic_publish", publish_in_block, *outgoing[-1].as_tuple, link=line.link)
-        except BaseException as error:
-            left_by = error
-            raise
-        finally:
-            kind = None if left_by is None else type(left_by)
-            actor.call("buffered.__exit__", block.__exit__, kind, left_by, None, link=line.link)
+        steps = [step] * actor.rng.randrange(12)
+        actor.call("with buffered", invoke_block, block, steps, link=line.link)
     except BaseException as error:
         judge_many(actor, line, outgoing, error, "buffered")
         return

@@ -176,7 +176,11 @@ class Room:
 
     def in_callback(self, actor: Actor, line: Line, delivery: Delivery | None) -> None:
         """What a consumer's callback does."""
-        if self.wild or (self.play is None and actor.rng.random() < 0.1):
+        if self.play is not None:
+            if delivery is not None:
+                consuming.settle(actor, delivery, "ack")
+            return
+        if self.wild or actor.rng.random() < 0.1:
             self.run_wild(actor, line)
         if delivery is not None and actor.rng.random() < 0.9:
             consuming.settle(actor, delivery)
