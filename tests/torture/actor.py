@@ -32,7 +32,7 @@ class CallbackError(Exception):
 
 
 def invoke(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """A call; with the next one all of the harness that a signal handler may raise in: see `interrupts.py`."""
+    """A call; a signal handler may raise here and in the next function only: see `interrupts.py`."""
     return function(*arguments, **options)
 
 
