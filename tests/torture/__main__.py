@@ -95,7 +95,9 @@ class Child:
         if status not in (0, HUNG_STATUS) or amiss:
             what = "standstill" if standstill else ", ".join(amiss) or f"exit status {status}"
             self.outcome.found(f"stderr: {what}" if amiss else what, self.round)
-            print(f"== {self.outcome.mode}, round {self.round}: ended with {status}: {what}\n{said[-6000:]}")
+            print(
+                f"== {self.outcome.mode}, round {self.round}: ended with {status}: {what}\n{shortened(said)}"
+            )
         if status != 0 and server is not None:
             frames = Control(server.control_port)("frames")["frames"]
             print(
@@ -104,6 +106,11 @@ class Child:
             )
         self.errors.close()
         return status == 0
+
+
+def shortened(text: str, size: int = 12_000) -> str:
+    """The beginning and the end of a long text."""
+    return text if len(text) <= 2 * size else f"{text[:size]}\n...\n{text[-size:]}"
 
 
 def hear(outcome: Outcome, line: str, child: Child | None = None) -> None:

@@ -126,7 +126,7 @@ def consume(actor: Actor, line: Line | None = None) -> None:
     """basic_consume: the answer names the tag that was asked for."""
     world, rng = actor.world, actor.rng
     line = line or world.pick_line(actor)
-    if line is None or len(line.subscriptions) > 3:
+    if line is None or len(line.subscriptions) > 3 or line.starting:
         return
     auto_ack = rng.random() < 0.2
     subscription = Subscription(line, world.lossy_queue if auto_ack else rng.choice(world.queues), auto_ack)
