@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,17 @@ def test_bytes_that_come_back_to_an_ended_connection_are_dropped(
     sanitized_environment: dict[str, str],
 ) -> None:
     run(sanitized_environment, "late_bytes.py")
+
+
+@pytest.mark.rule(13)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("sanitizer, rooms", [("address", "threads,signals,hooks"), ("thread", "threads")])
+def test_the_torture_of_some_rooms_harms_no_memory(sanitizer: str, rooms: str) -> None:
+    modes = ",".join(f"{room}/scripted" for room in rooms.split(","))
+    command = [sys.executable, "-m", "torture", "--sanitize", sanitizer, "--mode", modes]
+    command += ["--seed", str(SEED), "--seconds", "4"]
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS.parent)}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, done.stdout

@@ -167,11 +167,14 @@ def publish_many(actor: Actor, line: Line | None = None, source: str = "") -> No
             yield outgoing[-1].as_tuple
 
     window = actor.rng.choice((1, 3, 1024))
+    line.blocks.add(threading.get_ident())
     try:
         count = actor.call("publish_many", line.channel.publish_many, messages(), window, link=line.link)
     except BaseException as error:
         judge_many(actor, line, outgoing, error, "publish_many")
         return
+    finally:
+        line.blocks.discard(threading.get_ident())
     if count != total or len(outgoing) != total:
         actor.world.report.violation("publish_many miscounts", f"{count} of {total}, took {len(outgoing)}")
     judge_many(actor, line, outgoing, None, "publish_many")
