@@ -217,6 +217,7 @@ def run_mode(mode: str, options: argparse.Namespace, folder: Path) -> Outcome:
             command = [sys.executable, "-u", "-m", "torture.child", mode, "--seed", str(options.seed)]
             command += ["--round", str(number), "--seconds", str(left), *arguments]
             command += ["--rounds", "1"] if options.round else []
+            command += ["--journal"] if options.journal else []
             child = Child(options, outcome, command, environment)
             child.finish(left, server)
             number = child.round + 1
@@ -251,6 +252,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mode", default="", help="modes, rooms or targets, with commas between")
     parser.add_argument("--round", type=int, default=0, help="this round only")
     parser.add_argument("--sanitize", choices=sorted(SANITIZERS), help="build the extension so, and use it")
+    parser.add_argument("--journal", action="store_true", help="print what was done in each round")
     parser.add_argument("--list", action="store_true", help="say which modes there are")
     default_url = os.environ.get("CPIKA_BROKER_URL", "amqp://guest:guest@127.0.0.1:5672/%2F")
     parser.add_argument("--url", default=default_url, help="of RabbitMQ")

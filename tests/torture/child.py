@@ -22,6 +22,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--url", required=True)
     parser.add_argument("--control", type=int, default=0)
     parser.add_argument("--authority", default="")
+    parser.add_argument("--journal", action="store_true")
     return parser.parse_args()
 
 
@@ -57,6 +58,8 @@ def main() -> None:
             control("round", mode=options.mode, seed=options.seed, round=number, chaos=chaos)
         room.run(world)
         report.counts["rounds"] += 1
+        if options.journal:
+            report.tell()
         number += 1
     report.stop()
     report.sum_up()

@@ -121,6 +121,12 @@ class Report:
         """Says what was done so far."""
         say("COUNTS", {"round": self.round, "counts": dict(self.counts), "kinds": dict(self.kinds)})
 
+    def tell(self) -> None:
+        """Says what was done in the round; TORTURE_KEPT is for how many operations of each thread."""
+        for journal in self.journals:
+            for entry in journal.entries:
+                say("JOURNAL", f"{journal.owner}: {entry}")
+
     # ---- violations ----
 
     def violation(
