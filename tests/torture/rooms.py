@@ -96,6 +96,8 @@ class Room:
                 wishes |= {
                     name: value * rng.random() if value < 1 else value for name, value in group.items()
                 }
+        if self.interrupts == "exact":
+            wishes["slow"] = 0.0  # when an answer comes would decide what is interrupted
         return wishes
 
     # ---- a round ----
