@@ -104,7 +104,6 @@ class Chaos:
         self.slow_for = 0.0
         self.block = 0.0  # each of the rest: for each method that comes
         self.flow = 0.0
-        self.zero = 0.0  # an Ack of all that there are has tag 0
         self.cancel = 0.0
         self.close_channel = 0.0
         self.close_connection = 0.0

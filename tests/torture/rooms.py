@@ -50,7 +50,6 @@ EVERYDAY: dict[Any, int] = {
 }
 CHAOS = {"reorder": 0.6, "split": 0.1, "weave": 0.2, "slow": 0.2, "slow_for": 0.01}
 UNREST = {"block": 0.01, "flow": 0.01, "heartbeat": 2}
-RARE = {"zero": 0.5}
 ENDINGS = {"close_channel": 0.01, "close_connection": 0.004, "hang_up": 0.004, "cancel": 0.01}
 
 
@@ -91,7 +90,7 @@ class Room:
         """What the scripted server does by itself in a round."""
         wishes: dict[str, float] = {}
         ends = 1.0 if self.endings else 0.0
-        for group, chance in ((CHAOS, 0.8), (UNREST, 0.5), (RARE, 0.05), (ENDINGS, ends)):
+        for group, chance in ((CHAOS, 0.8), (UNREST, 0.5), (ENDINGS, ends)):
             if rng.random() < chance:
                 wishes |= {
                     name: value * rng.random() if value < 1 else value for name, value in group.items()

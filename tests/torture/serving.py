@@ -159,8 +159,6 @@ class Channel:
         before = {number for number in self.waiting if number <= tag}
         multiple = before <= ready and self.session.rng.random() < 0.7
         done = before if multiple else {tag}
-        if done == self.waiting and self.session.rng.random() < self.session.server.chaos.zero:
-            tag, multiple = 0, True  # all that there are
         self.waiting -= done
         ready -= done
         return [self.session.method(self.number, name, delivery_tag=tag, multiple=multiple)]
