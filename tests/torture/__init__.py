@@ -8,6 +8,6 @@ has a connection of its own and follows from the seed, the mode and the round's 
 is printed with all three.  In rooms of one thread `--round` takes the same steps again; in which dispatching
 call a message arrives may differ.
 
-The rooms are in `rooms.py`, the model in `ledger.py` (messages), `actor.py` (calls) and `protocol.py` (what the
-scripted server sees), the scripted server in `scripted.py`.
+The rooms are in `rooms.py`, the model in `ledger.py` (messages), `actor.py` (calls) and `protocol.py` (what
+the scripted server sees), the scripted server in `scripted.py`.
 """
