@@ -2,11 +2,14 @@
 
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
+SECONDS ?= 10
+SEED ?=
+MODES ?=
 
 py := .venv/bin/python
 with_broker := $(py) tools/broker.py exec --
 
-.PHONY: help setup setup-test setup-bench build test ctest test-asan lint format fuzz demo bench bench-quick clean
+.PHONY: help setup setup-test setup-bench build test ctest test-asan torture lint format fuzz demo bench bench-quick clean
 
 help:
 	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
@@ -15,6 +18,7 @@ help:
 	@echo 'make setup        system packages, virtual environment, build (the others do it too)'
 	@echo 'make ctest        the tests of src/wire alone: plain, ASan + UBSan, TSan'
 	@echo 'make test-asan    the extension under ASan + UBSan: a hostile server, many threads (part of make test)'
+	@echo 'make torture      random use of everything, judged; SECONDS=10 each, SEED=1, MODES=threads,signals/tls'
 	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
 	@echo 'make format       clang-format and ruff over the sources'
@@ -38,6 +42,9 @@ ctest: setup-test
 
 test-asan: setup-test
 	@$(with_broker) $(py) -m pytest tests/test_sanitizers.py
+
+torture: setup-test
+	@PYTHONPATH=tests $(with_broker) $(py) -m torture --seconds '$(SECONDS)' --seed '$(SEED)' --mode '$(MODES)'
 
 fuzz: setup-test
 	@$(py) tools/ctest.py fuzz --seconds $(FUZZ_SECONDS)

@@ -1,0 +1,62 @@
+"""A short part of the torture harness: every room for some seconds; `make torture` goes on for longer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+SECONDS = 1.0  # at least a round
+SEED = 20_240_101
+LIMIT = 20  # seconds that a call may take
+
+SCRIPTED = [
+    "alone",
+    "callbacks",
+    "signals",
+    "exact",
+    "hooks",
+    "hooked-signals",
+    "handlers",
+    "threads",
+    "endings",
+    "ending-threads",
+    "ending-publishers",
+    "last-words",
+    "dispatchers",
+    "greenlets",
+]
+TLS = ["signals", "threads", "endings"]
+RABBITMQ = ["threads", "signals", "callbacks", "dispatchers"]
+
+
+def torture(*arguments: object) -> None:
+    """Runs the harness, which prints all that it knows of what it finds."""
+    command = [sys.executable, "-m", "torture", "--seed", str(SEED), *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TORTURE_LIMIT": str(LIMIT)}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("room", SCRIPTED)
+def test_nothing_is_violated_against_a_server_that_behaves_badly(room: str) -> None:
+    torture("--mode", f"{room}/scripted", "--seconds", SECONDS)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("room", TLS)
+def test_nothing_is_violated_over_tls(room: str) -> None:
+    torture("--mode", f"{room}/tls", "--seconds", SECONDS)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("room", RABBITMQ)
+def test_nothing_is_violated_against_a_broker(room: str, broker_url: str) -> None:
+    torture("--mode", f"{room}/rabbitmq", "--seconds", SECONDS, "--url", broker_url)
