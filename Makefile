@@ -2,11 +2,13 @@
 
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
+SOAK ?=
+SCALE ?= 1.0
 
 py := .venv/bin/python
 with_broker := $(py) tools/broker.py exec --
 
-.PHONY: help setup setup-test setup-bench build test ctest test-asan lint format fuzz demo bench bench-quick clean
+.PHONY: help setup setup-test setup-bench build test ctest test-asan lint format fuzz soak demo bench bench-quick clean
 
 help:
 	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
@@ -16,6 +18,7 @@ help:
 	@echo 'make ctest        the tests of src/wire alone: plain, ASan + UBSan, TSan'
 	@echo 'make test-asan    the extension under ASan + UBSan: a hostile server, many threads (part of make test)'
 	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
+	@echo 'make soak         cut networks, killed brokers, hostile peers, load, leaks; SOAK=cuts,hostile SCALE=0.1 for less'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
 	@echo 'make format       clang-format and ruff over the sources'
 	@echo 'make clean        removes what was built'
@@ -41,6 +44,9 @@ test-asan: setup-test
 
 fuzz: setup-test
 	@$(py) tools/ctest.py fuzz --seconds $(FUZZ_SECONDS)
+
+soak: setup-test
+	@PYTHONPATH=tests $(py) -m soak $(if $(SOAK),'$(SOAK)') --scale $(SCALE)
 
 lint: setup-test
 	@$(py) tools/checks.py

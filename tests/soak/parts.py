@@ -1,0 +1,7 @@
+"""All parts, in the order in which they run."""
+
+from __future__ import annotations
+
+from . import cuts
+
+PARTS = [cuts.PART]
