@@ -11,10 +11,13 @@ from pathlib import Path
 from support.certs import Certificates
 from support.subject import SUBJECT, pika
 
-from .case import Case, Part, Room, run_case
+from .case import Case, Part, Room, run_cases
 from .ledger import Ledger
 from .parts import PARTS
 from .table import Rows, make_console, measures, summary
+
+MANY = 40
+"""Cases of a part of which each is told as it ends."""
 
 
 def chosen(part: Part, scale: float, names: list[str]) -> list[Case]:
@@ -28,19 +31,18 @@ def chosen(part: Part, scale: float, names: list[str]) -> list[Case]:
 
 def run_part(part: Part, cases: list[Case], scale: float, folder: Path, rows: Rows) -> list[str]:
     """Runs the cases one after the other; returns the violations in words."""
-    told = []
-    certificates = Certificates(folder)
+    told: list[str] = []
     with part.stage() as url:
-        for number, case in enumerate(cases, 1):
-            room = Room(url, scale, folder, certificates, Ledger())
-            ledger = run_case(case, room)
+        room = Room(url, scale, folder, Certificates(folder), Ledger())
+        for number, (case, ledger) in enumerate(run_cases(cases, room, part.together), 1):
             rows.setdefault((part.name, case.row), Ledger()).add(ledger)
             if ledger.violations:
                 where = f"{part.name}/{case.name}"
                 told += [f"{where}: {fault}" for fault in ledger.faults]
-                print(f"  {where}: {ledger.violations} violations", flush=True)
-            elif len(cases) <= 20 or number % 50 == 0:
-                print(f"  {part.name}: {number} of {len(cases)} cases, {case.name}", flush=True)
+                print(f"  {where}: {ledger.violations} violations; {ledger.faults[0]:.300}", flush=True)
+            elif len(cases) <= MANY or number % MANY == 0:
+                took = f"{case.name}, {ledger.seconds:.0f} s"
+                print(f"  {part.name}: {number} of {len(cases)} cases, {took}", flush=True)
     return told
 
 

@@ -9,13 +9,16 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 from support.certs import Certificates
@@ -75,32 +78,64 @@ class Part:
     cases: Callable[[float], list[Case]]
     stage: Callable[[], AbstractContextManager[str]]
     columns: tuple[str, ...] = ()
+    together: int = 1
+    """Cases at a time, of those that mostly wait."""
 
 
-def run_case(case: Case, room: Room) -> Ledger:
-    """Runs it in a fork; whatever becomes of that, an account comes back."""
-    answer, output = room.folder / "answer", room.folder / "output"
-    for path in (answer, output):
-        path.unlink(missing_ok=True)
-    begin = time.monotonic()
-    fork = multiprocessing.get_context("fork")
-    process = fork.Process(target=_in_the_fork, args=(case, room, answer, output))
-    process.start()
-    process.join(case.limit * max(1.0, room.scale))
-    hangs = process.is_alive()
-    if hangs:
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGABRT)  # faulthandler says where it stands
-        process.join(5)
-        process.kill()
+class Running:
+    """A case in its fork."""
+
+    def __init__(self, case: Case, room: Room) -> None:
+        self.case = case
+        self._folder = Path(tempfile.mkdtemp(dir=room.folder))
+        self._answer, self._output = self._folder / "answer", self._folder / "output"
+        self._begin = time.monotonic()
+        self._limit = case.limit * max(1.0, room.scale)
+        fork = multiprocessing.get_context("fork")
+        self._process = fork.Process(target=_in_the_fork, args=(case, room, self._answer, self._output))
+        self._process.start()
+        self.sentinel = self._process.sentinel
+
+    @property
+    def left(self) -> float:
+        """Seconds until it counts as hanging."""
+        return max(0.0, self._begin + self._limit - time.monotonic())
+
+    @property
+    def is_over(self) -> bool:
+        """True when it has ended or its time is up."""
+        return self.left == 0 or not self._process.is_alive()
+
+    def finish(self) -> Ledger:
+        """Ends it; whatever has become of it, an account comes back."""
+        process = self._process
+        hangs = process.is_alive()
+        if hangs:
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGABRT)  # faulthandler says where it stands
+            process.join(5)
+            process.kill()
         process.join()
-    ledger = Ledger(**json.loads(answer.read_text())) if answer.exists() else Ledger()
-    if hangs:
-        ledger.fault("wrong", f"hangs: no end after {case.limit:g} s\n{last_lines(output)}")
-    elif process.exitcode != 0:
-        ledger.fault("wrong", f"{how_it_ended(process.exitcode or 0)}\n{last_lines(output)}")
-    ledger.seconds = time.monotonic() - begin
-    return ledger
+        ledger = Ledger(**json.loads(self._answer.read_text())) if self._answer.exists() else Ledger()
+        if hangs:
+            ledger.fault("wrong", f"hangs: no end after {self._limit:g} s\n{last_lines(self._output)}")
+        elif process.exitcode != 0:
+            ledger.fault("wrong", f"{how_it_ended(process.exitcode or 0)}\n{last_lines(self._output)}")
+        ledger.seconds = time.monotonic() - self._begin
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return ledger
+
+
+def run_cases(cases: Sequence[Case], room: Room, together: int) -> Iterator[tuple[Case, Ledger]]:
+    """Runs them, so many at a time; gives each with its account as it ends."""
+    waiting, running = list(cases), []
+    while waiting or running:
+        while waiting and len(running) < together:
+            running.append(Running(waiting.pop(0), room))
+        wait([one.sentinel for one in running], min(one.left for one in running))
+        for one in [one for one in running if one.is_over]:
+            running.remove(one)
+            yield one.case, one.finish()
 
 
 def how_it_ended(status: int) -> str:

@@ -36,7 +36,7 @@ class Knife(NamedTuple):
 class Cutter:
     """Listens for one client and forwards to `upstream` in a thread of its own until the cut.
 
-    `sent` has the bytes that went through, by origin; `names` the names of the server's frames that did, whole.
+    `sent` has the bytes that went through, by origin; `names` those of the server's frames that did, whole.
     """
 
     def __init__(self, upstream: tuple[str, int], knife: Knife) -> None:

@@ -28,7 +28,10 @@ class Judge:
         self.connection.close()
 
     def take(self, queue: str, wanted: Iterable[bytes], seconds: float) -> list[tuple[bytes, bool]]:
-        """What stands in the queue, (body, redelivered) each, until all that is wanted was there or time is up."""
+        """What stands in the queue, (body, redelivered) each, until all that is wanted was there.
+
+        It gives up after so many seconds.
+        """
         missing = set(wanted)
         taken: list[tuple[bytes, bool]] = []
         deadline = time.monotonic() + seconds

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import cuts
+from . import cuts, hostile
 
-PARTS = [cuts.PART]
+PARTS = [cuts.PART, hostile.PART]

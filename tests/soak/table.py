@@ -13,7 +13,7 @@ from .ledger import Ledger
 
 PLAIN_WIDTH = 140
 """Columns where the output is no terminal."""
-NUMBERS = ("done", "lost", "doubled", "wrong", "slowest call, s", "run, s")
+NUMBERS = ("done", "lost", "doubled", "wrong", "slowest, s")
 
 Rows = dict[tuple[str, str], Ledger]
 
@@ -30,6 +30,8 @@ def summary(rows: Rows) -> Table:
     table.add_column("what")
     for head in NUMBERS:
         table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("of calls to", max_width=24)
+    table.add_column("run, s", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     part_before = ""
     for (part, row), ledger in rows.items():
@@ -41,7 +43,8 @@ def summary(rows: Rows) -> Table:
             escape(row),
             f"{ledger.done:,} {ledger.unit}",
             *numbers,
-            f"{ledger.slowest:.2f} {ledger.slowest_call}" if ledger.slowest_call else "-",
+            f"{ledger.slowest:.2f}" if ledger.slowest_call else "-",
+            escape(ledger.slowest_call),
             f"{ledger.seconds:.0f}",
             "[red]FAILED[/red]" if ledger.violations else "[green]kept[/green]",
         )
