@@ -14,9 +14,9 @@ from .hostile_input import EITHER, ENDED, LIVES, REFUSED, Input
 from .peers import CountingPeer, HangUpError, Script
 from .say import TAG, after_consume, answering, raw
 
-FLOOD = 2 << 20  # bytes
+FLOOD = 1 << 20  # bytes
 SIP = 64 << 10
-GROWTH = 20 << 20  # bytes of deliveries after which the kernel takes megabytes ahead
+GROWTH = 40 << 20  # bytes of deliveries after which the kernel takes megabytes ahead
 QOS_OK = raw(1, 60, 11)
 
 
@@ -46,7 +46,7 @@ def flooding(data: bytes) -> Script:
 
 
 FLOODS: dict[str, tuple[bytes, str]] = {  # what, and what has to come of it when a good message follows
-    "Connection.Close": (many(say.close()), ENDED),
+    "Connection.Close": (many(say.close(320, b""), 2 * FLOOD), ENDED),
     "Channel.Close": (many(say.close_channel()), EITHER),
     "Flow on and off": (many(say.flow(False) + say.flow(True)), LIVES),
     "Blocked": (many(raw(0, 10, 60, short("no"))), EITHER),
@@ -224,9 +224,16 @@ def answers() -> list[Input]:
         Input(
             "a return without content", "confirms", published(say.returned()[:40], ack), REFUSED, "publish"
         ),
-        Input("2 MB of acks", "confirms", published(ack, many(ack)), EITHER, "publish", grown=PYTHON_OBJECTS),
         Input(
-            "2 MB of returns", "confirms", published(many(say.returned()), ack), EITHER, "publish", grown=64
+            "a flood of acks", "confirms", published(ack, many(ack)), EITHER, "publish", grown=PYTHON_OBJECTS
+        ),
+        Input(
+            "a flood of returns",
+            "confirms",
+            published(many(say.returned()), ack),
+            EITHER,
+            "publish",
+            grown=64,
         ),
         Input("acks unasked", "confirms", after_consume(ack, nack), EITHER),
         Input("our own frames", "echoes", echo, ENDED),
@@ -307,12 +314,12 @@ def closes() -> list[Input]:
 def inputs() -> list[Input]:
     """All of this file."""
     listed = [
-        Input(f"2 MB of {name}", "floods", after_consume(data), wanted, grown=PYTHON_OBJECTS, seconds=8)
+        Input(f"a flood of {name}", "floods", after_consume(data), wanted, grown=PYTHON_OBJECTS, seconds=8)
         for name, (data, wanted) in FLOODS.items()
     ]
     listed += [
         Input(
-            f"2 MB of {name} before a reset",
+            f"a flood of {name} before a reset",
             "floods before a reset",
             flooding(data),
             ENDED,

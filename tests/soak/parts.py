@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import cuts, hostile
+from . import cuts, hostile, leaks
 
-PARTS = [cuts.PART, hostile.PART]
+PARTS = [cuts.PART, hostile.PART, leaks.PART]
