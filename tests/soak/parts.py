@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import cuts, hostile, leaks
+from . import alarms, cuts, hostile, kills, leaks, load
 
-PARTS = [cuts.PART, hostile.PART, leaks.PART]
+PARTS = [cuts.PART, kills.KILLS, kills.CLUSTER, alarms.PART, hostile.PART, load.PART, leaks.PART]
