@@ -101,7 +101,7 @@ def blocks_and_goes_on(room: Room) -> None:
     """Alarms come and go; nothing that is confirmed is lost, and the callbacks come in order."""
     ledger = room.ledger
     ledger.unit = "confirmed"
-    cycles = room.count(4)
+    cycles = room.count(6)
     with LocalNode() as node:
         judge = Judge(node.url)
         judge.channel.queue_declare(QUEUE, durable=True)
@@ -187,7 +187,7 @@ def gives_up(room: Room) -> None:
 
 
 def without_confirms(room: Room) -> None:
-    """Publishes until the pipe is full: the call waits, in little memory, and all of it arrives afterwards."""
+    """Publishes until the pipe is full: the call waits, in little memory; all of it arrives afterwards."""
     ledger = room.ledger
     ledger.unit = "messages"
     count, body = room.count(40), b"x" * (1 << 20)

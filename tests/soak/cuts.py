@@ -289,7 +289,7 @@ def anywhere(room: Room, how: str) -> None:
     rng = random.Random(f"anywhere {how}")
     end = time.monotonic() + 40 * max(1.0, room.scale)
     for number in itertools.count(1):
-        if number > room.count(70) or time.monotonic() > end:
+        if number > room.count(200) or time.monotonic() > end:
             break
         origin = rng.choice((CLIENT, SERVER))
         knife = Knife(origin, rng.randrange(total[origin]), how)

@@ -236,10 +236,10 @@ def answers() -> list[Input]:
             grown=64,
         ),
         Input("acks unasked", "confirms", after_consume(ack, nack), EITHER),
-        Input("our own frames", "echoes", echo, ENDED),
-        Input("our own Declare", "echoes", echo, ENDED, "declare"),
-        Input("our own Publish, echoed", "echoes", echo, ENDED, "publish"),
-        Input("our own Close", "echoes", echo, EITHER, "close"),
+        Input("echoes while consuming", "echoes", echo, ENDED),
+        Input("an echo of Declare", "echoes", echo, ENDED, "declare"),
+        Input("an echo of Publish", "echoes", echo, ENDED, "publish"),
+        Input("an echo of Close", "echoes", echo, EITHER, "close"),
     ]
 
 

@@ -24,7 +24,7 @@ from .leak_calls import CHANNEL, TAG, Call, Use, World, all_calls, not_in_the_ta
 from .stages import own_node
 
 WARM_UP = 60
-CALLS = 400
+CALLS = 1000
 WINDOWS = 4  # at most; the smallest growth counts, since caches grow and fill
 FEW_BLOCKS, FEW_BYTES, FEW_OBJECTS, FEW_REFERENCES = 60.0, 24_000.0, 60.0, 60.0  # per 1000 calls
 NOTHING = memory.Memory(0, 0, 0)

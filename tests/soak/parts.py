@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from . import alarms, cuts, hostile, kills, leaks, load
+from . import alarms, cuts, hostile, kills, leaks, load, pipes
 
-PARTS = [cuts.PART, kills.KILLS, kills.CLUSTER, alarms.PART, hostile.PART, load.PART, leaks.PART]
+PARTS = [cuts.PART, kills.KILLS, kills.CLUSTER, alarms.PART, pipes.PART, hostile.PART, load.PART, leaks.PART]

@@ -27,7 +27,7 @@ def summary(rows: Rows) -> Table:
     """A line a row: what, how much, what went wrong, the slowest call."""
     table = Table(title="make soak", title_justify="left")
     table.add_column("part", no_wrap=True)
-    table.add_column("what")
+    table.add_column("what", min_width=24)
     for head in NUMBERS:
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("of calls to", max_width=24)

@@ -179,7 +179,8 @@ class Traffic:
         again = sum(redelivered for _, redelivered in self.seen)
         ledger.note(
             f"{len(self.tried):,} published, {len(self.confirmed):,} confirmed, {len(self.seen):,} seen "
-            f"({again:,} redelivered), {len(left):,} left in the queue, {self.reconnections} attempts to connect again"
+            f"({again:,} redelivered), {len(left):,} left in the queue, "
+            f"{self.reconnections} attempts to connect again"
         )
 
 
