@@ -18,7 +18,7 @@ help:
 	@echo 'make ctest        the tests of src/wire alone: plain, ASan + UBSan, TSan'
 	@echo 'make test-asan    the extension under ASan + UBSan: a hostile server, many threads (part of make test)'
 	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
-	@echo 'make soak         cut networks, killed brokers, hostile peers, load, leaks; SOAK=cuts,hostile SCALE=0.1 for less'
+	@echo 'make soak         cut networks, killed nodes, hostile peers, load, leaks (15 min); SOAK=cuts SCALE=0.1 for less'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
 	@echo 'make format       clang-format and ruff over the sources'
 	@echo 'make clean        removes what was built'

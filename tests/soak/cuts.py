@@ -169,6 +169,8 @@ def check_error(session: Session) -> None:
     if session.knife.how != SILENCE and session.failed == "connect":
         names = session.cutter.names
         wanted = next(family for name, family in HANDSHAKE if not name or name in names)
+        if session.knife.how == RST:  # which may come before what went ahead was read
+            wanted = exceptions.AMQPConnectionError
         if not isinstance(error, wanted):
             ledger.fault("wrong", f"{place}: {error!r}, wanted {wanted.__name__}")
         return

@@ -225,10 +225,15 @@ def answers() -> list[Input]:
             "a return without content", "confirms", published(say.returned()[:40], ack), REFUSED, "publish"
         ),
         Input(
-            "a flood of acks", "confirms", published(ack, many(ack)), EITHER, "publish", grown=PYTHON_OBJECTS
+            "a flood of acks for a publish",
+            "confirms",
+            published(ack, many(ack)),
+            EITHER,
+            "publish",
+            grown=PYTHON_OBJECTS,
         ),
         Input(
-            "a flood of returns",
+            "a flood of returns for a publish",
             "confirms",
             published(many(say.returned()), ack),
             EITHER,
