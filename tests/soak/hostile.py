@@ -25,6 +25,7 @@ from .stages import no_node
 
 SECRET = "s0ak-secret"
 BOUND = 10.0  # seconds for any call
+HANDSHAKE = 2.5  # seconds until a handshake that goes nowhere is given up
 AHEAD = 1 << 20  # bytes that may be allocated beyond what the peer has sent
 READ_AT_ONCE = 64 << 10
 NOISE = 3 << 19  # what Python's own allocator takes at a time, and a little more
@@ -50,8 +51,8 @@ class Client:
                 port,
                 credentials=pika.PlainCredentials("guest", SECRET),
                 heartbeat=one.heartbeat,
-                stack_timeout=1,
-                socket_timeout=2,
+                stack_timeout=HANDSHAKE if one.play == "connect" else 2 * HANDSHAKE,
+                socket_timeout=HANDSHAKE,
                 blocked_connection_timeout=4,
                 ssl_options=options,
             )
