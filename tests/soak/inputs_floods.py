@@ -329,7 +329,7 @@ def inputs() -> list[Input]:
             flooding(data),
             ENDED,
             grown=4,
-            seconds=15,
+            seconds=30,
         )
         for name, (data, wanted) in FLOODS.items()
         if wanted != REFUSED
