@@ -5,11 +5,13 @@ FUZZ_SECONDS ?= 60
 SECONDS ?= 10
 SEED ?=
 MODES ?=
+SOAK ?=
+SCALE ?= 1.0
 
 py := .venv/bin/python
 with_broker := $(py) tools/broker.py exec --
 
-.PHONY: help setup setup-test setup-bench build test ctest test-asan torture lint format fuzz demo bench bench-quick clean
+.PHONY: help setup setup-test setup-bench build test ctest test-asan torture soak lint format fuzz demo bench bench-quick clean
 
 help:
 	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
@@ -20,6 +22,7 @@ help:
 	@echo 'make test-asan    the extension under ASan + UBSan: a hostile server, many threads (part of make test)'
 	@echo 'make torture      random use of everything, judged; SECONDS=10 each, SEED=1, MODES=threads,signals/tls'
 	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
+	@echo 'make soak         cut networks, killed nodes, hostile peers, load, leaks (15 min); SOAK=cuts SCALE=0.1 for less'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
 	@echo 'make format       clang-format and ruff over the sources'
 	@echo 'make clean        removes what was built'
@@ -48,6 +51,9 @@ torture: setup-test
 
 fuzz: setup-test
 	@$(py) tools/ctest.py fuzz --seconds $(FUZZ_SECONDS)
+
+soak: setup-test
+	@PYTHONPATH=tests $(py) -m soak $(if $(SOAK),'$(SOAK)') --scale $(SCALE)
 
 lint: setup-test
 	@$(py) tools/checks.py

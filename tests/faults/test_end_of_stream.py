@@ -73,7 +73,7 @@ class GoingServer(FakeServer):
         peer.send(*bodies, said)
         if how == "half":
             with contextlib.suppress(OSError):  # the client may have hung up already
-            peer.sock.shutdown(socket.SHUT_WR)
+                peer.sock.shutdown(socket.SHUT_WR)
             self.gone.set()
             try:
                 while True:
