@@ -175,7 +175,6 @@ def both_write(peer: CountingPeer) -> None:
 def answers() -> list[Input]:
     """Answers for nobody, twice, of another kind, by another channel; confirms."""
     group = "answers for nobody, and twice"
-    ack, nack = say.acked(1), say.acked(1, method_id=120)
     closed = "ConnectionClosedByBroker"
     return [
         Input("DeclareOk twice", group, answering("Queue.Declare", twice), EITHER, "declare"),
@@ -212,6 +211,13 @@ def answers() -> list[Input]:
             EITHER,
             "get",
         ),
+    ]
+
+
+def confirms() -> list[Input]:
+    """Acks for nothing, twice and of impossible tags; returns; echoes."""
+    ack, nack = say.acked(1), say.acked(1, method_id=120)
+    return [
         Input("an ack twice", "confirms", published(ack, ack), EITHER, "publish"),
         Input("an ack and a nack", "confirms", published(ack, nack), EITHER, "publish"),
         Input("an ack of tag 0", "confirms", published(say.acked(0)), EITHER, "publish"),
@@ -280,6 +286,15 @@ def closes() -> list[Input]:
             ENDED,
             family=lost,
         ),
+    ]
+    return listed
+
+
+def ends() -> list[Input]:
+    """What had come before an end; slow peers."""
+    group = "closes and ends"
+    closed, lost = "ConnectionClosedByBroker", "StreamLostError"
+    return [
         Input("messages and the end", group, messages_and_an_end(), ENDED, family=lost, bodies=5),
         Input(
             "messages, Close and the end",
@@ -313,7 +328,6 @@ def closes() -> list[Input]:
         Input("a slow answer", "slow peers", slow_answer, LIVES, "declare"),
         Input("16 MB while we write 2", "slow peers", both_write, LIVES, "publish much", seconds=15, grown=4),
     ]
-    return listed
 
 
 def inputs() -> list[Input]:
@@ -334,4 +348,4 @@ def inputs() -> list[Input]:
         for name, (data, wanted) in FLOODS.items()
         if wanted != REFUSED
     ]
-    return [*listed, *answers(), *closes()]
+    return [*listed, *answers(), *confirms(), *closes(), *ends()]

@@ -317,8 +317,8 @@ def receiving() -> list[Call]:
     ]
 
 
-def topology() -> list[Call]:
-    """Queues, exchanges, bindings, transactions, flow."""
+def queues() -> list[Call]:
+    """Queues and their bindings."""
     return [
         Call(
             "queue_declare",
@@ -360,6 +360,12 @@ def topology() -> list[Call]:
             lambda w, c: c.queue_delete(w.other_queue),
             (lambda w, c: c.queue_delete(LONG_KEY),),
         ),
+    ]
+
+
+def exchanges() -> list[Call]:
+    """Exchanges and their bindings."""
+    return [
         Call(
             "exchange_declare",
             CHANNEL,
@@ -389,6 +395,12 @@ def topology() -> list[Call]:
             lambda w, c: c.exchange_delete("soak-no-such-exchange"),
             (lambda w, c: c.exchange_delete(LONG_KEY),),
         ),
+    ]
+
+
+def channel_itself() -> list[Call]:
+    """Transactions, flow, callbacks, close."""
+    return [
         Call("tx_select, tx_commit, tx_rollback", CHANNEL, fresh(transaction), fewer=2),
         Call("flow", CHANNEL, lambda w, c: c.flow(True)),
         Call(
@@ -455,6 +467,12 @@ def connections() -> list[Call]:
             lambda w, c: c.update_secret("secret", "a reason"),
             (lambda w, c: c.update_secret("secret", LONG_KEY),),
         ),
+    ]
+
+
+def connection_itself() -> list[Call]:
+    """Callbacks of a connection, and its close."""
+    return [
         Call(
             "add_on_connection_blocked_callback",
             CONNECTION,
@@ -485,7 +503,15 @@ def connections() -> list[Call]:
 
 def all_calls() -> list[Call]:
     """The table."""
-    return [*publishing(), *receiving(), *topology(), *connections()]
+    return [
+        *publishing(),
+        *receiving(),
+        *queues(),
+        *exchanges(),
+        *channel_itself(),
+        *connections(),
+        *connection_itself(),
+    ]
 
 
 def not_in_the_table() -> set[str]:
