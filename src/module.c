@@ -3,6 +3,7 @@
  * Owns: the module state.  Threads: the import lock and the GIL.
  * Errors: the import fails with the exception of the part that failed. */
 #include "core/engine.h"
+#include "values/hot_method.h"
 
 static int
 intern_names(cpika_state *st)
@@ -23,7 +24,7 @@ core_exec(PyObject *module)
     cpika_state *st = PyModule_GetState(module);
     if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_values_exec(module, &st->values) < 0
         || cpika_consumer_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
-        || cpika_channel_exec(module, st) < 0) {
+        || cpika_channel_exec(module, st) < 0 || cpika_hot_method_exec(module) < 0) {
         return -1;
     }
     return 0;
