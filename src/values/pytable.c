@@ -273,11 +273,12 @@ put_decimal(encoder *e, PyObject *value)
 static int
 put_datetime(encoder *e, PyObject *value)
 {
-    PyObject *timegm = cpika_imported(&e->v->timegm, "calendar", "timegm");
+    PyObject *timegm = cpika_module_get(&e->v->calendar_module, "calendar", e->v->str_timegm);
     PyObject *tuple = timegm == NULL ? NULL : PyObject_CallMethod(value, "utctimetuple", NULL);
     PyObject *seconds = tuple == NULL ? NULL : PyObject_CallFunctionObjArgs(timegm, tuple, NULL);
     int rc = seconds == NULL ? -1 : put_packed(e, ">cQ", "T", seconds, NULL);
 
+    Py_XDECREF(timegm);
     Py_XDECREF(tuple);
     Py_XDECREF(seconds);
     return rc;
@@ -301,34 +302,35 @@ put_list(encoder *e, PyObject *list)
     return end_length(e, at);
 }
 
-/* Whether `value` is of a type from a module that nobody may have imported: then it cannot be. */
+/* isinstance(value, module.type), with the module's type of now.  If nobody has imported the module it is none. */
 static int
-is_instance_of(PyObject *value, PyObject **owned, const char *module_name, const char *attribute)
+is_instance_of(PyObject *value, PyObject **module, const char *module_name, PyObject *type_name)
 {
-    if (*owned == NULL) {
+    PyObject *type;
+    int is;
+
+    if (*module == NULL) {
         PyObject *name = PyUnicode_FromString(module_name);
-        PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+        *module = name == NULL ? NULL : PyImport_GetModule(name);
         Py_XDECREF(name);
-        if (module == NULL) {
+        if (*module == NULL) {
             return PyErr_Occurred() ? -1 : 0;
         }
-        *owned = PyObject_GetAttrString(module, attribute);
-        Py_DECREF(module);
-        if (*owned == NULL) {
-            return -1;
-        }
     }
-    return PyObject_TypeCheck(value, (PyTypeObject *)*owned);
+    type = cpika_look_up(*module, type_name);
+    is = type == NULL ? -1 : PyObject_IsInstance(value, type);
+    Py_XDECREF(type);
+    return is;
 }
 
 static int
 encode_rare(encoder *e, PyObject *value)
 {
-    int is = is_instance_of(value, &e->v->decimal_type, "decimal", "Decimal");
+    int is = is_instance_of(value, &e->v->decimal_module, "decimal", e->v->str_Decimal);
     if (is != 0) {
         return is < 0 ? -1 : put_decimal(e, value);
     }
-    is = is_instance_of(value, &e->v->datetime_type, "datetime", "datetime");
+    is = is_instance_of(value, &e->v->datetime_module, "datetime", e->v->str_datetime);
     if (is != 0) {
         return is < 0 ? -1 : put_datetime(e, value);
     }

@@ -241,6 +241,29 @@ intern_into(PyObject **owned, const char *text)
 }
 
 static int
+intern_all(cpika_values *v)
+{
+    const struct {
+        PyObject **owned;
+        const char *text;
+    } names[] = {
+        {&v->str_Decimal, "Decimal"},   {&v->str_datetime, "datetime"},
+        {&v->str_timezone, "timezone"}, {&v->str_utc, "utc"},
+        {&v->str_timegm, "timegm"},     {&v->str_dict, "__dict__"},
+        {&v->str_encode, "encode"},     {&v->str_index, "INDEX"},
+        {&v->str_items, "items"},       {&v->str_getstate, "__getstate__"},
+        {&v->str_value, "value"},
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (intern_into(names[i].owned, names[i].text) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
 import_all(cpika_values *v)
 {
     if (import_into(&v->struct_pack, "struct", "pack") < 0
@@ -258,12 +281,7 @@ import_all(cpika_values *v)
                         "cpika.compat.long and cpika.delivery_mode.DeliveryMode have to be classes");
         return -1;
     }
-    return intern_into(&v->str_dict, "__dict__") < 0 || intern_into(&v->str_encode, "encode") < 0
-                   || intern_into(&v->str_index, "INDEX") < 0 || intern_into(&v->str_items, "items") < 0
-                   || intern_into(&v->str_getstate, "__getstate__") < 0
-                   || intern_into(&v->str_value, "value") < 0
-               ? -1
-               : 0;
+    return intern_all(v);
 }
 
 /* Makes the types in order and hands them to the module. */
@@ -337,10 +355,9 @@ cpika_values_traverse(cpika_values *v, visitproc visit, void *arg)
     Py_VISIT(v->short_string_too_long);
     Py_VISIT(v->unsupported_field);
     Py_VISIT(v->invalid_field_type);
-    Py_VISIT(v->decimal_type);
-    Py_VISIT(v->datetime_type);
-    Py_VISIT(v->utc);
-    Py_VISIT(v->timegm);
+    Py_VISIT(v->decimal_module);
+    Py_VISIT(v->datetime_module);
+    Py_VISIT(v->calendar_module);
     return 0;
 }
 
@@ -364,10 +381,14 @@ cpika_values_clear(cpika_values *v)
     Py_CLEAR(v->short_string_too_long);
     Py_CLEAR(v->unsupported_field);
     Py_CLEAR(v->invalid_field_type);
-    Py_CLEAR(v->decimal_type);
-    Py_CLEAR(v->datetime_type);
-    Py_CLEAR(v->utc);
-    Py_CLEAR(v->timegm);
+    Py_CLEAR(v->decimal_module);
+    Py_CLEAR(v->datetime_module);
+    Py_CLEAR(v->calendar_module);
+    Py_CLEAR(v->str_Decimal);
+    Py_CLEAR(v->str_datetime);
+    Py_CLEAR(v->str_timezone);
+    Py_CLEAR(v->str_utc);
+    Py_CLEAR(v->str_timegm);
     Py_CLEAR(v->str_dict);
     Py_CLEAR(v->str_encode);
     Py_CLEAR(v->str_index);
