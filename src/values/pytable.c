@@ -416,25 +416,57 @@ put_dict_entries(encoder *e, PyObject *dict)
     return rc;
 }
 
+int
+cpika_unpack_pair(PyObject *pair, PyObject **key, PyObject **value)
+{
+    PyObject *halves = PySequence_Tuple(pair);
+    int rc = -1;
+
+    if (halves == NULL) {
+        if (Py_TYPE(pair)->tp_iter == NULL && !PySequence_Check(pair)) {
+            PyErr_Format(PyExc_TypeError, "cannot unpack non-iterable %.200s object", Py_TYPE(pair)->tp_name);
+        }
+        return -1;
+    }
+    if (PyTuple_GET_SIZE(halves) > 2) {
+        PyErr_SetString(PyExc_ValueError, "too many values to unpack (expected 2)");
+    } else if (PyTuple_GET_SIZE(halves) < 2) {
+        PyErr_Format(PyExc_ValueError, "not enough values to unpack (expected 2, got %zd)",
+                     PyTuple_GET_SIZE(halves));
+    } else {
+        *key = Py_NewRef(PyTuple_GET_ITEM(halves, 0));
+        *value = Py_NewRef(PyTuple_GET_ITEM(halves, 1));
+        rc = 0;
+    }
+    Py_DECREF(halves);
+    return rc;
+}
+
 /* Of anything that has items(). */
 static int
 put_item_entries(encoder *e, PyObject *mapping)
 {
     PyObject *items = PyObject_CallMethodObjArgs(mapping, e->v->str_items, NULL);
-    PyObject *pairs = items == NULL ? NULL : PySequence_List(items);
-    int rc = pairs == NULL ? -1 : 0;
+    PyObject *iterator = items == NULL ? NULL : PyObject_GetIter(items);
+    PyObject *pair = NULL;
+    int rc = iterator == NULL ? -1 : 0;
 
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(pairs); i++) {
-        PyObject *pair = PySequence_Tuple(PyList_GET_ITEM(pairs, i));
-        if (pair != NULL && PyTuple_GET_SIZE(pair) != 2) {
-            PyErr_Format(PyExc_ValueError, "items() of a table has to yield pairs, not %R", pair);
-            Py_CLEAR(pair);
+    while (rc == 0 && (pair = PyIter_Next(iterator)) != NULL) {
+        PyObject *key;
+        PyObject *value;
+        rc = cpika_unpack_pair(pair, &key, &value);
+        if (rc == 0) {
+            rc = put_entry(e, key, value);
+            Py_DECREF(key);
+            Py_DECREF(value);
         }
-        rc = pair == NULL ? -1 : put_entry(e, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
-        Py_XDECREF(pair);
+        Py_DECREF(pair);
+    }
+    if (rc == 0 && PyErr_Occurred()) {
+        rc = -1;
     }
     Py_XDECREF(items);
-    Py_XDECREF(pairs);
+    Py_XDECREF(iterator);
     return rc;
 }
 

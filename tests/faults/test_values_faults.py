@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import calendar
+import copy
 import datetime
 import decimal
+import operator
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import cpika
+import pika
 import pytest
 from cpika import data
+from support.scripts import Script
 
 UTC = datetime.timezone.utc
 MOMENT = datetime.datetime(2024, 1, 1, tzinfo=UTC)
@@ -80,3 +85,143 @@ def test_a_module_in_which_a_name_is_no_class_raises_what_isinstance_does(
     monkeypatch.setattr(datetime, "datetime", time)
     with pytest.raises(TypeError, match="isinstance"):
         encoded(MOMENT)
+
+
+# ---- odd dicts, and objects that hold one another without end ----
+
+
+class NoPairs(dict[str, Any]):
+    def items(self) -> Any:
+        return [1, 2]
+
+
+class Triples(dict[str, Any]):
+    def items(self) -> Any:
+        return [("a", 1, 2)]
+
+
+class Singles(dict[str, Any]):
+    def items(self) -> Any:
+        return ["a"]
+
+
+class Nothing(dict[str, Any]):
+    def items(self) -> Any:
+        return None
+
+
+class Spelt(str):
+    def __format__(self, spec: str) -> str:
+        return "in another way"
+
+
+@pytest.mark.parametrize("odd", [NoPairs, Triples, Singles, Nothing, dict])
+def test_properties_whose_dict_is_odd_answer_as_pikas(odd: type) -> None:
+    def both(use: Callable[[Any], Any], **kwargs: Any) -> list[Any]:
+        return [
+            outcome(use, with_dict(cls, odd, **kwargs))
+            for cls in (cpika.BasicProperties, pika.BasicProperties)
+        ]
+
+    for use in (repr, str, vars, copy.copy, lambda p: p == p, lambda p: p.headers, lambda p: p.encode()):
+        ours, theirs = both(use)
+        assert ours == theirs
+    ours, theirs = both(repr, a=1, b=[2])
+    assert ours == theirs
+
+
+def with_dict(cls: Any, kind: type, **items: Any) -> Any:
+    properties = cls()
+    properties.__dict__ = kind(items)
+    return properties
+
+
+def outcome(use: Callable[..., Any], *args: Any) -> Any:
+    """What a use returns, as text, or the type and text of what it raises."""
+    try:
+        return repr(use(*args)).replace("cpika", "pika")
+    except Exception as error:
+        return type(error).__name__, str(error).replace("cpika", "pika")
+
+
+@pytest.mark.parametrize("items", [{1: 2}, {Spelt("x"): 1}, {"__class__": 1}, {"headers": 3, "NAME": 4}])
+def test_odd_names_in_the_dict_of_properties_show_as_with_pika(items: dict[Any, Any]) -> None:
+    def shown(cls: Any) -> Any:
+        properties = cls()
+        vars(properties).update(items)
+        return outcome(repr, properties)
+
+    assert shown(cpika.BasicProperties) == shown(pika.BasicProperties)
+
+
+@pytest.mark.parametrize("name", ["BasicProperties", "Basic.Ack", "Connection.UpdateSecret"])
+def test_keywords_that_are_no_strings_are_refused_as_by_pika(name: str) -> None:
+    odd: Any = {1: 2}
+    ours, theirs = (
+        outcome(lambda spec=spec: operator.attrgetter(name)(spec)(**odd)) for spec in (cpika.spec, pika.spec)
+    )
+    assert ours == theirs
+
+
+CHAINS = """
+    from cpika import spec
+    from cpika.adapters.blocking_connection import _ConsumerDeliveryEvt, _ConsumerInfo
+
+    Sub = type("Sub", (pika.BasicProperties,), {})
+
+    def with_attribute(one):
+        other = spec.Basic.Ack()
+        other.before = one
+        return other
+
+    LINKS = {
+        "headers": lambda one: pika.BasicProperties(headers=one),
+        "list": lambda one: pika.BasicProperties(headers=[one]),
+        "method": lambda one: spec.Basic.Deliver(exchange=one),
+        "attribute": with_attribute,
+        "subclass": lambda one: Sub(headers=one),
+        "consumer": lambda one: _ConsumerInfo("tag", False, on_message_callback=one or print),
+        "event": lambda one: _ConsumerDeliveryEvt(one, None, None),
+    }
+
+    def chain(name, length):
+        one = None
+        for _ in range(length):
+            one = LINKS[name](one)
+        return one
+"""
+
+
+def test_a_long_chain_of_objects_dies_without_using_up_the_stack() -> None:
+    with Script(
+        CHAINS + "    for name in LINKS:\n        chain(name, 300_000)\n        print(name)\n"
+    ) as script:
+        for name in ("headers", "list", "method", "attribute", "subclass", "consumer", "event"):
+            assert script.line() == name
+        assert script.finish() == 0
+
+
+def test_a_long_chain_of_objects_is_too_deep_to_show_or_compare() -> None:
+    use = """
+    import copy, pickle
+    for name in ("headers", "list", "method", "attribute"):
+        one, other = chain(name, 50_000), chain(name, 50_000)
+        show, compare = (lambda: repr(one)), (lambda: one == other)
+        for use in (show, compare, lambda: copy.deepcopy(one), lambda: pickle.dumps(one)):
+            try:
+                use()
+            except RecursionError:
+                print("too deep")
+    """
+    with Script(CHAINS + use) as script:
+        assert [script.line() for _ in range(16)] == ["too deep"] * 16
+        assert script.finish() == 0
+
+
+def test_properties_that_hold_themselves_show_as_pikas() -> None:
+    def shown(cls: Any) -> Any:
+        properties = cls()
+        properties.headers = {"self": properties}
+        return outcome(repr, properties)
+
+    assert shown(cpika.BasicProperties) == shown(pika.BasicProperties)
