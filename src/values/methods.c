@@ -19,7 +19,7 @@ encode_arguments(CpikaObject *self, cpika_buf *out)
         held[i] = cpika_object_read(self, i);
         rc = held[i] == NULL
                  ? -1
-                 : cpika_value_from_python(self->cls->values, &spec->fields[i], held[i], &values[i], &table);
+                 : cpika_value_from_python(self->cls->values, &spec->fields[i], &held[i], &values[i], &table);
     }
     if (rc == 0) {
         rc = cpika_method_encode_args(spec, values, out);

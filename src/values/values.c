@@ -75,23 +75,19 @@ append_piece(PyObject *pieces, const cpika_buf *buf)
 static int
 encode_short_string(cpika_values *v, PyObject *value, cpika_buf *out)
 {
+    PyObject *held = Py_NewRef(value);
     const uint8_t *data;
     Py_ssize_t len;
+    int rc = cpika_shortstr_take(v, &held, NULL, &data, &len);
 
-    if (!PyUnicode_Check(value) && !PyBytes_Check(value)) {
-        PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute 'encode'",
-                     Py_TYPE(value)->tp_name);
-        return -1;
-    }
-    if (cpika_shortstr_check(v, value, "value", &data, &len) < 0) {
-        return -1;
-    }
-    if (cpika_buf_put8(out, (uint8_t)len) != CPIKA_OK
-        || cpika_buf_append(out, data, (size_t)len) != CPIKA_OK) {
+    if (rc == 0
+        && (cpika_buf_put8(out, (uint8_t)len) != CPIKA_OK
+            || cpika_buf_append(out, data, (size_t)len) != CPIKA_OK)) {
         PyErr_NoMemory();
-        return -1;
+        rc = -1;
     }
-    return 0;
+    Py_DECREF(held);
+    return rc;
 }
 
 static PyObject *
@@ -252,7 +248,7 @@ intern_all(cpika_values *v)
         {&v->str_timegm, "timegm"},     {&v->str_dict, "__dict__"},
         {&v->str_encode, "encode"},     {&v->str_index, "INDEX"},
         {&v->str_items, "items"},       {&v->str_getstate, "__getstate__"},
-        {&v->str_value, "value"},
+        {&v->str_value, "value"},       {&v->str_utf8, "UTF-8"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -395,4 +391,5 @@ cpika_values_clear(cpika_values *v)
     Py_CLEAR(v->str_items);
     Py_CLEAR(v->str_getstate);
     Py_CLEAR(v->str_value);
+    Py_CLEAR(v->str_utf8);
 }

@@ -53,7 +53,7 @@ typedef struct cpika_values {
     PyObject *datetime_module;  // each time: tools replace it (freezegun the class datetime)
     PyObject *calendar_module;
     PyObject *str_Decimal, *str_datetime, *str_timezone, *str_utc, *str_timegm;
-    PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value;
+    PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value, *str_utf8;
 } cpika_values;
 
 /* ---- the module's slots: each to be called from the one of the same name ---- */
@@ -96,12 +96,29 @@ int cpika_props_encode(cpika_values *v, PyObject *props_or_none, cpika_buf *out)
 
 /* ---- strings and tables ---- */
 
-/* The bytes of a str (UTF-8) or bytes `value` without a copy: borrowed, good as long as `value` lives.
- * Otherwise AssertionError('A non-string value was supplied for self.<field>'), or ShortStringTooLong. */
+/* Whether the bytes of `value` are what is sent for it: a subclass may have an encode() of its own, which pika calls. */
+static inline bool
+cpika_is_plain_string(PyObject *value)
+{
+    return PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
+}
+
+/* New reference to the str or bytes that is sent for `value`: itself if it is plain, else what its encode('UTF-8') gives,
+ * or itself if it counts as bytes.  Runs user code unless it is plain. */
+PyObject *cpika_string_sent(cpika_values *v, PyObject *value);
+
+/* The bytes of a str (UTF-8) or bytes without a copy: borrowed, good as long as `*value` lives, an owned reference that
+ * may be replaced by one to what cpika_string_sent() gives.  `field` names it in the AssertionError('A non-string value
+ * was supplied for self.<field>') for anything else; NULL: whatever has an encode() will do.  Or ShortStringTooLong. */
+int cpika_shortstr_take(cpika_values *v, PyObject **value, const char *field, const uint8_t **data,
+                        Py_ssize_t *len);
+/* The same without the limit of 255 bytes. */
+int cpika_longstr_take(cpika_values *v, PyObject **value, const char *field, const uint8_t **data,
+                       Py_ssize_t *len);
+
+/* cpika_shortstr_take() of a borrowed reference: for what is plain, or has been taken. */
 int cpika_shortstr_check(cpika_values *v, PyObject *value, const char *field, const uint8_t **data,
                          Py_ssize_t *len);
-/* The same without the limit of 255 bytes. */
-int cpika_longstr_check(PyObject *value, const char *field, const uint8_t **data, Py_ssize_t *len);
 
 /* New str, or bytes where they are not UTF-8: what pika makes of a short string. */
 PyObject *cpika_text_decode(const uint8_t *data, size_t len);

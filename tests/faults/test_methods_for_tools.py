@@ -20,20 +20,13 @@ import cpika.adapters.blocking_connection as cpika_module
 import pika.adapters.blocking_connection as pika_module
 import pytest
 from cpika import _core
+from support.outcomes import outcome
 
 BlockingChannel = cpika_module.BlockingChannel
 PikaChannel = pika_module.BlockingChannel
 
 HOT = ("basic_publish", "basic_ack", "basic_nack", "basic_reject", "basic_get")
 ALL_HOT = (*HOT, "publish_many")
-
-
-def outcome(use: Callable[[Any], Any], *args: Any) -> Any:
-    """What a use returns, or the type and text of what it raises."""
-    try:
-        return use(*args)
-    except Exception as error:
-        return type(error).__name__, str(error).replace("cpika", "pika")
 
 
 def positional_call_matches_keywords(channel: type) -> None:

@@ -15,6 +15,7 @@ import cpika
 import pika
 import pytest
 from cpika import data
+from support.outcomes import outcome
 from support.scripts import Script
 
 UTC = datetime.timezone.utc
@@ -134,14 +135,6 @@ def with_dict(cls: Any, kind: type, **items: Any) -> Any:
     properties = cls()
     properties.__dict__ = kind(items)
     return properties
-
-
-def outcome(use: Callable[..., Any], *args: Any) -> Any:
-    """What a use returns, as text, or the type and text of what it raises."""
-    try:
-        return repr(use(*args)).replace("cpika", "pika")
-    except Exception as error:
-        return type(error).__name__, str(error).replace("cpika", "pika")
 
 
 @pytest.mark.parametrize("items", [{1: 2}, {Spelt("x"): 1}, {"__class__": 1}, {"headers": 3, "NAME": 4}])

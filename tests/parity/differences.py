@@ -6,6 +6,7 @@ docs/differences.md has an entry for each title.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 import socket
@@ -373,6 +374,42 @@ def encode_of_methods_and_properties(pika: Any, env: Any) -> None:
 )
 def bases_of_exceptions(pika: Any, env: Any) -> None:
     env.show("bases", [base.__name__ for base in pika.exceptions.ChannelClosed.__mro__])
+
+
+@differs(
+    "Classes of methods and properties among several bases",
+    "are plain Python classes",
+    "have a layout of their own: `class X(BasicProperties, dict)` is a `TypeError`, as it is with list, str, "
+    "int, an exception, a class with `__slots__` or a second class of pika's. Python classes without such a "
+    "layout can stand beside them",
+)
+def several_bases(pika: Any, env: Any) -> None:
+    def derive(*bases: Any) -> Any:
+        return type("X", bases, {}).__name__
+
+    env.show("mixin", derive(pika.BasicProperties, type("Mixin", (), {})))
+    for base in (dict, ValueError, pika.spec.Basic.Ack):
+        env.call(base.__name__, derive, pika.BasicProperties, base)
+
+
+class Long(bytes):
+    def __len__(self) -> int:
+        return 99
+
+
+@differs(
+    "bytes of a subclass whose `len()` is not their length",
+    "are sent with that length",
+    "are sent with their length",
+)
+def bytes_of_another_length(pika: Any, env: Any) -> None:
+    env.show("encoded", b"".join(pika.BasicProperties(content_type=Long(b"abc")).encode()))
+
+
+@differs("`copy.copy()` of a channel", "another object that shares the state", "the channel itself")
+def copied_channel(pika: Any, env: Any) -> None:
+    channel = env.channel()
+    env.show("same", copy.copy(channel) is channel)
 
 
 @differs(

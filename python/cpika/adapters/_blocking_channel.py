@@ -172,7 +172,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             return
         if not info.tearing_down:  # else our own cancel is under way, and ends it
             info.state = _ConsumerInfo.CANCELLED_BY_BROKER
-        evt = _ConsumerCancellationEvt(self, method_frame)
+        evt = _ConsumerCancellationEvt(method_frame, self)
         if info.alternate_event_sink is not None:
             info.alternate_event_sink(evt)
             self._connection._request_channel_dispatch(-self.channel_number)

@@ -28,6 +28,10 @@ class BlockingChannel(_CoreChannel):
     It has the name of the class that users know: the errors about a call's arguments show it.
     """
 
+    def __copy__(self) -> BlockingChannel:
+        """`copy.copy`: what it holds is the channel itself, and there are no two of one number."""
+        return self
+
     @_in_c
     def basic_publish(
         self,
