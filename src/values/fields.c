@@ -128,7 +128,7 @@ cpika_append_encoded(PyObject *object, PyObject *str_encode, cpika_buf *out)
 
     if (pieces != NULL && PyBytes_Check(pieces)) {
         PyErr_Format(PyExc_TypeError, "encode() must return a list of bytes, but that of %R returned bytes",
-                     object);
+                     (PyObject *)Py_TYPE(object));
     } else if (pieces != NULL) {
         joined = PyObject_CallMethod(empty, "join", "O", pieces);
     }

@@ -58,7 +58,7 @@ cpika_method_id(cpika_values *v, PyObject *method)
     Py_DECREF(index);
     if (id == 0 || id > UINT32_MAX) {
         if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_ValueError, "INDEX of %R is no method id", method);
+            PyErr_Format(PyExc_ValueError, "INDEX of %R is no method id", (PyObject *)Py_TYPE(method));
         }
         return 0;
     }

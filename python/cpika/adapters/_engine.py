@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import cpika
 from cpika import _core, exceptions, frame, spec
+from cpika._loggable import loggable
 from cpika.adapters import _pykeeper
 from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
@@ -273,7 +274,7 @@ class Engine(_core.Connection):
                 channel._closing_reason or exceptions.ChannelClosedByClient(0, "Normal shutdown")
             )
         else:
-            _LOG.debug("Discarding frame %r", method_frame)
+            _LOG.debug("Discarding frame %r", loggable(method_frame))
 
     def _on_terminated(self, error: BaseException | None) -> None:
         """The connection has ended."""
