@@ -110,8 +110,8 @@ values_to_python(cpika_values *v, const cpika_method_spec *spec, const cpika_val
     for (unsigned i = 0; i < spec->field_count; i++) {
         objects[i] = cpika_value_to_python(v, spec->fields[i].kind, &values[i]);
         if (objects[i] == NULL) {
-            while (i > 0) {
-                Py_CLEAR(objects[--i]);
+            while (i-- > 0) {
+                Py_CLEAR(objects[i]);  // not [--i]: before 3.12 the macro reads its argument twice
             }
             return -1;
         }

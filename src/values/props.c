@@ -77,8 +77,8 @@ props_to_python(cpika_values *v, const cpika_value *values, unsigned flags, PyOb
                          ? cpika_value_to_python(v, cpika_prop_fields[i].kind, &values[i])
                          : Py_NewRef(Py_None);
         if (objects[i] == NULL) {
-            while (i > 0) {
-                Py_CLEAR(objects[--i]);
+            while (i-- > 0) {
+                Py_CLEAR(objects[i]);  // not [--i]: before 3.12 the macro reads its argument twice
             }
             return -1;
         }
