@@ -7,6 +7,7 @@ import copy
 import datetime
 import decimal
 import operator
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -144,7 +145,10 @@ def test_odd_names_in_the_dict_of_properties_show_as_with_pika(items: dict[Any, 
         vars(properties).update(items)
         return outcome(repr, properties)
 
-    assert shown(cpika.BasicProperties) == shown(pika.BasicProperties)
+    ours, theirs = shown(cpika.BasicProperties), shown(pika.BasicProperties)
+    if sys.version_info < (3, 10) and 1 in items:
+        ours, theirs = ours[0], theirs[0]  # there getattr() has words of its own
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", ["BasicProperties", "Basic.Ack", "Connection.UpdateSecret"])

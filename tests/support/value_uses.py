@@ -98,7 +98,7 @@ FAILING: dict[str, Callable[[], Any]] = {
     "keyword": lambda: spec.BasicProperties(bad=1),  # type: ignore[call-arg]
     "too many": lambda: spec.Basic.Ack(1, 2, 3),  # type: ignore[arg-type, call-arg]
     "missing": lambda: spec.Connection.UpdateSecret(),  # type: ignore[call-arg]
-    "no descriptor": lambda: _core.hot_method(len, lambda: None),
+    "no descriptor": lambda: _core.hot_method(len, failure),
 }
 SELF: list[Any] = []
 SELF.append(SELF)
