@@ -8,6 +8,7 @@
 #include "drivers/sleep.h"
 #include "values/consumer.h"
 #include "values/errors.h"
+#include "values/hot_method.h"
 #include "values/setup.h"
 
 static int
@@ -31,7 +32,8 @@ core_exec(PyObject *module)
     st->modules_seen = -1;
     if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_values_exec(module, &st->values) < 0
         || cpika_consumer_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
-        || cpika_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0) {
+        || cpika_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0
+        || cpika_hot_method_exec(module) < 0) {
         return -1;
     }
     return 0;

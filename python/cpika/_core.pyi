@@ -6,13 +6,15 @@
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypeVar, final
 
 from typing_extensions import Buffer, Self, disjoint_base
 
 from cpika import spec
 from cpika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from cpika.spec import BasicProperties as BasicProperties
+
+_MethodT = TypeVar("_MethodT", bound=Callable[..., Any])
 
 # ---- protocol values ----
 
@@ -49,6 +51,12 @@ def encode_table(pieces: list[bytes], table: dict[str, Any] | None) -> int: ...
 def decode_table(encoded: Buffer, offset: int) -> tuple[dict[str, Any], int]: ...
 def encode_value(pieces: list[bytes], value: object) -> int: ...
 def decode_value(encoded: Buffer, offset: int) -> tuple[Any, int]: ...
+
+# Calls the C method, has the looks of the function: to a type checker, it is the function.
+@final
+class hot_method:
+    def __new__(cls, descriptor: Any, twin: _MethodT) -> _MethodT: ...  # type: ignore[misc]
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 # ---- the engine ----
 

@@ -138,9 +138,10 @@ class Channel:
     _publish = _CoreChannel.basic_publish
 
     def __getattr__(self, name: str) -> Any:
-        # Everything else a channel has lives on the BlockingChannel.
-        cookie = None if name == "_cookie_ref" else self._cookie
-        if cookie is None or name.startswith("__"):
+        # Everything else a channel has lives on the BlockingChannel; a copy in the making has nothing yet.
+        own = name.startswith("__") or name in ("_cookie", "_cookie_ref")
+        cookie = None if own else self._cookie
+        if cookie is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return getattr(cookie, name)
 

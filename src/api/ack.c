@@ -155,7 +155,9 @@ send_get(CpikaChannel *ch, PyObject *queue, int no_ack)
 {
     const uint8_t *name;
     Py_ssize_t n;
-    if (cpika_shortstr_check(&ch->st->values, queue, "queue", &name, &n) < 0) {
+    PyObject *held = Py_NewRef(queue);
+    if (cpika_shortstr_take(&ch->st->values, &held, "queue", &name, &n) < 0) {
+        Py_DECREF(held);
         return NULL;
     }
     uint8_t frame[CPIKA_FRAME_OVERHEAD + 4 + 2 + 1 + 255 + 1];
@@ -165,6 +167,7 @@ send_get(CpikaChannel *ch, PyObject *queue, int no_ack)
     cpika_put16(frame + 11, 0);  // ticket: reserved
     frame[13] = (uint8_t)n;
     memcpy(frame + 14, name, (size_t)n);
+    Py_DECREF(held);
     frame[14 + n] = (uint8_t)no_ack;
     frame[15 + n] = CPIKA_FRAME_END;
     cpika_request *request = cpika_request_new(CPIKA_ID_basic_get_ok, CPIKA_ID_basic_get_empty);

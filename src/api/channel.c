@@ -46,9 +46,14 @@ channel_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyO
     publish_args a = {given[0], given[1], given[2], given[3], mandatory != 0};
     static const publish_mode at_once = {0};
     cpika_block *block = ch->blocks == NULL ? NULL : buffered_block(ch);
-    int rc = block != NULL           ? buffered_publish(ch, block, &a)
+    publish_strings held = {NULL, NULL};
+    int rc = publish_take_strings(&ch->st->values, &a, &held);
+    if (rc == 0) {
+        rc = block != NULL           ? buffered_publish(ch, block, &a)
              : ch->engine.confirming ? publish_confirmed(ch, &a)
                                      : publish_now(ch, &a, &at_once);
+    }
+    publish_release(&held);
     if (rc < 0) {
         return NULL;
     }

@@ -9,6 +9,33 @@
 #include "wire/frame.h"
 #include "wire/method.h"
 
+/* ---- strings ---- */
+
+static int
+take_string(cpika_values *v, PyObject **value, const char *field, PyObject **held)
+{
+    const uint8_t *data;
+    Py_ssize_t len;
+    if (cpika_is_plain_string(*value)) {
+        return 0;
+    }
+    *held = Py_NewRef(*value);
+    if (cpika_shortstr_take(v, held, field, &data, &len) < 0) {
+        return -1;
+    }
+    *value = *held;
+    return 0;
+}
+
+int
+publish_take_strings(cpika_values *v, publish_args *a, publish_strings *held)
+{
+    return take_string(v, &a->exchange, "exchange", &held->exchange) < 0
+                   || take_string(v, &a->routing_key, "routing_key", &held->routing_key) < 0
+               ? -1
+               : 0;
+}
+
 /* ---- the body ---- */
 
 void
@@ -42,25 +69,33 @@ take_encoded(cpika_values *v, PyObject *value, publish_body *body)
     return 0;
 }
 
+/* Takes `value`, a reference, over. */
+static int
+take_bytes(PyObject *value, publish_body *body)
+{
+    body->owner = value;
+    if (PyBytes_Check(value)) {
+        body->data = (const uint8_t *)PyBytes_AS_STRING(value);
+        body->size = (size_t)PyBytes_GET_SIZE(value);
+        return 0;
+    }
+    Py_ssize_t size;
+    body->data = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &size);
+    if (body->data == NULL) {
+        Py_CLEAR(body->owner);
+        return -1;
+    }
+    body->size = (size_t)size;
+    return 0;
+}
+
 int
 publish_body_take(cpika_values *v, PyObject *value, publish_body *body)
 {
     *body = (publish_body){0};
-    if (PyBytes_Check(value)) {
-        body->data = (const uint8_t *)PyBytes_AS_STRING(value);
-        body->size = (size_t)PyBytes_GET_SIZE(value);
-        body->owner = Py_NewRef(value);
-        return 0;
-    }
-    if (PyUnicode_Check(value)) {
-        Py_ssize_t size;
-        body->data = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &size);
-        if (body->data == NULL) {
-            return -1;
-        }
-        body->size = (size_t)size;
-        body->owner = Py_NewRef(value);
-        return 0;
+    if (PyBytes_Check(value) || PyUnicode_Check(value)) {
+        PyObject *sent = cpika_is_plain_string(value) ? Py_NewRef(value) : cpika_string_sent(v, value);
+        return sent == NULL ? -1 : take_bytes(sent, body);
     }
     if (PyObject_CheckBuffer(value)) {
         if (PyObject_GetBuffer(value, &body->view, PyBUF_SIMPLE) < 0) {

@@ -6,6 +6,7 @@
 #define CPIKA_API_ENCODE_H
 
 #include "drivers/objects.h"
+#include "values/values.h"
 
 /* What the caller of basic_publish gave; all borrowed. */
 typedef struct {
@@ -15,6 +16,21 @@ typedef struct {
     PyObject *properties;  // NULL: none
     bool mandatory;
 } publish_args;
+
+/* What is sent for strings that are not plain (a subclass with an encode() of its own): `a` refers to them afterwards.  Pair
+ * with publish_release.  May run user code. */
+typedef struct {
+    PyObject *exchange;     // owned, or NULL
+    PyObject *routing_key;  // owned, or NULL
+} publish_strings;
+int publish_take_strings(cpika_values *v, publish_args *a, publish_strings *held);
+
+static inline void
+publish_release(publish_strings *held)
+{
+    Py_XDECREF(held->exchange);
+    Py_XDECREF(held->routing_key);
+}
 
 /* The body of a message: bytes of the caller, held by a buffer or by a str's own UTF-8. */
 typedef struct {

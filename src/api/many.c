@@ -38,7 +38,12 @@ publish_item(CpikaChannel *ch, PyObject *item, const publish_mode *mode)
         publish_args a = {PyTuple_GET_ITEM(fields, 0), PyTuple_GET_ITEM(fields, 1),
                           PyTuple_GET_ITEM(fields, 2), n > 3 ? PyTuple_GET_ITEM(fields, 3) : NULL,
                           mandatory != 0};
-        rc = publish_now(ch, &a, mode);
+        publish_strings held = {NULL, NULL};
+        rc = publish_take_strings(&ch->st->values, &a, &held);
+        if (rc == 0) {
+            rc = publish_now(ch, &a, mode);
+        }
+        publish_release(&held);
     }
     Py_DECREF(fields);
     return rc;

@@ -65,7 +65,7 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
         if (n < 0) {
             return -1;
         }
-        if (cpika_engine_ended(e) && (e->events.first == NULL || !call->dispatches)) {
+        if (cpika_engine_ended(e)) {  // what is left in the queue is for the calls whose callbacks run now
             // consume() gives its loop what it got first, and comes again.
             return n > 0 && args->sink != NULL ? 0 : at_the_end(conn, call);
         }

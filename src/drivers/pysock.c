@@ -119,7 +119,12 @@ failed(cpika_transport *t)
     }
     cpika_engine_finish(t->engine, &why);
     if (!tell) {
+        // The exception leaves the call at once: nobody else closes the socket for it.
         t->engine->ending.told = true;
+        t->closed = true;
+        if (close_sock(t) < 0) {
+            PyErr_Clear();
+        }
         PyErr_Restore(type, error, traceback);
         return CPIKA_IO_RAISED;
     }

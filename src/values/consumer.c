@@ -66,9 +66,11 @@ info_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    Py_TRASHCAN_BEGIN(self, info_dealloc);  // a callback may lead to another such object, and so on
     info_clear(self);
     type->tp_free(self);
     Py_DECREF(type);
+    Py_TRASHCAN_END;
 }
 
 static PyObject *
@@ -142,16 +144,33 @@ evt_init(PyObject *self, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
+static void evt_dealloc(PyObject *self);
+
+/* Drops a field; if it was the last reference to another event, that is returned instead, dead. */
+static delivery_evt *
+evt_drop(PyObject *value, delivery_evt *last)
+{
+    if (last == NULL && value != NULL && Py_REFCNT(value) == 1 && Py_TYPE(value)->tp_dealloc == evt_dealloc) {
+        Py_SET_REFCNT(value, 0);
+        return (delivery_evt *)value;
+    }
+    Py_XDECREF(value);
+    return last;
+}
+
+/* A chain of events dies in a loop: without the collector there is no trashcan for them. */
 static void
 evt_dealloc(PyObject *self)
 {
-    PyTypeObject *type = Py_TYPE(self);
-    delivery_evt *evt = (delivery_evt *)self;
-    Py_XDECREF(evt->method);
-    Py_XDECREF(evt->properties);
-    Py_XDECREF(evt->body);
-    type->tp_free(self);
-    Py_DECREF(type);
+    for (delivery_evt *evt = (delivery_evt *)self; evt != NULL;) {
+        PyTypeObject *type = Py_TYPE(evt);
+        delivery_evt *next = evt_drop(evt->method, NULL);
+        next = evt_drop(evt->properties, next);
+        next = evt_drop(evt->body, next);
+        type->tp_free(evt);
+        Py_DECREF(type);
+        evt = next;
+    }
 }
 
 PyObject *

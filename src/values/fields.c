@@ -56,9 +56,10 @@ table_from_python(cpika_values *v, PyObject *value, cpika_value *out, cpika_buf 
 }
 
 int
-cpika_value_from_python(cpika_values *v, const cpika_field *field, PyObject *value, cpika_value *out,
+cpika_value_from_python(cpika_values *v, const cpika_field *field, PyObject **held, cpika_value *out,
                         cpika_buf *table)
 {
+    PyObject *value = *held;
     Py_ssize_t len = 0;
     int rc = -1;
 
@@ -79,10 +80,10 @@ cpika_value_from_python(cpika_values *v, const cpika_field *field, PyObject *val
         rc = bit_from_python(value, &out->as.number);
         break;
     case CPIKA_KIND_shortstr:
-        rc = cpika_shortstr_check(v, value, field->name, &out->as.bytes, &len);
+        rc = cpika_shortstr_take(v, held, field->name, &out->as.bytes, &len);
         break;
     case CPIKA_KIND_longstr:
-        rc = cpika_longstr_check(value, field->name, &out->as.bytes, &len);
+        rc = cpika_longstr_take(v, held, field->name, &out->as.bytes, &len);
         break;
     case CPIKA_KIND_table:
         return table_from_python(v, value, out, table);
@@ -127,7 +128,7 @@ cpika_append_encoded(PyObject *object, PyObject *str_encode, cpika_buf *out)
 
     if (pieces != NULL && PyBytes_Check(pieces)) {
         PyErr_Format(PyExc_TypeError, "encode() must return a list of bytes, but that of %R returned bytes",
-                     object);
+                     (PyObject *)Py_TYPE(object));
     } else if (pieces != NULL) {
         joined = PyObject_CallMethod(empty, "join", "O", pieces);
     }

@@ -19,7 +19,7 @@ encode_arguments(CpikaObject *self, cpika_buf *out)
         held[i] = cpika_object_read(self, i);
         rc = held[i] == NULL
                  ? -1
-                 : cpika_value_from_python(self->cls->values, &spec->fields[i], held[i], &values[i], &table);
+                 : cpika_value_from_python(self->cls->values, &spec->fields[i], &held[i], &values[i], &table);
     }
     if (rc == 0) {
         rc = cpika_method_encode_args(spec, values, out);
@@ -58,7 +58,7 @@ cpika_method_id(cpika_values *v, PyObject *method)
     Py_DECREF(index);
     if (id == 0 || id > UINT32_MAX) {
         if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_ValueError, "INDEX of %R is no method id", method);
+            PyErr_Format(PyExc_ValueError, "INDEX of %R is no method id", (PyObject *)Py_TYPE(method));
         }
         return 0;
     }
@@ -110,8 +110,8 @@ values_to_python(cpika_values *v, const cpika_method_spec *spec, const cpika_val
     for (unsigned i = 0; i < spec->field_count; i++) {
         objects[i] = cpika_value_to_python(v, spec->fields[i].kind, &values[i]);
         if (objects[i] == NULL) {
-            while (i > 0) {
-                Py_CLEAR(objects[--i]);
+            while (i-- > 0) {
+                Py_CLEAR(objects[i]);  // not [--i]: before 3.12 the macro reads its argument twice
             }
             return -1;
         }

@@ -9,8 +9,9 @@
  * types in `methods` by id. */
 int cpika_methods_init(cpika_values *v, PyObject *module, PyObject *classes, PyObject *methods);
 
-/* What `value` is as a field of that kind.  Strings are borrowed from `value`; a table is appended to `table`. */
-int cpika_value_from_python(cpika_values *v, const cpika_field *field, PyObject *value, cpika_value *out,
+/* What `*value` is as a field of that kind.  Strings are borrowed from it, an owned reference that may be replaced by one
+ * to what holds the bytes; a table is appended to `table`. */
+int cpika_value_from_python(cpika_values *v, const cpika_field *field, PyObject **value, cpika_value *out,
                             cpika_buf *table);
 
 /* New object for a decoded value.  pika: long strings are bytes. */

@@ -137,25 +137,48 @@ keep_dead(CpikaObject *self, PyTypeObject *type)
     return true;
 }
 
-void
-cpika_object_dealloc(PyObject *op)
+/* Drops what the object holds, and its memory. */
+static void
+destroy(PyObject *op)
 {
-    CpikaObject *self = (CpikaObject *)op;
     PyTypeObject *type = Py_TYPE(op);
     bool exact = cpika_object_is_exact(op);
 
-    if (exact && type->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(op) < 0) {
-        return;
-    }
-    PyObject_GC_UnTrack(op);
-    if (self->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
     cpika_object_clear(op);
-    if (!exact || type->tp_finalize != NULL || !keep_dead(self, type)) {
+    if (!exact || type->tp_finalize != NULL || !keep_dead((CpikaObject *)op, type)) {
         type->tp_free(op);
     }
     Py_DECREF(type);
+}
+
+/* What holds another of its kind, and that one the next, dies without the C stack growing with each: an object that
+ * holds nothing such is untracked, and needs no such care.  (One of a subclass gets it from Python's own dealloc.) */
+static void
+destroy_chained(PyObject *op)
+{
+    Py_TRASHCAN_BEGIN(op, cpika_object_dealloc);
+    destroy(op);
+    Py_TRASHCAN_END;
+}
+
+void
+cpika_object_dealloc(PyObject *op)
+{
+    bool exact = cpika_object_is_exact(op);
+    bool chained = exact && PyObject_GC_IsTracked(op);
+
+    if (exact && Py_TYPE(op)->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;
+    }
+    PyObject_GC_UnTrack(op);
+    if (((CpikaObject *)op)->weakrefs != NULL) {
+        PyObject_ClearWeakRefs(op);
+    }
+    if (chained) {
+        destroy_chained(op);
+    } else {
+        destroy(op);
+    }
 }
 
 /* ---- fields ---- */
@@ -455,6 +478,9 @@ bind_arguments(const cpika_class *cls, PyObject *args, PyObject *kwds, PyObject 
 
     for (Py_ssize_t i = 0; i < cls->count; i++) {
         values[i] = i < given ? PyTuple_GET_ITEM(args, i) : NULL;
+    }
+    if (kwds != NULL && !PyArg_ValidateKeywordArguments(kwds)) {
+        return -1;
     }
     while (kwds != NULL && PyDict_Next(kwds, &pos, &name, &value)) {
         Py_ssize_t i = find_field(cls, name);

@@ -3,6 +3,17 @@
  * Errors: NULL with an exception set. */
 #include "object.h"
 
+/* "key=value".  A key is a str: attributes have no other names; a subclass of str may have a format of its own. */
+static PyObject *
+key_and_value(PyObject *key, PyObject *value)
+{
+    PyObject *name = PyObject_Format(key, NULL);
+    PyObject *text = name == NULL ? NULL : PyUnicode_FromFormat("%U=%U", name, value);
+
+    Py_XDECREF(name);
+    return text;
+}
+
 /* "key=value", or None where the class has an attribute of that value (a field's descriptor counts as none). */
 static PyObject *
 repr_item(PyObject *op, PyObject *key, PyObject *value)
@@ -26,7 +37,7 @@ repr_item(PyObject *op, PyObject *key, PyObject *value)
     shown = differs == NULL ? -1 : PyObject_IsTrue(differs);
     if (shown > 0) {
         format = PyObject_Format(value, NULL);
-        text = format == NULL ? NULL : PyUnicode_FromFormat("%U=%U", key, format);
+        text = format == NULL ? NULL : key_and_value(key, format);
     } else if (shown == 0) {
         text = Py_NewRef(Py_None);
     }
@@ -36,27 +47,47 @@ repr_item(PyObject *op, PyObject *key, PyObject *value)
     return text;
 }
 
-/* New sorted list of the shown items. */
+/* New list of the shown items, as they come.  `fields` may be of a subclass of dict, with items() of its own. */
 static PyObject *
-repr_items(PyObject *op, PyObject *fields)
+repr_list(PyObject *op, PyObject *fields)
 {
-    PyObject *pairs = PyMapping_Items(fields);
-    PyObject *items = PyList_New(0);
-    int rc = pairs == NULL || items == NULL ? -1 : 0;
+    PyObject *pairs = PyObject_CallMethodObjArgs(fields, ((CpikaObject *)op)->cls->values->str_items, NULL);
+    PyObject *iterator = pairs == NULL ? NULL : PyObject_GetIter(pairs);
+    PyObject *items = iterator == NULL ? NULL : PyList_New(0);
+    PyObject *pair = NULL;
 
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(pairs); i++) {
-        PyObject *pair = PyList_GET_ITEM(pairs, i);
-        PyObject *item = repr_item(op, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
-        rc = item == NULL ? -1 : item == Py_None ? 0 : PyList_Append(items, item);
+    while (items != NULL && (pair = PyIter_Next(iterator)) != NULL) {
+        PyObject *key;
+        PyObject *value;
+        PyObject *item = NULL;
+        if (cpika_unpack_pair(pair, &key, &value) == 0) {
+            item = repr_item(op, key, value);
+            Py_DECREF(key);
+            Py_DECREF(value);
+        }
+        if (item == NULL || (item != Py_None && PyList_Append(items, item) < 0)) {
+            Py_CLEAR(items);
+        }
         Py_XDECREF(item);
+        Py_DECREF(pair);
     }
-    if (rc == 0) {
-        rc = PyList_Sort(items);
-    }
-    if (rc < 0) {
+    if (items != NULL && PyErr_Occurred()) {
         Py_CLEAR(items);
     }
     Py_XDECREF(pairs);
+    Py_XDECREF(iterator);
+    return items;
+}
+
+/* The same, sorted. */
+static PyObject *
+repr_items(PyObject *op, PyObject *fields)
+{
+    PyObject *items = repr_list(op, fields);
+
+    if (items != NULL && PyList_Sort(items) < 0) {
+        Py_CLEAR(items);
+    }
     return items;
 }
 

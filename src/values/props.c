@@ -77,8 +77,8 @@ props_to_python(cpika_values *v, const cpika_value *values, unsigned flags, PyOb
                          ? cpika_value_to_python(v, cpika_prop_fields[i].kind, &values[i])
                          : Py_NewRef(Py_None);
         if (objects[i] == NULL) {
-            while (i > 0) {
-                Py_CLEAR(objects[--i]);
+            while (i-- > 0) {
+                Py_CLEAR(objects[i]);  // not [--i]: before 3.12 the macro reads its argument twice
             }
             return -1;
         }
@@ -183,13 +183,14 @@ append_number(cpika_buf *out, cpika_kind kind, uint64_t number)
                                                    : cpika_buf_put64(out, number));
 }
 
+/* `*value` is owned by the caller and may be replaced: see cpika_value_from_python(). */
 static int
-append_property(cpika_values *v, const cpika_field *field, PyObject *value, cpika_buf *out)
+append_property(cpika_values *v, const cpika_field *field, PyObject **value, cpika_buf *out)
 {
     cpika_value wire;
 
     if (field->kind == CPIKA_KIND_table) {
-        return cpika_table_encode(v, value, out);
+        return cpika_table_encode(v, *value, out);
     }
     if (cpika_value_from_python(v, field, value, &wire, NULL) < 0) {
         return -1;
@@ -217,7 +218,7 @@ append_properties(CpikaObject *self, cpika_buf *out)
         }
         if (value != Py_None) {
             flags |= cpika_prop_flag(i);
-            rc = append_property(self->cls->values, &cpika_prop_fields[i], value, out);
+            rc = append_property(self->cls->values, &cpika_prop_fields[i], &value, out);
         }
         Py_DECREF(value);
     }

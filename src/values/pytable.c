@@ -11,8 +11,53 @@
 
 /* ---- strings ---- */
 
-int
-cpika_longstr_check(PyObject *value, const char *field, const uint8_t **data, Py_ssize_t *len)
+/* What isinstance(value, bytes or str) says, with what a __class__ claims. */
+static int
+is_string(PyObject *value)
+{
+    int is = PyObject_IsInstance(value, (PyObject *)&PyBytes_Type);
+    return is != 0 ? is : PyObject_IsInstance(value, (PyObject *)&PyUnicode_Type);
+}
+
+/* The bytes of what pika would join to the others: takes the reference. */
+static PyObject *
+as_joined(PyObject *encoded)
+{
+    PyObject *bytes;
+
+    if (encoded == NULL || PyBytes_Check(encoded)) {
+        return encoded;
+    }
+    if (PyObject_CheckBuffer(encoded)) {
+        bytes = PyBytes_FromObject(encoded);
+    } else {
+        bytes = NULL;
+        PyErr_Format(PyExc_TypeError, "sequence item 0: expected a bytes-like object, %.200s found",
+                     Py_TYPE(encoded)->tp_name);
+    }
+    Py_DECREF(encoded);
+    return bytes;
+}
+
+PyObject *
+cpika_string_sent(cpika_values *v, PyObject *value)
+{
+    int is_bytes;
+
+    if (cpika_is_plain_string(value)) {
+        return Py_NewRef(value);
+    }
+    is_bytes = PyObject_IsInstance(value, (PyObject *)&PyBytes_Type);
+    if (is_bytes < 0) {
+        return NULL;
+    }
+    return as_joined(is_bytes ? Py_NewRef(value)
+                              : PyObject_CallMethodObjArgs(value, v->str_encode, v->str_utf8, NULL));
+}
+
+/* Those of a str or bytes. */
+static int
+string_bytes(PyObject *value, const char *field, const uint8_t **data, Py_ssize_t *len)
 {
     if (PyUnicode_Check(value)) {
         *data = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, len);
@@ -27,6 +72,29 @@ cpika_longstr_check(PyObject *value, const char *field, const uint8_t **data, Py
     return -1;
 }
 
+int
+cpika_longstr_take(cpika_values *v, PyObject **value, const char *field, const uint8_t **data,
+                   Py_ssize_t *len)
+{
+    PyObject *sent;
+    int is;
+
+    if (!cpika_is_plain_string(*value)) {
+        is = field == NULL ? 1 : is_string(*value);
+        if (is < 0) {
+            return -1;
+        }
+        if (is) {
+            sent = cpika_string_sent(v, *value);
+            if (sent == NULL) {
+                return -1;
+            }
+            Py_SETREF(*value, sent);
+        }
+    }
+    return string_bytes(*value, field, data, len);
+}
+
 static int
 raise_too_long(cpika_values *v, const uint8_t *data, Py_ssize_t len)
 {
@@ -39,10 +107,20 @@ raise_too_long(cpika_values *v, const uint8_t *data, Py_ssize_t len)
 }
 
 int
+cpika_shortstr_take(cpika_values *v, PyObject **value, const char *field, const uint8_t **data,
+                    Py_ssize_t *len)
+{
+    if (cpika_longstr_take(v, value, field, data, len) < 0) {
+        return -1;
+    }
+    return *len > UINT8_MAX ? raise_too_long(v, *data, *len) : 0;
+}
+
+int
 cpika_shortstr_check(cpika_values *v, PyObject *value, const char *field, const uint8_t **data,
                      Py_ssize_t *len)
 {
-    if (cpika_longstr_check(value, field, data, len) < 0) {
+    if (string_bytes(value, field, data, len) < 0) {
         return -1;
     }
     return *len > UINT8_MAX ? raise_too_long(v, *data, *len) : 0;
@@ -64,7 +142,7 @@ cpika_text_decode(const uint8_t *data, size_t len)
 typedef struct {
     cpika_values *v;
     cpika_buf *out;
-    size_t start;  // of this table's or value's bytes in `out`
+    size_t start;  // of the bytes that an error shows, in `out`: of this table, value or innermost list
     int depth;
 } encoder;
 
@@ -202,8 +280,10 @@ put_int(encoder *e, PyObject *value)
 static int
 raise_unsupported(encoder *e, PyObject *value)
 {
-    PyObject *pieces = Py_BuildValue("([y#]O)", (const char *)(e->out->data + e->start),
-                                     (Py_ssize_t)(e->out->len - e->start), value);
+    size_t len = e->out->len - e->start;
+    PyObject *pieces =
+        len == 0 ? Py_BuildValue("([]O)", value)
+                 : Py_BuildValue("([y#]O)", (const char *)(e->out->data + e->start), (Py_ssize_t)len, value);
     if (pieces != NULL) {
         PyErr_SetObject(e->v->unsupported_field, pieces);
         Py_DECREF(pieces);
@@ -273,116 +353,242 @@ put_decimal(encoder *e, PyObject *value)
 static int
 put_datetime(encoder *e, PyObject *value)
 {
-    PyObject *timegm = cpika_imported(&e->v->timegm, "calendar", "timegm");
+    PyObject *timegm = cpika_module_get(&e->v->calendar_module, "calendar", e->v->str_timegm);
     PyObject *tuple = timegm == NULL ? NULL : PyObject_CallMethod(value, "utctimetuple", NULL);
     PyObject *seconds = tuple == NULL ? NULL : PyObject_CallFunctionObjArgs(timegm, tuple, NULL);
     int rc = seconds == NULL ? -1 : put_packed(e, ">cQ", "T", seconds, NULL);
 
+    Py_XDECREF(timegm);
     Py_XDECREF(tuple);
     Py_XDECREF(seconds);
     return rc;
 }
 
+/* The items of exactly a list. */
 static int
-put_list(encoder *e, PyObject *list)
+put_items(encoder *e, PyObject *list)
 {
-    size_t at;
-    int rc = descend(e) < 0 ? -1 : begin_length(e, "A", &at);
+    int rc = 0;
 
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
         PyObject *item = Py_NewRef(PyList_GET_ITEM(list, i));  // encoding it may change the list
         rc = encode_any(e, item);
         Py_DECREF(item);
     }
+    return rc;
+}
+
+/* What a list of another kind gives when it is iterated over. */
+static int
+put_iterated(encoder *e, PyObject *list)
+{
+    PyObject *iterator = PyObject_GetIter(list);
+    PyObject *item;
+    int rc = iterator == NULL ? -1 : 0;
+
+    while (rc == 0 && (item = PyIter_Next(iterator)) != NULL) {
+        rc = encode_any(e, item);
+        Py_DECREF(item);
+    }
+    Py_XDECREF(iterator);
+    return rc == 0 && PyErr_Occurred() ? -1 : rc;
+}
+
+static int
+put_list(encoder *e, PyObject *list)
+{
+    size_t outer = e->start;
+    size_t at;
+    int rc = descend(e) < 0 ? -1 : begin_length(e, "A", &at);
+
+    if (rc == 0) {
+        e->start = e->out->len;  // pika's error about an item shows the items before it
+        rc = PyList_CheckExact(list) ? put_items(e, list) : put_iterated(e, list);
+    }
     if (rc < 0) {
         return -1;
     }
+    e->start = outer;
     e->depth--;
     return end_length(e, at);
 }
 
-/* Whether `value` is of a type from a module that nobody may have imported: then it cannot be. */
+/* isinstance(value, module.type), with the module's type of now.  If nobody has imported the module it is none. */
 static int
-is_instance_of(PyObject *value, PyObject **owned, const char *module_name, const char *attribute)
+is_instance_of(PyObject *value, PyObject **module, const char *module_name, PyObject *type_name)
 {
-    if (*owned == NULL) {
+    PyObject *type;
+    int is;
+
+    if (*module == NULL) {
         PyObject *name = PyUnicode_FromString(module_name);
-        PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+        *module = name == NULL ? NULL : PyImport_GetModule(name);
         Py_XDECREF(name);
-        if (module == NULL) {
+        if (*module == NULL) {
             return PyErr_Occurred() ? -1 : 0;
         }
-        *owned = PyObject_GetAttrString(module, attribute);
-        Py_DECREF(module);
-        if (*owned == NULL) {
-            return -1;
-        }
     }
-    return PyObject_TypeCheck(value, (PyTypeObject *)*owned);
+    type = cpika_look_up(*module, type_name);
+    is = type == NULL ? -1 : PyObject_IsInstance(value, type);
+    Py_XDECREF(type);
+    return is;
 }
 
 static int
-encode_rare(encoder *e, PyObject *value)
+put_odd_string(encoder *e, char kind, PyObject *value)
 {
-    int is = is_instance_of(value, &e->v->decimal_type, "decimal", "Decimal");
-    if (is != 0) {
-        return is < 0 ? -1 : put_decimal(e, value);
+    PyObject *sent = cpika_string_sent(e->v, value);
+    const uint8_t *data;
+    Py_ssize_t len;
+    int rc = sent == NULL ? -1 : string_bytes(sent, "value", &data, &len);
+
+    if (rc == 0) {
+        rc = put_string(e, kind, (const char *)data, len);
     }
-    is = is_instance_of(value, &e->v->datetime_type, "datetime", "datetime");
-    if (is != 0) {
-        return is < 0 ? -1 : put_datetime(e, value);
+    Py_XDECREF(sent);
+    return rc;
+}
+
+static int
+put_odd_bool(encoder *e, PyObject *value)
+{
+    PyObject *number = PyNumber_Long(value);
+    int rc = number == NULL ? -1 : put_packed(e, ">cB", "t", number, NULL);
+
+    Py_XDECREF(number);
+    return rc;
+}
+
+/* Of a subclass: 'I' if it fits, else 'l' of what long() makes of it. */
+static int
+put_odd_int(encoder *e, PyObject *value)
+{
+    PyObject *number;
+    int rc = put_packed(e, ">ci", "I", value, NULL);
+
+    if (rc == 0 || !PyErr_ExceptionMatches(e->v->struct_error)) {
+        return rc;
     }
-    return raise_unsupported(e, value);
+    PyErr_Clear();
+    number = PyObject_CallFunctionObjArgs(e->v->long_type, value, NULL);
+    rc = number == NULL ? -1 : put_packed(e, ">cq", "l", number, NULL);
+    Py_XDECREF(number);
+    return rc;
+}
+
+enum {
+    ODD_ERROR = -1,
+    ODD_NONE,
+    ODD_STR,
+    ODD_BYTES,
+    ODD_BOOL,
+    ODD_LONG,
+    ODD_INT,
+    ODD_DECIMAL,
+    ODD_DATETIME,
+    ODD_DICT,
+    ODD_LIST
+};
+
+/* Pika's questions in pika's order, about what is of no type that goes a short way.  isinstance() believes a __class__. */
+static int
+odd_kind(encoder *e, PyObject *value)
+{
+    PyObject *const types[] = {
+        [ODD_STR] = (PyObject *)&PyUnicode_Type, [ODD_BYTES] = (PyObject *)&PyBytes_Type,
+        [ODD_BOOL] = (PyObject *)&PyBool_Type,   [ODD_LONG] = e->v->long_type,
+        [ODD_INT] = (PyObject *)&PyLong_Type,    [ODD_DICT] = (PyObject *)&PyDict_Type,
+        [ODD_LIST] = (PyObject *)&PyList_Type,
+    };
+
+    for (int kind = ODD_STR; kind <= ODD_LIST; kind++) {
+        int is = kind == ODD_DECIMAL
+                     ? is_instance_of(value, &e->v->decimal_module, "decimal", e->v->str_Decimal)
+                 : kind == ODD_DATETIME
+                     ? is_instance_of(value, &e->v->datetime_module, "datetime", e->v->str_datetime)
+                     : PyObject_IsInstance(value, types[kind]);
+        if (is != 0) {
+            return is < 0 ? ODD_ERROR : kind;
+        }
+    }
+    return ODD_NONE;
+}
+
+static int
+encode_odd(encoder *e, PyObject *value)
+{
+    switch (odd_kind(e, value)) {
+    case ODD_ERROR:
+        return -1;
+    case ODD_STR:
+        return put_odd_string(e, 'S', value);
+    case ODD_BYTES:
+        return put_odd_string(e, 'x', value);
+    case ODD_BOOL:
+        return put_odd_bool(e, value);
+    case ODD_LONG:
+        return put_packed(e, ">cq", "l", value, NULL);
+    case ODD_INT:
+        return put_odd_int(e, value);
+    case ODD_DECIMAL:
+        return put_decimal(e, value);
+    case ODD_DATETIME:
+        return put_datetime(e, value);
+    case ODD_DICT:
+        return put_bytes(e, "F", 1) < 0 ? -1 : encode_mapping(e, value);
+    case ODD_LIST:
+        return put_list(e, value);
+    default:
+        return PyFloat_Check(value) ? put_float(e, value) : raise_unsupported(e, value);
+    }
 }
 
 static int
 encode_any(encoder *e, PyObject *value)
 {
-    if (PyUnicode_Check(value)) {
+    PyTypeObject *type = Py_TYPE(value);
+
+    if (type == &PyUnicode_Type) {
         return put_text(e, value);
     }
-    if (PyBytes_Check(value)) {
+    if (type == &PyBytes_Type) {
         return put_string(e, 'x', PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value));
     }
-    if (PyBool_Check(value)) {
+    if (type == &PyBool_Type) {
         return put_bytes(e, value == Py_True ? "t\1" : "t\0", 2);
     }
-    if (PyLong_Check(value)) {
+    if (type == &PyLong_Type || type == (PyTypeObject *)e->v->long_type) {
         return put_int(e, value);
     }
-    if (PyDict_Check(value)) {
+    if (type == &PyDict_Type) {
         return put_bytes(e, "F", 1) < 0 ? -1 : encode_mapping(e, value);
     }
-    if (PyList_Check(value)) {
+    if (type == &PyList_Type) {
         return put_list(e, value);
     }
     if (value == Py_None) {
         return put_bytes(e, "V", 1);
     }
-    if (PyFloat_Check(value)) {
+    if (type == &PyFloat_Type) {
         return put_float(e, value);
     }
-    return encode_rare(e, value);
+    return encode_odd(e, value);
 }
 
 static int
 put_key(encoder *e, PyObject *key)
 {
+    PyObject *held = Py_NewRef(key);
     const uint8_t *data;
     Py_ssize_t len;
-    uint8_t n;
+    int rc = cpika_shortstr_take(e->v, &held, NULL, &data, &len);
 
-    if (!PyUnicode_Check(key) && !PyBytes_Check(key)) {
-        // pika's words: those of a missing method
-        PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute 'encode'",
-                     Py_TYPE(key)->tp_name);
-        return -1;
+    if (rc == 0) {
+        uint8_t n = (uint8_t)len;
+        rc = put_bytes(e, &n, 1) < 0 ? -1 : put_bytes(e, data, n);
     }
-    if (cpika_shortstr_check(e->v, key, "key", &data, &len) < 0) {
-        return -1;
-    }
-    n = (uint8_t)len;
-    return put_bytes(e, &n, 1) < 0 ? -1 : put_bytes(e, data, n);
+    Py_DECREF(held);
+    return rc;
 }
 
 static int
@@ -414,25 +620,57 @@ put_dict_entries(encoder *e, PyObject *dict)
     return rc;
 }
 
+int
+cpika_unpack_pair(PyObject *pair, PyObject **key, PyObject **value)
+{
+    PyObject *halves = PySequence_Tuple(pair);
+    int rc = -1;
+
+    if (halves == NULL) {
+        if (Py_TYPE(pair)->tp_iter == NULL && !PySequence_Check(pair)) {
+            PyErr_Format(PyExc_TypeError, "cannot unpack non-iterable %.200s object", Py_TYPE(pair)->tp_name);
+        }
+        return -1;
+    }
+    if (PyTuple_GET_SIZE(halves) > 2) {
+        PyErr_SetString(PyExc_ValueError, "too many values to unpack (expected 2)");
+    } else if (PyTuple_GET_SIZE(halves) < 2) {
+        PyErr_Format(PyExc_ValueError, "not enough values to unpack (expected 2, got %zd)",
+                     PyTuple_GET_SIZE(halves));
+    } else {
+        *key = Py_NewRef(PyTuple_GET_ITEM(halves, 0));
+        *value = Py_NewRef(PyTuple_GET_ITEM(halves, 1));
+        rc = 0;
+    }
+    Py_DECREF(halves);
+    return rc;
+}
+
 /* Of anything that has items(). */
 static int
 put_item_entries(encoder *e, PyObject *mapping)
 {
     PyObject *items = PyObject_CallMethodObjArgs(mapping, e->v->str_items, NULL);
-    PyObject *pairs = items == NULL ? NULL : PySequence_List(items);
-    int rc = pairs == NULL ? -1 : 0;
+    PyObject *iterator = items == NULL ? NULL : PyObject_GetIter(items);
+    PyObject *pair = NULL;
+    int rc = iterator == NULL ? -1 : 0;
 
-    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(pairs); i++) {
-        PyObject *pair = PySequence_Tuple(PyList_GET_ITEM(pairs, i));
-        if (pair != NULL && PyTuple_GET_SIZE(pair) != 2) {
-            PyErr_Format(PyExc_ValueError, "items() of a table has to yield pairs, not %R", pair);
-            Py_CLEAR(pair);
+    while (rc == 0 && (pair = PyIter_Next(iterator)) != NULL) {
+        PyObject *key;
+        PyObject *value;
+        rc = cpika_unpack_pair(pair, &key, &value);
+        if (rc == 0) {
+            rc = put_entry(e, key, value);
+            Py_DECREF(key);
+            Py_DECREF(value);
         }
-        rc = pair == NULL ? -1 : put_entry(e, PyTuple_GET_ITEM(pair, 0), PyTuple_GET_ITEM(pair, 1));
-        Py_XDECREF(pair);
+        Py_DECREF(pair);
+    }
+    if (rc == 0 && PyErr_Occurred()) {
+        rc = -1;
     }
     Py_XDECREF(items);
-    Py_XDECREF(pairs);
+    Py_XDECREF(iterator);
     return rc;
 }
 
@@ -456,10 +694,11 @@ encode_mapping(encoder *e, PyObject *table)
 static int
 encode(cpika_values *v, PyObject *value, cpika_buf *out, int (*how)(encoder *, PyObject *))
 {
-    encoder e = {v, out, out->len, 0};
+    size_t before = out->len;
+    encoder e = {v, out, before, 0};
 
     if (how(&e, value) < 0) {
-        out->len = e.start;
+        out->len = before;
         return -1;
     }
     return 0;

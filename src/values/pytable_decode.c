@@ -8,16 +8,29 @@
 #include "object.h"
 
 PyObject *
-cpika_imported(PyObject **owned, const char *module_name, const char *attribute)
+cpika_look_up(PyObject *module, PyObject *attribute)
 {
-    if (*owned == NULL) {
-        PyObject *module = PyImport_ImportModule(module_name);
-        if (module != NULL) {
-            *owned = PyObject_GetAttrString(module, attribute);
-            Py_DECREF(module);
-        }
+    // The dict first: half the time of PyObject_GetAttr(), which has to look at the type before.
+    PyObject *found =
+        PyModule_CheckExact(module) ? PyDict_GetItemWithError(PyModule_GetDict(module), attribute) : NULL;
+
+    if (found != NULL) {
+        return Py_NewRef(found);
     }
-    return *owned;
+    return PyErr_Occurred() ? NULL : PyObject_GetAttr(module, attribute);
+}
+
+PyObject *
+cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute)
+{
+    if (*module == NULL) {
+        PyObject *imported = PyImport_ImportModule(module_name);
+        if (imported == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(*module, imported);  // another thread may have been here during the import
+    }
+    return cpika_look_up(*module, attribute);
 }
 
 static PyObject *
@@ -55,10 +68,11 @@ decode_float(const uint8_t *p)
 static PyObject *
 decode_decimal(cpika_values *v, const uint8_t *p)
 {
-    PyObject *type = cpika_imported(&v->decimal_type, "decimal", "Decimal");
+    PyObject *type = cpika_module_get(&v->decimal_module, "decimal", v->str_Decimal);
     PyObject *raw = type == NULL ? NULL : PyObject_CallFunction(type, "i", (int)(int32_t)cpika_get32(p + 1));
     PyObject *result = raw == NULL ? NULL : PyObject_CallMethod(raw, "scaleb", "i", -(int)p[0]);
 
+    Py_XDECREF(type);
     Py_XDECREF(raw);
     return result;
 }
@@ -68,30 +82,24 @@ static PyObject *
 decode_timestamp(cpika_values *v, const uint8_t *p)
 {
     PyObject *seconds = PyLong_FromUnsignedLongLong(cpika_get64(p));
-    PyObject *datetime_type = cpika_imported(&v->datetime_type, "datetime", "datetime");
-    PyObject *zone_type = NULL;
+    PyObject *type = cpika_module_get(&v->datetime_module, "datetime", v->str_datetime);
+    PyObject *zones = type == NULL ? NULL : cpika_look_up(v->datetime_module, v->str_timezone);
+    PyObject *utc = zones == NULL ? NULL : PyObject_GetAttr(zones, v->str_utc);
     PyObject *result = NULL;
 
-    if (seconds == NULL || datetime_type == NULL) {
-        goto done;
+    if (seconds != NULL && utc != NULL) {
+        result = PyObject_CallMethod(type, "fromtimestamp", "OO", seconds, utc);
+        if (result == NULL
+            && (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_OverflowError)
+                || PyErr_ExceptionMatches(PyExc_OSError))) {
+            PyErr_Clear();
+            result = Py_NewRef(seconds);
+        }
     }
-    if (v->utc == NULL && cpika_imported(&zone_type, "datetime", "timezone") != NULL) {
-        v->utc = PyObject_GetAttrString(zone_type, "utc");
-    }
-    if (v->utc == NULL) {
-        goto done;
-    }
-    result = PyObject_CallMethod(datetime_type, "fromtimestamp", "OO", seconds, v->utc);
-    if (result == NULL
-        && (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_OverflowError)
-            || PyErr_ExceptionMatches(PyExc_OSError))) {
-        PyErr_Clear();
-        result = Py_NewRef(seconds);
-    }
-
-done:
     Py_XDECREF(seconds);
-    Py_XDECREF(zone_type);
+    Py_XDECREF(type);
+    Py_XDECREF(zones);
+    Py_XDECREF(utc);
     return result;
 }
 

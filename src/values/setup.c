@@ -31,23 +31,19 @@ append_piece(PyObject *pieces, const cpika_buf *buf)
 static int
 encode_short_string(cpika_values *v, PyObject *value, cpika_buf *out)
 {
+    PyObject *held = Py_NewRef(value);
     const uint8_t *data;
     Py_ssize_t len;
+    int rc = cpika_shortstr_take(v, &held, NULL, &data, &len);
 
-    if (!PyUnicode_Check(value) && !PyBytes_Check(value)) {
-        PyErr_Format(PyExc_AttributeError, "'%.100s' object has no attribute 'encode'",
-                     Py_TYPE(value)->tp_name);
-        return -1;
-    }
-    if (cpika_shortstr_check(v, value, "value", &data, &len) < 0) {
-        return -1;
-    }
-    if (cpika_buf_put8(out, (uint8_t)len) != CPIKA_OK
-        || cpika_buf_append(out, data, (size_t)len) != CPIKA_OK) {
+    if (rc == 0
+        && (cpika_buf_put8(out, (uint8_t)len) != CPIKA_OK
+            || cpika_buf_append(out, data, (size_t)len) != CPIKA_OK)) {
         PyErr_NoMemory();
-        return -1;
+        rc = -1;
     }
-    return 0;
+    Py_DECREF(held);
+    return rc;
 }
 
 static PyObject *
@@ -197,6 +193,29 @@ intern_into(PyObject **owned, const char *text)
 }
 
 static int
+intern_all(cpika_values *v)
+{
+    const struct {
+        PyObject **owned;
+        const char *text;
+    } names[] = {
+        {&v->str_Decimal, "Decimal"},   {&v->str_datetime, "datetime"},
+        {&v->str_timezone, "timezone"}, {&v->str_utc, "utc"},
+        {&v->str_timegm, "timegm"},     {&v->str_dict, "__dict__"},
+        {&v->str_encode, "encode"},     {&v->str_index, "INDEX"},
+        {&v->str_items, "items"},       {&v->str_getstate, "__getstate__"},
+        {&v->str_value, "value"},       {&v->str_utf8, "UTF-8"},
+    };
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (intern_into(names[i].owned, names[i].text) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int
 import_all(cpika_values *v)
 {
     if (import_into(&v->struct_pack, "struct", "pack") < 0
@@ -214,12 +233,7 @@ import_all(cpika_values *v)
                         "cpika.compat.long and cpika.delivery_mode.DeliveryMode have to be classes");
         return -1;
     }
-    return intern_into(&v->str_dict, "__dict__") < 0 || intern_into(&v->str_encode, "encode") < 0
-                   || intern_into(&v->str_index, "INDEX") < 0 || intern_into(&v->str_items, "items") < 0
-                   || intern_into(&v->str_getstate, "__getstate__") < 0
-                   || intern_into(&v->str_value, "value") < 0
-               ? -1
-               : 0;
+    return intern_all(v);
 }
 
 /* Makes the types in order and hands them to the module. */
@@ -293,10 +307,9 @@ cpika_values_traverse(cpika_values *v, visitproc visit, void *arg)
     Py_VISIT(v->short_string_too_long);
     Py_VISIT(v->unsupported_field);
     Py_VISIT(v->invalid_field_type);
-    Py_VISIT(v->decimal_type);
-    Py_VISIT(v->datetime_type);
-    Py_VISIT(v->utc);
-    Py_VISIT(v->timegm);
+    Py_VISIT(v->decimal_module);
+    Py_VISIT(v->datetime_module);
+    Py_VISIT(v->calendar_module);
     return 0;
 }
 
@@ -320,14 +333,19 @@ cpika_values_clear(cpika_values *v)
     Py_CLEAR(v->short_string_too_long);
     Py_CLEAR(v->unsupported_field);
     Py_CLEAR(v->invalid_field_type);
-    Py_CLEAR(v->decimal_type);
-    Py_CLEAR(v->datetime_type);
-    Py_CLEAR(v->utc);
-    Py_CLEAR(v->timegm);
+    Py_CLEAR(v->decimal_module);
+    Py_CLEAR(v->datetime_module);
+    Py_CLEAR(v->calendar_module);
+    Py_CLEAR(v->str_Decimal);
+    Py_CLEAR(v->str_datetime);
+    Py_CLEAR(v->str_timezone);
+    Py_CLEAR(v->str_utc);
+    Py_CLEAR(v->str_timegm);
     Py_CLEAR(v->str_dict);
     Py_CLEAR(v->str_encode);
     Py_CLEAR(v->str_index);
     Py_CLEAR(v->str_items);
     Py_CLEAR(v->str_getstate);
     Py_CLEAR(v->str_value);
+    Py_CLEAR(v->str_utf8);
 }

@@ -48,12 +48,12 @@ typedef struct cpika_values {
     PyObject *short_string_too_long;
     PyObject *unsupported_field;
     PyObject *invalid_field_type;
-    PyObject *newobj;        // copyreg.__newobj__
-    PyObject *decimal_type;  // imported when first met, as are the next three
-    PyObject *datetime_type;
-    PyObject *utc;
-    PyObject *timegm;
-    PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value;
+    PyObject *newobj;           // copyreg.__newobj__
+    PyObject *decimal_module;   // imported when first met, as are the next two; what is in them is looked up
+    PyObject *datetime_module;  // each time: tools replace it (freezegun the class datetime)
+    PyObject *calendar_module;
+    PyObject *str_Decimal, *str_datetime, *str_timezone, *str_utc, *str_timegm;
+    PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value, *str_utf8;
 } cpika_values;
 
 /* ---- methods ---- */
@@ -91,12 +91,29 @@ int cpika_props_encode(cpika_values *v, PyObject *props_or_none, cpika_buf *out)
 
 /* ---- strings and tables ---- */
 
-/* The bytes of a str (UTF-8) or bytes `value` without a copy: borrowed, good as long as `value` lives.
- * Otherwise AssertionError('A non-string value was supplied for self.<field>'), or ShortStringTooLong. */
+/* Whether the bytes of `value` are what is sent for it: a subclass may have an encode() of its own, which pika calls. */
+static inline bool
+cpika_is_plain_string(PyObject *value)
+{
+    return PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
+}
+
+/* New reference to the str or bytes that is sent for `value`: itself if it is plain, else what its encode('UTF-8') gives,
+ * or itself if it counts as bytes.  Runs user code unless it is plain. */
+PyObject *cpika_string_sent(cpika_values *v, PyObject *value);
+
+/* The bytes of a str (UTF-8) or bytes without a copy: borrowed, good as long as `*value` lives, an owned reference that
+ * may be replaced by one to what cpika_string_sent() gives.  `field` names it in the AssertionError('A non-string value
+ * was supplied for self.<field>') for anything else; NULL: whatever has an encode() will do.  Or ShortStringTooLong. */
+int cpika_shortstr_take(cpika_values *v, PyObject **value, const char *field, const uint8_t **data,
+                        Py_ssize_t *len);
+/* The same without the limit of 255 bytes. */
+int cpika_longstr_take(cpika_values *v, PyObject **value, const char *field, const uint8_t **data,
+                       Py_ssize_t *len);
+
+/* cpika_shortstr_take() of a borrowed reference: for what is plain, or has been taken. */
 int cpika_shortstr_check(cpika_values *v, PyObject *value, const char *field, const uint8_t **data,
                          Py_ssize_t *len);
-/* The same without the limit of 255 bytes. */
-int cpika_longstr_check(PyObject *value, const char *field, const uint8_t **data, Py_ssize_t *len);
 
 /* New str, or bytes where they are not UTF-8: what pika makes of a short string. */
 PyObject *cpika_text_decode(const uint8_t *data, size_t len);
@@ -105,9 +122,11 @@ PyObject *cpika_text_decode(const uint8_t *data, size_t len);
 int cpika_table_encode(cpika_values *v, PyObject *table, cpika_buf *out);
 int cpika_value_encode(cpika_values *v, PyObject *value, cpika_buf *out);
 
+/* New reference to what a module has under that name now.  `*module` (owned) keeps the module, once imported. */
+PyObject *cpika_look_up(PyObject *module, PyObject *attribute);
+PyObject *cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute);
+
 /* New dict from a table, new object from a value, which have passed the walker of wire/table.h; *pos moves on. */
-/* What `owned` caches: the attribute of a module that is imported now.  Borrowed. */
-PyObject *cpika_imported(PyObject **owned, const char *module_name, const char *attribute);
 PyObject *cpika_table_decode(cpika_values *v, const uint8_t *data, size_t *pos);
 PyObject *cpika_value_decode(cpika_values *v, const uint8_t *data, size_t *pos);
 

@@ -6,8 +6,8 @@ docs/differences.md has an entry for each title.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import inspect
 import pickle
 import socket
 import struct
@@ -377,12 +377,48 @@ def bases_of_exceptions(pika: Any, env: Any) -> None:
 
 
 @differs(
+    "Classes of methods and properties among several bases",
+    "are plain Python classes",
+    "have a layout of their own: `class X(BasicProperties, dict)` is a `TypeError`, as it is with list, str, "
+    "int, an exception, a class with `__slots__` or a second class of pika's. Python classes without such a "
+    "layout can stand beside them",
+)
+def several_bases(pika: Any, env: Any) -> None:
+    def derive(*bases: Any) -> Any:
+        return type("X", bases, {}).__name__
+
+    env.show("mixin", derive(pika.BasicProperties, type("Mixin", (), {})))
+    for base in (dict, ValueError, pika.spec.Basic.Ack):
+        env.call(base.__name__, derive, pika.BasicProperties, base)
+
+
+class Long(bytes):
+    def __len__(self) -> int:
+        return 99
+
+
+@differs(
+    "bytes of a subclass whose `len()` is not their length",
+    "are sent with that length",
+    "are sent with their length",
+)
+def bytes_of_another_length(pika: Any, env: Any) -> None:
+    env.show("encoded", b"".join(pika.BasicProperties(content_type=Long(b"abc")).encode()))
+
+
+@differs("`copy.copy()` of a channel", "another object that shares the state", "the channel itself")
+def copied_channel(pika: Any, env: Any) -> None:
+    channel = env.channel()
+    env.show("same", copy.copy(channel) is channel)
+
+
+@differs(
     "Methods written in C",
     "Python functions",
-    "`basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` are C methods: "
-    "`inspect.signature` knows them, `inspect.getsource` does not. "
-    "They can be replaced on class and instance",
+    "`basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` are C methods that have the "
+    "looks of Python functions: for `isinstance`, `inspect`, `unittest.mock`, `pickle`, and with code put in "
+    "place of theirs. `type()` of one is another type, and profilers count them to their callers",
 )
 def methods_written_in_c(pika: Any, env: Any) -> None:
     for name in ("basic_publish", "basic_ack", "basic_nack", "basic_reject", "basic_get"):
-        env.show(name, inspect.isfunction(getattr(pika.adapters.blocking_connection.BlockingChannel, name)))
+        env.show(name, type(getattr(pika.adapters.blocking_connection.BlockingChannel, name)).__name__)

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpika import frame, spec, validators
-from cpika._core import Channel as _CoreChannel
+from cpika.adapters import _blocking_hot
 from cpika.amqp_object import Method
 from cpika.exchange_type import ExchangeType
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ReplyT = TypeVar("_ReplyT", bound=Method)
 
 
-class BlockingChannel(_CoreChannel):
+class BlockingChannel(_blocking_hot.BlockingChannel):
     """Flow, quality of service, exchanges, queues, transactions.
 
     It has the name of the class that users know: the errors about a call's arguments show it.

@@ -180,7 +180,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         info = self._consumer_infos.get(method.consumer_tag)
         if info is None:
             return
-        evt = _ConsumerCancellationEvt(self, frame.Method(self.channel_number, method))
+        evt = _ConsumerCancellationEvt(frame.Method(self.channel_number, method), self)
         if info.alternate_event_sink is not None:
             info.alternate_event_sink(evt)
             self._connection._request_channel_dispatch(-self.channel_number)

@@ -18,18 +18,24 @@ _LOG = logging.getLogger("pika.adapters.blocking_connection")
 class _TimerEvt:
     """A timer of `BlockingConnection.call_later`; also the opaque timer id that the user gets.
 
-    :param deadline: moment of `time.monotonic()`
     :param callback: called without arguments; None once the timer is removed or has fired
+    :param deadline: moment of `time.monotonic()`
     """
 
-    __slots__ = ("callback", "deadline")
+    __slots__ = ("callback", "deadline", "timer_id")
 
-    def __init__(self, deadline: float, callback: Callable[[], Any]) -> None:
-        self.deadline = deadline
+    def __init__(self, callback: Callable[[], Any], deadline: float = 0.0) -> None:
         self.callback: Callable[[], Any] | None = callback
+        self.deadline = deadline
+        self.timer_id: object = None  # pika's name; here the timer is its own id
 
     def __repr__(self) -> str:
-        return f"<{self.__class__.__name__} deadline={self.deadline} callback={self.callback}>"
+        return f"<{self.__class__.__name__} timer_id={self.timer_id} callback={self.callback}>"
+
+    @property
+    def _callback(self) -> Callable[[], Any] | None:
+        """pika's name."""
+        return self.callback
 
     def dispatch(self) -> None:
         """Call the user's callback, once."""
@@ -64,15 +70,15 @@ class _ConnectionEvt:
 class _ConsumerCancellationEvt:
     """The broker has cancelled a consumer (AMQP Basic.Cancel).
 
-    :param channel: the channel of the consumer
     :param method_frame: what the broker sent
+    :param channel: the channel of the consumer, which `dispatch` tells
     """
 
     __slots__ = ("_channel", "method_frame")
 
-    def __init__(self, channel: BlockingChannel, method_frame: Any) -> None:
-        self._channel = channel
+    def __init__(self, method_frame: Any, channel: BlockingChannel | None = None) -> None:
         self.method_frame = method_frame
+        self._channel = channel
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} method_frame={self.method_frame!r}>"
@@ -85,7 +91,8 @@ class _ConsumerCancellationEvt:
 
     def dispatch(self) -> None:
         """Forget the consumer and call the callbacks of `add_on_cancel_callback`."""
-        self._channel._forget_cancelled_consumer(self.method_frame)
+        if self._channel is not None:
+            self._channel._forget_cancelled_consumer(self.method_frame)
 
 
 class _ReturnedMessageEvt:

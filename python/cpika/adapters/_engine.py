@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import platform
-import select
 import socket
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cpika
 from cpika import _core, exceptions, frame, spec
+from cpika._loggable import loggable
 from cpika.adapters import _pykeeper
+from cpika.adapters.utils import _waiting
 from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class Engine(_core.Connection):
         elif channel is not None and isinstance(method, spec.Channel.Flow):
             _CHANNEL_LOG.warning("Channel.Flow received from server")
         else:
-            _LOG.debug("Discarding frame %r", method_frame)
+            _LOG.debug("Discarding frame %r", loggable(method_frame))
 
     def _on_ended(self, error: BaseException | None) -> None:
         """The connection has ended."""
@@ -296,27 +297,21 @@ class Engine(_core.Connection):
     ) -> None:
         """Wait until a Python socket can go on, or one of the descriptors `wake` and `signals` is readable.
 
-        The functions of `select` are looked up when used: monkey-patching replaces them.
-
         :param sock: None to wait for the descriptors only
         :param signals: -1 for none
         """
         if sock is not None and sock.fileno() < 0:
             return  # closed by another thread: the engine's next look says so
-        readers: list[Any] = [fd for fd in (wake, signals) if fd >= 0]
-        if hasattr(select, "poll"):
-            poller = select.poll()
-            if sock is not None:
-                poller.register(
-                    sock.fileno(), (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
-                )
-            for fd in readers:
-                poller.register(fd, select.POLLIN)
-            poller.poll(timeout_ms)
-            return
-        if read and sock is not None:
-            readers.append(sock)
-        select.select(readers, [sock] if write and sock is not None else [], [], timeout_ms / 1000)
+        _waiting.wait(
+            -1 if sock is None else sock.fileno(),
+            read=read,
+            write=write,
+            wakes=[wake] if signals < 0 else [wake, signals],
+            milliseconds=timeout_ms,
+        )
+
+    def __copy__(self) -> Engine:
+        return self  # pika's connection is copied to itself, too
 
     def _tick(self) -> None:
         """Run a little Python code: that is where exceptions are raised that other threads have set."""

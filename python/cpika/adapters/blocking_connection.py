@@ -162,7 +162,7 @@ class BlockingConnection:
     def _collect_due(self) -> None:
         """Move what is due behind what is ready."""
         for _ in range(len(self._threadsafe_callbacks)):
-            self._ready_events.append(_TimerEvt(0.0, self._threadsafe_callbacks.popleft()))
+            self._ready_events.append(_TimerEvt(self._threadsafe_callbacks.popleft()))
         if self._timers:
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
@@ -212,7 +212,7 @@ class BlockingConnection:
         if delay < 0:
             raise ValueError(f"call_later: delay must be non-negative, but got {delay!r}")
         # A delay that is no number is never over.
-        evt = _TimerEvt(time.monotonic() + delay if delay == delay else math.inf, callback)
+        evt = _TimerEvt(callback, time.monotonic() + delay if delay == delay else math.inf)
         heapq.heappush(self._timers, (evt.deadline, next(self._timer_order), evt))
         self._tell_next_timer()
         return evt

@@ -7,16 +7,14 @@ are looked up when they are used, so that a monkey-patched program waits in its 
 from __future__ import annotations
 
 import logging
-import math
 import os
-import select
 import socket
 import threading
-import time
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from cpika import exceptions
 from cpika._not_built import NotBuilt
+from cpika.adapters.utils import _waiting
 from cpika.compat import SOL_TCP, AbstractBase
 from cpika.connection import Parameters, copy_parameters
 from cpika.tcp_socket_opts import set_sock_opts
@@ -184,7 +182,7 @@ def open_stream(
     last = configs[-1]
     for cycle in range(last.connection_attempts):
         if cycle:
-            time.sleep(last.retry_delay)
+            _waiting.sleep(last.retry_delay)
         for config in configs:
             addresses = _resolve(config)
             if isinstance(addresses, Exception):
@@ -281,9 +279,8 @@ def _connect(
     except OSError as error:
         raise AMQPConnectorSocketConnectError(error) from None
     try:
-        started = time.monotonic()
-        deadline = None if config.stack_timeout is None else started + config.stack_timeout
-        _connect_tcp(sock, address, config, started, deadline)
+        deadline = _waiting.moment_after(config.stack_timeout)
+        _connect_tcp(sock, address, config, deadline)
         if config.ssl_options is not None:
             sock = _start_tls(sock, address, config, deadline)
         return _handshake(sock, address, config, deadline, attempt)
@@ -292,9 +289,7 @@ def _connect(
         raise
 
 
-def _connect_tcp(
-    sock: socket.socket, address: Address, config: Parameters, started: float, deadline: float | None
-) -> None:
+def _connect_tcp(sock: socket.socket, address: Address, config: Parameters, deadline: float | None) -> None:
     """Connect the socket, which is non-blocking afterwards.
 
     :raises AMQPConnectorSocketConnectError: refused, unreachable or too slow
@@ -305,12 +300,12 @@ def _connect_tcp(
     sock.setblocking(False)
     _LOG.info("Pika version %s connecting to %r", _PIKA_VERSION, address[4])
 
-    tcp_deadline = None if config.socket_timeout is None else started + config.socket_timeout
+    tcp_deadline = _waiting.moment_after(config.socket_timeout)
     failure: Exception | None = None
     try:
         sock.connect(address[4])
     except (BlockingIOError, InterruptedError):
-        if not _wait(sock, select.POLLOUT, _earlier(tcp_deadline, deadline)):
+        if not _waiting.wait_until(sock.fileno(), _earlier(tcp_deadline, deadline), write=True):
             failure = _connect_timeout(address, config)
             raise AMQPConnectorSocketConnectError(failure) from None
         code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -376,14 +371,15 @@ def _handshake_tls(tls: Any, address: Address, config: Parameters, deadline: flo
     import ssl
 
     while True:
+        writing = False
         try:
             tls.do_handshake()
             return
         except ssl.SSLWantReadError:
-            events = select.POLLIN
+            pass
         except ssl.SSLWantWriteError:
-            events = select.POLLOUT
-        if not _wait(tls, events, deadline):
+            writing = True
+        if not _waiting.wait_until(tls.fileno(), deadline, read=not writing, write=writing):
             raise AMQPConnectorStackTimeout(
                 f"Timeout while setting up transport to {config.host!r}/{address}; ssl=True"
             )
@@ -418,20 +414,3 @@ def _earlier(a: float | None, b: float | None) -> float | None:
     if a is None or b is None:
         return b if a is None else a
     return min(a, b)
-
-
-def _wait(sock: socket.socket, events: int, deadline: float | None) -> bool:
-    """Wait until the socket is ready for reading (POLLIN) or writing (POLLOUT).
-
-    :param deadline: moment of `time.monotonic()`, None for no limit
-    :returns: False if the deadline came first
-    """
-    poll = select.poll()
-    poll.register(sock, events)
-    while True:
-        # Whole milliseconds, rounded up: rounded down, the last of them would be spent spinning.
-        left = None if deadline is None else max(0, math.ceil((deadline - time.monotonic()) * 1000))
-        if poll.poll(left):
-            return True
-        if left == 0:
-            return False

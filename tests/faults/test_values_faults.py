@@ -1,0 +1,224 @@
+"""Values in the hands of tools and odd programs: what is replaced, subclassed, nested without end."""
+
+from __future__ import annotations
+
+import calendar
+import copy
+import datetime
+import decimal
+import operator
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cpika
+import pika
+import pytest
+from cpika import data
+from support.outcomes import outcome
+from support.scripts import Script
+
+UTC = datetime.timezone.utc
+MOMENT = datetime.datetime(2024, 1, 1, tzinfo=UTC)
+
+# ---- names of modules that tools replace ----
+
+
+class FrozenMeta(type):
+    """As freezegun's: whatever is a datetime counts as one of these."""
+
+    real = datetime.datetime
+
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, FrozenMeta.real)
+
+
+class Frozen(datetime.datetime, metaclass=FrozenMeta):
+    pass
+
+
+class Money(decimal.Decimal):
+    pass
+
+
+@pytest.fixture
+def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    with monkeypatch.context() as patch:
+        patch.setattr(datetime, "datetime", Frozen)
+        yield patch
+
+
+def encoded(value: Any) -> bytes:
+    pieces: list[bytes] = []
+    data.encode_value(pieces, value)
+    return b"".join(pieces)
+
+
+def test_a_replaced_datetime_is_used_while_it_is_there(frozen: pytest.MonkeyPatch) -> None:
+    wire = encoded(MOMENT)
+    assert wire == b"T" + int(MOMENT.timestamp()).to_bytes(8, "big")
+    assert encoded(Frozen(2024, 1, 1)) == wire
+    assert type(data.decode_value(wire, 0)[0]) is Frozen
+    frozen.undo()
+    assert type(data.decode_value(wire, 0)[0]) is FrozenMeta.real
+    assert encoded(MOMENT) == wire
+
+
+def test_a_replaced_timegm_is_used_while_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded(MOMENT)
+    monkeypatch.setattr(calendar, "timegm", lambda parts: 7)
+    assert encoded(MOMENT) == b"T" + (7).to_bytes(8, "big")
+
+
+def test_a_replaced_decimal_is_used_while_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = encoded(decimal.Decimal("1.5"))
+    monkeypatch.setattr(decimal, "Decimal", Money)
+    made: list[int] = []
+    monkeypatch.setattr(Money, "scaleb", lambda self, power: made.append(power))
+    data.decode_value(wire, 0)
+    assert made == [-1]
+
+
+def test_a_module_in_which_a_name_is_no_class_raises_what_isinstance_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded(MOMENT)
+    monkeypatch.setattr(datetime, "datetime", time)
+    with pytest.raises(TypeError, match="isinstance"):
+        encoded(MOMENT)
+
+
+# ---- odd dicts, and objects that hold one another without end ----
+
+
+class NoPairs(dict[str, Any]):
+    def items(self) -> Any:
+        return [1, 2]
+
+
+class Triples(dict[str, Any]):
+    def items(self) -> Any:
+        return [("a", 1, 2)]
+
+
+class Singles(dict[str, Any]):
+    def items(self) -> Any:
+        return ["a"]
+
+
+class Nothing(dict[str, Any]):
+    def items(self) -> Any:
+        return None
+
+
+class Spelt(str):
+    def __format__(self, spec: str) -> str:
+        return "in another way"
+
+
+@pytest.mark.parametrize("odd", [NoPairs, Triples, Singles, Nothing, dict])
+def test_properties_whose_dict_is_odd_answer_as_pikas(odd: type) -> None:
+    def both(use: Callable[[Any], Any], **kwargs: Any) -> list[Any]:
+        return [
+            outcome(use, with_dict(cls, odd, **kwargs))
+            for cls in (cpika.BasicProperties, pika.BasicProperties)
+        ]
+
+    for use in (repr, str, vars, copy.copy, lambda p: p == p, lambda p: p.headers, lambda p: p.encode()):
+        ours, theirs = both(use)
+        assert ours == theirs
+    ours, theirs = both(repr, a=1, b=[2])
+    assert ours == theirs
+
+
+def with_dict(cls: Any, kind: type, **items: Any) -> Any:
+    properties = cls()
+    properties.__dict__ = kind(items)
+    return properties
+
+
+@pytest.mark.parametrize("items", [{1: 2}, {Spelt("x"): 1}, {"__class__": 1}, {"headers": 3, "NAME": 4}])
+def test_odd_names_in_the_dict_of_properties_show_as_with_pika(items: dict[Any, Any]) -> None:
+    def shown(cls: Any) -> Any:
+        properties = cls()
+        vars(properties).update(items)
+        return outcome(repr, properties)
+
+    ours, theirs = shown(cpika.BasicProperties), shown(pika.BasicProperties)
+    if sys.version_info < (3, 10) and 1 in items:
+        ours, theirs = ours[0], theirs[0]  # there getattr() has words of its own
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", ["BasicProperties", "Basic.Ack", "Connection.UpdateSecret"])
+def test_keywords_that_are_no_strings_are_refused_as_by_pika(name: str) -> None:
+    odd: Any = {1: 2}
+    ours, theirs = (
+        outcome(lambda spec=spec: operator.attrgetter(name)(spec)(**odd)) for spec in (cpika.spec, pika.spec)
+    )
+    assert ours == theirs
+
+
+CHAINS = """
+    from cpika import spec
+    from cpika.adapters.blocking_connection import _ConsumerDeliveryEvt, _ConsumerInfo
+
+    Sub = type("Sub", (pika.BasicProperties,), {})
+
+    def with_attribute(one):
+        other = spec.Basic.Ack()
+        other.before = one
+        return other
+
+    LINKS = {
+        "headers": lambda one: pika.BasicProperties(headers=one),
+        "list": lambda one: pika.BasicProperties(headers=[one]),
+        "method": lambda one: spec.Basic.Deliver(exchange=one),
+        "attribute": with_attribute,
+        "subclass": lambda one: Sub(headers=one),
+        "consumer": lambda one: _ConsumerInfo("tag", False, on_message_callback=one or print),
+        "event": lambda one: _ConsumerDeliveryEvt(one, None, None),
+    }
+
+    def chain(name, length):
+        one = None
+        for _ in range(length):
+            one = LINKS[name](one)
+        return one
+"""
+
+
+def test_a_long_chain_of_objects_dies_without_using_up_the_stack() -> None:
+    with Script(
+        CHAINS + "    for name in LINKS:\n        chain(name, 300_000)\n        print(name)\n"
+    ) as script:
+        for name in ("headers", "list", "method", "attribute", "subclass", "consumer", "event"):
+            assert script.line() == name
+        assert script.finish() == 0
+
+
+def test_a_long_chain_of_objects_is_too_deep_to_show_or_compare() -> None:
+    use = """
+    import copy, pickle
+    for name in ("headers", "list", "method", "attribute"):
+        one, other = chain(name, 50_000), chain(name, 50_000)
+        show, compare = (lambda: repr(one)), (lambda: one == other)
+        for use in (show, compare, lambda: copy.deepcopy(one), lambda: pickle.dumps(one)):
+            try:
+                use()
+            except RecursionError:
+                print("too deep")
+    """
+    with Script(CHAINS + use) as script:
+        assert [script.line() for _ in range(16)] == ["too deep"] * 16
+        assert script.finish() == 0
+
+
+def test_properties_that_hold_themselves_show_as_pikas() -> None:
+    def shown(cls: Any) -> Any:
+        properties = cls()
+        properties.headers = {"self": properties}
+        return outcome(repr, properties)
+
+    assert shown(cpika.BasicProperties) == shown(pika.BasicProperties)
