@@ -221,5 +221,8 @@ cpika_raise_not_open(CpikaChannel *ch)
         }
         return -1;
     }
-    return cpika_check_channel(ch);
+    if (cpika_check_channel(ch) == 0) {  // it is open, but the connection is being closed
+        PyErr_SetNone(ch->st->exceptions[CPIKA_EXC_ConnectionWrongStateError]);
+    }
+    return -1;
 }

@@ -59,11 +59,4 @@ int cpika_channel_settle(cpika_channel *ch, const cpika_verdict *v);
 /* A message came back: notes it for the oldest publish in flight that is like it. */
 int cpika_channel_note_return(cpika_channel *ch, cpika_message *message);
 
-/* Whether a frame may be sent on it. */
-static inline bool
-cpika_channel_may_send(const cpika_channel *ch)
-{
-    return ch->state == CHANNEL_OPEN && !ch->close_sent;
-}
-
 #endif

@@ -176,13 +176,15 @@ split_consume(const uint8_t *frame, size_t n, cpika_consumer_tag *tag, bool *no_
 
 /* What a request changes as soon as it leaves.  CPIKA_E_NOMEM. */
 static int
-note_sent(cpika_channel *ch, cpika_request *r, const uint8_t *frame, size_t n)
+note_sent(cpika_engine *e, cpika_channel *ch, cpika_request *r, const uint8_t *frame, size_t n)
 {
     cpika_consumer_tag tag;
-    if (ch == NULL || n < CPIKA_FRAME_OVERHEAD + 4) {
+    uint32_t id = n < CPIKA_FRAME_OVERHEAD + 4 ? 0 : cpika_get32(frame + CPIKA_FRAME_HEAD_SIZE);
+    if (ch == NULL) {
+        e->close_sent = e->close_sent || id == CPIKA_ID_connection_close;
         return CPIKA_OK;
     }
-    switch (cpika_get32(frame + CPIKA_FRAME_HEAD_SIZE)) {
+    switch (id) {
     case CPIKA_ID_confirm_select:
         ch->confirming = true;  // the broker counts whatever is published behind it
         break;
@@ -201,14 +203,15 @@ note_sent(cpika_channel *ch, cpika_request *r, const uint8_t *frame, size_t n)
 int
 cpika_engine_request(cpika_engine *e, cpika_channel *ch, cpika_request *r, const uint8_t *bytes, size_t n)
 {
-    if (cpika_engine_ended(e) || (ch != NULL && (ch->state == CHANNEL_CLOSED || ch->close_sent))) {
+    if (cpika_engine_ended(e) || e->close_sent
+        || (ch != NULL && (ch->state == CHANNEL_CLOSED || ch->close_sent))) {
         return CPIKA_E_CLOSED;
     }
     int rc = cpika_requests_join(cpika_engine_requests(e, ch), r, bytes, n);
     if (rc >= 0 && ch != NULL && r->replies[0] == CPIKA_ID_channel_close_ok && ch->state == CHANNEL_OPEN) {
         ch->state = CHANNEL_CLOSING;  // from now on, though others may stand before it
     }
-    if (rc == CPIKA_OK && note_sent(ch, r, bytes, n) < 0) {
+    if (rc == CPIKA_OK && note_sent(e, ch, r, bytes, n) < 0) {
         cpika_requests_remove(cpika_engine_requests(e, ch), r);
         r->state = CPIKA_REQUEST_FAILED;
         return CPIKA_E_NOMEM;
@@ -348,7 +351,7 @@ note_answer(cpika_engine *e, cpika_channel *ch, const cpika_message *answer)
 static int
 send_next(cpika_engine *e, cpika_channel *ch, cpika_request *next)
 {
-    int rc = note_sent(ch, next, next->frame.data, next->frame.len);
+    int rc = note_sent(e, ch, next, next->frame.data, next->frame.len);
     if (rc == CPIKA_OK) {
         rc = cpika_buf_append(&e->owed, next->frame.data, next->frame.len);
         e->frames_owed += rc == CPIKA_OK;

@@ -38,6 +38,7 @@ typedef struct cpika_engine {
     uint8_t state;
     uint32_t frame_max;
     cpika_ending ending;
+    bool close_sent;    // Connection.Close has left: nothing may follow it
     bool input_over;    // no more bytes come: `pending_end` applies once those that came are handled
     cpika_ending over;  // why
     // input
@@ -86,6 +87,13 @@ int cpika_engine_add_channel(cpika_engine *e, cpika_channel *ch);
 /* It is closed, for this cause: nobody who waits is answered, its events are dropped unless the connection has ended, its
  * number is free. */
 void cpika_engine_close_channel(cpika_engine *e, cpika_channel *ch, cpika_closed_by by);
+
+/* Whether a frame may be sent on a channel. */
+static inline bool
+cpika_channel_may_send(const cpika_channel *ch)
+{
+    return ch->state == CHANNEL_OPEN && !ch->close_sent && !ch->engine->close_sent;
+}
 
 /* ---- what is owed ---- */
 

@@ -64,6 +64,7 @@ class Session:
         self.lanes: dict[tuple[int, str], deque[Entry]] = {}
         self.wake = asyncio.Event()
         self.not_before = 0.0
+        self.leaving = False  # it hangs up, or has said so: nothing that comes is looked at
         self.spared = True  # by chaos: while hands are shaken, and for good if it is an observer of the test
         self.is_observer = False
         self.over = False
@@ -104,6 +105,8 @@ class Session:
 
     def on_frame(self, frame: amqp.Frame) -> None:
         method = self.rules.look(frame)
+        if self.leaving and not (method is not None and method.name.endswith("CloseOk")):
+            return  # what comes behind a frame that was not taken would be counted wrongly
         if method is not None and not self.spared:
             self.look_at_interrupts(method)
             if self.misbehave(frame.channel, method):
@@ -128,10 +131,12 @@ class Session:
         chaos, rng = self.server.chaos, self.rng
         state = self.channels.get(channel)
         if rng.random() < chaos.hang_up:
+            self.leaving = True
             self.hang_up()
             return True
         if rng.random() < chaos.close_connection and not self.rules.closing:
             fields: dict[str, Any] = {"reply_code": 320, "reply_text": "CONNECTION_FORCED - torture"}
+            self.leaving = True
             self.say(0, "Connection.Close", **fields)
             return True
         if rng.random() < chaos.block:
