@@ -5,6 +5,7 @@ Environment:
     CPIKA_WERROR=1           warnings are errors
     CPIKA_LTO=0              no optimisation across files: for a packager whose own flags decide
     CPIKA_SANITIZE           sanitizers to build with, for example "address,undefined" or "thread"
+    CPIKA_DEBUG=1            assertions stay, and a wait that would hold the GIL aborts (src/wire/debug.h)
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ class BuildExt(build_ext):
             use_system_rabbitmq_c(ext)
         if os.environ.get("CPIKA_WERROR") == "1":
             ext.extra_compile_args.append("-Werror")
+        if os.environ.get("CPIKA_DEBUG") == "1":
+            ext.extra_compile_args += ["-DCPIKA_DEBUG", "-UNDEBUG"]
         sanitizers = os.environ.get("CPIKA_SANITIZE")
         if sanitizers:
             ext.extra_compile_args += [

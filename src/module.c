@@ -10,6 +10,18 @@
 #include "values/errors.h"
 #include "values/hot_method.h"
 #include "values/setup.h"
+#include "wire/debug.h"
+
+#ifdef CPIKA_DEBUG
+/* Whoever waits while it holds the GIL holds up the program, or waits for whom it holds up. */
+static void
+abort_with_the_gil(void)
+{
+    if (PyGILState_Check()) {
+        Py_FatalError("cpika waits, and holds the GIL");
+    }
+}
+#endif
 
 static int
 intern_names(cpika_state *st)
@@ -27,6 +39,9 @@ intern_names(cpika_state *st)
 static int
 core_exec(PyObject *module)
 {
+#ifdef CPIKA_DEBUG
+    cpika_debug_wait_hook = abort_with_the_gil;
+#endif
     cpika_state *st = PyModule_GetState(module);
     st->signal_rd = st->signal_wr = -1;
     st->modules_seen = -1;

@@ -31,7 +31,15 @@ import broker
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
-BUILD_VARIABLES = ("CC", "CFLAGS", "LDFLAGS", "CPIKA_RABBITMQ_C_PREFIX", "CPIKA_LTO", "CPIKA_SANITIZE")
+BUILD_VARIABLES = (
+    "CC",
+    "CFLAGS",
+    "LDFLAGS",
+    "CPIKA_RABBITMQ_C_PREFIX",
+    "CPIKA_LTO",
+    "CPIKA_DEBUG",
+    "CPIKA_SANITIZE",
+)
 
 
 # ---- what the system must have ----

@@ -124,8 +124,10 @@ bulk_note_progress(const cpika_window *w)
     cpika_indexes open = {0};
     PyObject *unconfirmed = NULL;
     if (cpika_window_unconfirmed(w, &open) == CPIKA_OK && cpika_window_refused(w, &open) == CPIKA_OK) {
-        qsort(open.items, open.count, sizeof(uint64_t), compare_indexes);
-        leading = open.count > 0 && open.items[0] < leading ? open.items[0] : leading;
+        if (open.count > 0) {
+            qsort(open.items, open.count, sizeof(uint64_t), compare_indexes);
+            leading = open.items[0] < leading ? open.items[0] : leading;
+        }
         unconfirmed = list_of(&open);
     }
     PyMem_Free(open.items);

@@ -254,7 +254,7 @@ def test_replaced_on_class_or_instance_a_hot_method_is_called_no_more(
 @pytest.mark.parametrize(
     ("descriptor", "twin"),
     [
-        (_core.Channel._send, lambda self: None),
+        (_core.Channel._open, lambda self: None),
         (BlockingChannel.basic_ack, lambda self: None),
         (_core.Channel.basic_ack, len),
         (len, lambda self: None),

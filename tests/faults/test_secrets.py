@@ -80,7 +80,7 @@ def test_an_error_about_a_method_names_its_class_and_not_what_it_holds(kind: Any
     with FakeServer(script) as server:
         connection = cpika.BlockingConnection(cpika.ConnectionParameters(server.host, server.port))
         with pytest.raises(error) as caught:
-            _core.Connection._send_method(connection._impl, 0, kind(SECRET))  # type: ignore[arg-type]
+            _core.Connection._send_method(connection._impl, kind(SECRET))  # type: ignore[arg-type]
         assert kind.__name__ in str(caught.value)
         assert SECRET not in str(caught.value)
         connection.close()

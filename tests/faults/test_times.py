@@ -148,9 +148,9 @@ def test_a_wait_tells_what_is_ready(pair: tuple[socket.socket, socket.socket]) -
 def test_another_descriptor_wakes_a_wait(pair: tuple[socket.socket, socket.socket]) -> None:
     reader, writer = os.pipe()
     try:
-        assert not _waiting.wait(pair[0].fileno(), read=True, wake=reader, milliseconds=0)
+        assert not _waiting.wait(pair[0].fileno(), read=True, wakes=[reader], milliseconds=0)
         os.write(writer, b"x")
-        assert _waiting.wait(pair[0].fileno(), read=True, wake=reader)
+        assert _waiting.wait(pair[0].fileno(), read=True, wakes=[reader])
     finally:
         os.close(reader)
         os.close(writer)

@@ -31,6 +31,7 @@ def environment(sanitizers: str = "address,undefined") -> dict[str, str]:
     build_environment = {
         **os.environ,
         "CPIKA_SANITIZE": sanitizers,
+        "CPIKA_DEBUG": "1",
         "CC": "gcc -pthread",
         "LDSHARED": "gcc -pthread -shared",
     }

@@ -105,6 +105,9 @@ class Actor:
         if isinstance(error, REASONS):
             self.world.lost(link, error)
         elif link.reason is None and not link.ended_here and self.world.room.threads == 1:
+            if self.world.target.authority and self.world.interrupts is not None:
+                link.reason = error  # a handler's exception inside the socket was the reason
+                return
             text = f"{what} raised {error!r}, and is the first to meet the end of {link.connection!r}"
             self.world.report.violation("the first caller was not told the reason", text)
             link.reason = error

@@ -220,7 +220,8 @@ class World:
                 continue
             late = numbers & self.drain(queue, expect=numbers)
             for kind, some in (("kept back until the connection closed", late), ("lost", numbers - late)):
-                if some:
+                # An interrupt between engine and program leaves a message in nobody's hand until then.
+                if some and not (some is late and self.interrupts is not None):
                     examples = [repr(self.ledger.messages[n]) for n in sorted(some)[:5]]
                     facts = {"messages": examples, "server": holders}
                     self.report.violation(kind, f"{len(some)} messages of {queue}", facts)

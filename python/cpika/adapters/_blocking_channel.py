@@ -341,6 +341,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             if not self._consumer_infos:
                 return
             self._process_data_events(None, asks)
+            if self.is_closed:
+                return  # by the client, in a thread or greenlet that has not cleared away the consumers yet
 
     def stop_consuming(self, consumer_tag: str | None = None) -> None:
         """Cancel one consumer, or all: then `start_consuming` returns.
@@ -421,16 +423,29 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             generator = self._queue_consumer_generator
             if generator is None:
                 return
-            if generator.pending_events:
-                evt = generator.pending_events.popleft()
+            events = generator.pending_events
+            if events:
+                evt = events[0]
+                try:
+                    evt = events.popleft()
+                except BaseException:  # a signal handler's: the message is for the next who asks
+                    if not events or events[0] is not evt:
+                        events.appendleft(evt)
+                    raise
                 if type(evt) is _ConsumerCancellationEvt:
                     self._consumer_infos.pop(generator.consumer_tag, None)
                     self._queue_consumer_generator = None
                     return
                 yield (evt.method, evt.properties, evt.body)
-            elif inactivity_timeout is None:
+                continue
+            in_time = True
+            if inactivity_timeout is None:
                 self._process_data_events(None, asks, generator.consumer_tag)
-            elif not self._await_generator_event(inactivity_timeout):
+            else:
+                in_time = self._await_generator_event(inactivity_timeout)
+            if self.is_closed and not generator.pending_events:
+                return  # by the client, in a thread or greenlet that has not cleared away the consumer yet
+            if not in_time:
                 yield (None, None, None)
 
     def _start_generator(
@@ -477,7 +492,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                 return True
             self._process_data_events(left, asks, generator.consumer_tag)
             generator = self._queue_consumer_generator
-            if generator is None or generator.pending_events:
+            if generator is None or generator.pending_events or self.is_closed:
                 return True
             left = deadline - time.monotonic()
             if left <= 0.0:

@@ -9,6 +9,8 @@ import atexit
 import os
 import threading
 import weakref
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,56 +20,64 @@ _IDLE_S = 60.0
 
 
 class _Keeper:
-    """Asks each engine to send what is due."""
+    """Asks each engine to send what is due.
+
+    No lock is held over Python code: a signal handler's exception in the `__enter__` of a Condition would leave it
+    locked for good. What others do to it is one call each that no handler divides.
+    """
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        self._engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-        self._changed = threading.Condition()
+        self._added: deque[weakref.ref[Engine]] = deque()
+        self._engines: set[weakref.ref[Engine]] = set()  # the thread's own
+        self._sleep = threading.Lock()  # released to wake it
+        self._sleep.acquire()
         self._ended = False
-        self._added = False
         self._thread = threading.Thread(target=self._run, name="cpika-keeper", daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Start its thread."""
         atexit.register(self.end)
+        self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """False in a child made by fork: it has no such thread."""
+        """False before the start, and in a child made by fork: it has no such thread."""
         return self._pid == os.getpid() and self._thread.is_alive()
 
     def add(self, engine: Engine) -> None:
         """Keep this engine as long as it lives and is open."""
-        with self._changed:
-            self._engines.add(engine)
-            self._added = True
-            self._changed.notify()
+        self._added.append(weakref.ref(engine))
+        self._wake()
 
     def end(self) -> None:
         """End the thread, so that it does not run in an interpreter that is being taken down."""
         if self.alive:
-            with self._changed:
-                self._ended = True
-                self._changed.notify()
+            self._ended = True
+            self._wake()
             self._thread.join(1.0)
+
+    def _wake(self) -> None:
+        with suppress(RuntimeError):  # it has been woken already
+            self._sleep.release()
 
     def _run(self) -> None:
         while not self._ended:
-            pause = self._keep_all()
-            with self._changed:
-                if not self._ended and not self._added:
-                    self._changed.wait(pause)
-                self._added = False
+            self._sleep.acquire(timeout=self._keep_all())
 
     def _keep_all(self) -> float:
         """Send what is due; return the seconds until more is."""
         pause = _IDLE_S
-        with self._changed:
-            engines = list(self._engines)
-        for engine in engines:
-            due = engine._keep()
+        while self._added:
+            reference = self._added.popleft()
+            engine = reference()
+            if engine is not None:  # else its hash is gone with it
+                self._engines.add(reference)
+        for reference in list(self._engines):
+            engine = reference()
+            due = engine._keep() if engine is not None else None
             if due is None:
-                with self._changed:
-                    self._engines.discard(engine)
+                self._engines.discard(reference)
             else:
                 pause = min(pause, due)
         return pause
@@ -79,6 +89,8 @@ _keeper: _Keeper | None = None
 def keep(engine: Engine) -> None:
     """Send this engine's heartbeats from now on, whatever its thread does with Python."""
     global _keeper
-    if _keeper is None or not _keeper.alive:
-        _keeper = _Keeper()
-    _keeper.add(engine)
+    keeper = _keeper
+    if keeper is None or not keeper.alive:
+        keeper = _keeper = _Keeper()
+        keeper.start()
+    keeper.add(engine)
