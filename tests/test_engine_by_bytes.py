@@ -241,10 +241,8 @@ def test_messages_of_two_channels_interleave() -> None:
     stream = deliver(1) + method(2, RETURN) + header(1) + header(1, number=2)
     stream += frame.Body(2, b"2").marshal() + frame.Body(1, b"1").marshal()
     got = outcome(fed(session.connection, [stream]))
-    assert [(event[0], event[1], event[4]) for event in got.events] == [
-        ("return", 2, b"2"),
-        ("delivery", 1, b"1"),
-    ]
+    seen = [(event[0], event[1], event[4]) for event in got.events]
+    assert seen == [("return", 2, b"2"), ("delivery", 1, b"1")]
 
 
 # ---- what the broker says unasked ----
@@ -337,22 +335,22 @@ def test_without_anything_to_write_to_a_handshake_is_told_as_it_comes() -> None:
         assert outcome(fed(_core.Connection(None), pieces)) == whole, f"cut behind {pieces[0]!r}"
 
 
-WHOLE_LIFE = b"".join(
-    [
-        deliver(4) + content([b"in ", b"two"], PERSISTENT),
-        *(stream for name, (stream, _, _) in UNASKED.items() if name != "channel close"),
-        UNASKED["channel close"][0],
-        method(0, CLOSE),
-        b"what nobody reads",
-    ]
-)
+END = method(0, CLOSE) + b"what nobody reads"
+# A channel that is closed takes along what was not dispatched: apart from the rest.
+UNASKED_CLOSE = UNASKED["channel close"][0]
+ALL_BUT_CLOSE = b"".join(stream for stream, _, _ in UNASKED.values() if stream != UNASKED_CLOSE)
+LIVES = {
+    "to its end": (deliver(4) + content([b"in ", b"two"], PERSISTENT) + ALL_BUT_CLOSE + END, 14),
+    "of a closed channel": (deliver(4) + content([b"lost"]) + UNASKED_CLOSE + HEARTBEAT + END, 2),
+}
 
 
-def test_however_a_stream_is_cut_the_same_comes_of_it() -> None:
-    whole = outcome(fed(opened().connection, [WHOLE_LIFE]))
-    assert whole.state == CLOSED
+@pytest.mark.parametrize(("stream", "events"), LIVES.values(), ids=LIVES)
+def test_however_a_stream_is_cut_the_same_comes_of_it(stream: bytes, events: int) -> None:
+    whole = outcome(fed(opened().connection, [stream]))
+    assert (len(whole.events), whole.state) == (events, CLOSED)
     assert whole.output.endswith(method(0, spec.Connection.CloseOk()))
-    for pieces in splits(WHOLE_LIFE):
+    for pieces in splits(stream):
         assert outcome(fed(opened().connection, pieces)) == whole, f"cut behind {pieces[0]!r}"
 
 

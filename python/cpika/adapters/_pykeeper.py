@@ -22,8 +22,8 @@ _IDLE_S = 60.0
 class _Keeper:
     """Asks each engine to send what is due.
 
-    No lock is held over Python code: a signal handler's exception in the `__enter__` of a Condition would leave it
-    locked for good. What others do to it is one call each that no handler divides.
+    No lock is held over Python code: a signal handler's exception in a Condition's `__enter__` would leave
+    it locked. What others do to it is one call each that no handler divides.
     """
 
     def __init__(self) -> None:
