@@ -13,11 +13,15 @@
 #include "wire/debug.h"
 
 #ifdef CPIKA_DEBUG
+#    if PY_VERSION_HEX < 0x030D0000
+#        define Py_IsFinalizing _Py_IsFinalizing
+#    endif
+
 /* Whoever waits while it holds the GIL holds up the program, or waits for whom it holds up. */
 static void
 abort_with_the_gil(void)
 {
-    if (PyGILState_Check()) {
+    if (!Py_IsFinalizing() && PyGILState_Check()) {  // which then always says yes
         Py_FatalError("cpika waits, and holds the GIL");
     }
 }
