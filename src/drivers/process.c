@@ -50,6 +50,18 @@ at_the_end(CpikaConnection *conn, const cpika_call *call)
     return conn->engine.ending.by_client || call->told ? 0 : cpika_raise_ended(conn);
 }
 
+/* Before the return to a caller who comes again: he is told of an end that is found now, behind what came before it. */
+static int
+come_back(CpikaConnection *conn)
+{
+    if (cpika_drain_output(conn) < 0) {
+        return -1;
+    }
+    const cpika_engine *e = &conn->engine;
+    bool over = cpika_engine_ended(e) && !e->ending.by_client && e->events.first == NULL;
+    return over ? cpika_raise_ended(conn) : 0;
+}
+
 static int
 run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
 {
@@ -61,9 +73,13 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
         if (cpika_check_fork(conn) < 0) {
             return -1;
         }
+        bool had_ended = cpika_engine_ended(e);
         Py_ssize_t n = call->dispatches ? cpika_dispatch(conn, call) : cpika_dispatch_own_sink(conn, call);
         if (n < 0) {
             return -1;
+        }
+        if (!had_ended && cpika_engine_ended(e) && e->events.first != NULL && call->dispatches) {
+            continue;  // the last flush has found it, and more messages before it
         }
         if (cpika_engine_ended(e)) {  // what is left in the queue is for the calls whose callbacks run now
             // consume() gives its loop what it got first, and comes again.
@@ -71,11 +87,11 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
         }
         bool closed = args->channel != NULL && args->channel->engine.state == CHANNEL_CLOSED;
         if (n > 0 || closed || r->asks != call->asks_seen) {
-            return cpika_wait_output(conn);
+            return come_back(conn);
         }
         int more = ran > 0 ? 0 : run_due(conn, call, args->owner);
         if (more != 0 || late) {
-            return more < 0 ? -1 : cpika_wait_output(conn);
+            return more < 0 ? -1 : come_back(conn);
         }
         cpika_turn turn = cpika_take_turn(conn, call, deadline, r->next_timer_ns, true);
         if (turn == CPIKA_TURN_RAISED) {
@@ -99,6 +115,7 @@ cpika_process(CpikaConnection *conn, const cpika_process_args *args)
         cpika_roles_claim(call, &args->channel->roles);
     }
     int rc = run(conn, call, args);
+    conn->roles.through = conn->roles.through || (rc < 0 && call->told);
     cpika_roles_leave(&conn->roles, call, conn->io.link);
     if (!cpika_transport_forked(&conn->io)) {
         cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);

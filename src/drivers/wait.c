@@ -127,7 +127,7 @@ output_is_empty(void *arg)
 }
 
 int
-cpika_wait_output(CpikaConnection *conn)
+cpika_drain_output(CpikaConnection *conn)
 {
     cpika_transport *io = &conn->io;
     // Inside the socket: the call further down this stack goes on with what is queued now.
@@ -135,7 +135,13 @@ cpika_wait_output(CpikaConnection *conn)
         return 0;
     }
     cpika_roles_wake_poller(&conn->roles, io->link);  // it does not know yet that there is something to write
-    if (cpika_wait(conn, output_is_empty, io, CPIKA_FOREVER, true) < 0) {
+    return cpika_wait(conn, output_is_empty, io, CPIKA_FOREVER, true) < 0 ? -1 : 0;
+}
+
+int
+cpika_wait_output(CpikaConnection *conn)
+{
+    if (cpika_drain_output(conn) < 0) {
         return -1;
     }
     return cpika_engine_ended(&conn->engine) && !conn->engine.ending.by_client ? cpika_raise_ended(conn) : 0;

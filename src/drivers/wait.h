@@ -17,6 +17,9 @@ int cpika_wait(CpikaConnection *conn, cpika_wants wants, void *arg, uint64_t dea
 /* Waits until everything queued has left.  0 or -1; the connection's end is an exception. */
 int cpika_wait_output(CpikaConnection *conn);
 
+/* The same, without an exception for the connection's end. */
+int cpika_drain_output(CpikaConnection *conn);
+
 /* Looks at the input when the last look is over 1 ms old, so that a caller that only writes learns of Close, Blocked and
  * the end (rule 2).  0 or -1. */
 int cpika_look(CpikaConnection *conn);
