@@ -110,8 +110,8 @@ connection_process(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    // What was received before the end is still to be dispatched, unless a callback has told the program of it.
-    if ((conn->engine.events.first == NULL || conn->roles.through) && cpika_check_connection(conn) < 0) {
+    // What was received before the end is still to be dispatched.
+    if (conn->engine.events.first == NULL && cpika_check_connection(conn) < 0) {
         return NULL;
     }
     return cpika_process(conn, &a) < 0 ? NULL : Py_NewRef(Py_None);

@@ -115,7 +115,6 @@ cpika_process(CpikaConnection *conn, const cpika_process_args *args)
         cpika_roles_claim(call, &args->channel->roles);
     }
     int rc = run(conn, call, args);
-    conn->roles.through = conn->roles.through || (rc < 0 && call->told);
     cpika_roles_leave(&conn->roles, call, conn->io.link);
     if (!cpika_transport_forked(&conn->io)) {
         cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);

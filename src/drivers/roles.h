@@ -75,17 +75,16 @@ struct cpika_call {
 enum { CPIKA_SPARE_PAIRS = 8 };
 
 typedef struct {
-    cpika_call *calls;       // newest first
-    int asleep;              // how many of them
-    cpika_call *poller;      // NULL: nobody waits for the socket
-    bool noticing;           // somebody runs notices
-    bool timing;             // somebody runs timers
-    cpika_call *holder;      // the call with may_hold
-    uint64_t asks;           // how often somebody wanted dispatching calls to return
-    uint64_t changes_seen;   // of the engine, when sleeping calls were last looked through
-    bool through;            // the reason of the end has left a dispatching call: none dispatches any more
-    bool due;                // timers or thread-safe callbacks may be ready
-    uint64_t next_timer_ns;  // the earliest timer; UINT64_MAX: none
+    cpika_call *calls;                // newest first
+    int asleep;                       // how many of them
+    cpika_call *poller;               // NULL: nobody waits for the socket
+    bool noticing;                    // somebody runs notices
+    bool timing;                      // somebody runs timers
+    cpika_call *holder;               // the call with may_hold
+    uint64_t asks;                    // how often somebody wanted dispatching calls to return
+    uint64_t changes_seen;            // of the engine, when sleeping calls were last looked through
+    bool due;                         // timers or thread-safe callbacks may be ready
+    uint64_t next_timer_ns;           // the earliest timer; UINT64_MAX: none
     int spare[CPIKA_SPARE_PAIRS][2];  // descriptors of calls that have parked before
     int spares;
 } cpika_roles;

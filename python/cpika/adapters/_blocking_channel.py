@@ -341,8 +341,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             if not self._consumer_infos:
                 return
             self._process_data_events(None, asks)
-            if self.is_closed:
-                return  # by the client, in a thread or greenlet that has not cleared away the consumers yet
+            if self._closed_alone:
+                return
 
     def stop_consuming(self, consumer_tag: str | None = None) -> None:
         """Cancel one consumer, or all: then `start_consuming` returns.
@@ -366,6 +366,11 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
             LOGGER.debug("Channel close by broker detected, raising %r; %r", self._closing_reason, self)
             raise type(self._closing_reason)(*self._closing_reason.args)
+
+    @property
+    def _closed_alone(self) -> bool:
+        """By a thread or greenlet that has not cleared away the consumers yet; not with its connection."""
+        return self.is_closed and self._connection.is_open
 
     # ---- consume() ----
 
@@ -443,8 +448,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                 self._process_data_events(None, asks, generator.consumer_tag)
             else:
                 in_time = self._await_generator_event(inactivity_timeout)
-            if self.is_closed and not generator.pending_events:
-                return  # by the client, in a thread or greenlet that has not cleared away the consumer yet
+            if self._closed_alone and not generator.pending_events:
+                return
             if not in_time:
                 yield (None, None, None)
 
@@ -492,7 +497,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                 return True
             self._process_data_events(left, asks, generator.consumer_tag)
             generator = self._queue_consumer_generator
-            if generator is None or generator.pending_events or self.is_closed:
+            if generator is None or generator.pending_events or self._closed_alone:
                 return True
             left = deadline - time.monotonic()
             if left <= 0.0:
