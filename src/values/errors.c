@@ -1,11 +1,9 @@
-/* errors.c - how the core raises: pika's classes, and the one place where wire statuses become exceptions.
+/* errors.c - how the core raises: pika's classes, made and raised.
  * Layer: values.  Owns: the references to the exception classes in the module state.  Threads: with the GIL.
  * Errors: functions return NULL or -1 with an exception set. */
 #include "errors.h"
 
 #include <string.h>
-
-#include "wire/status.h"
 
 static const char *const exception_names[CPIKA_EXC_COUNT] = {
 #define CPIKA_EXC_NAME(name) #name,
@@ -14,13 +12,6 @@ static const char *const exception_names[CPIKA_EXC_COUNT] = {
 };
 
 /* AMQP 0-9-1 reply codes. */
-enum {
-    REPLY_FRAME_ERROR = 501,
-    REPLY_SYNTAX_ERROR = 502,
-    REPLY_COMMAND_INVALID = 503,
-    REPLY_INTERNAL_ERROR = 541,
-};
-
 int
 cpika_errors_exec(cpika_state *st)
 {
@@ -94,51 +85,6 @@ cpika_exc_stream_lost(cpika_state *st, int sys_errno)
 done:
     Py_XDECREF(error);
     return exc;
-}
-
-PyObject *
-cpika_exc_violation(cpika_state *st, int status, long detail, int *reply_code)
-{
-    switch (status) {
-    case CPIKA_E_FRAME_END:
-        *reply_code = REPLY_FRAME_ERROR;
-        return cpika_exc_new(st, CPIKA_EXC_InvalidFrameError, "Invalid FRAME_END marker");
-    case CPIKA_E_FRAME_TYPE:
-        *reply_code = REPLY_FRAME_ERROR;
-        return cpika_exc_new(st, CPIKA_EXC_InvalidFrameError, "Unknown frame type: %ld", detail);
-    case CPIKA_E_FRAME_SIZE:
-        *reply_code = REPLY_FRAME_ERROR;
-        return cpika_exc_new(st, CPIKA_EXC_InvalidFrameError,
-                             "Frame of %ld bytes is outside of the negotiated size", detail);
-    case CPIKA_E_METHOD_ID:
-        *reply_code = REPLY_COMMAND_INVALID;
-        return cpika_exc_new(st, CPIKA_EXC_InvalidFrameError, "Unknown method: class %ld, method %ld",
-                             detail >> 16, detail & 0xffff);
-    case CPIKA_E_FIELD_KIND:
-        *reply_code = REPLY_SYNTAX_ERROR;
-        return cpika_exc_new(st, CPIKA_EXC_InvalidFieldTypeException, "in a table of %ld bytes", detail);
-    case CPIKA_E_DEPTH:
-        *reply_code = REPLY_SYNTAX_ERROR;
-        return cpika_exc_new(st, CPIKA_EXC_InvalidFrameError, "Table nested too deep in a frame of %ld bytes",
-                             detail);
-    case CPIKA_E_TRUNCATED:
-    case CPIKA_E_TRAILING:
-    case CPIKA_E_SHORTSTR:
-    case CPIKA_E_CODEC:
-        *reply_code = REPLY_SYNTAX_ERROR;
-        return cpika_exc_new(st, CPIKA_EXC_InvalidFrameError, "Malformed fields in a frame of %ld bytes",
-                             detail);
-    case CPIKA_E_PROTOCOL:
-        *reply_code = 0;  // the peer speaks another protocol: there is no reply that it would read
-        return cpika_exc_new(st, CPIKA_EXC_StreamLostError,
-                             "The peer answered with a protocol header of its own");
-    case CPIKA_E_NOMEM:
-        *reply_code = REPLY_INTERNAL_ERROR;
-        return PyObject_CallNoArgs(PyExc_MemoryError);
-    default:
-        *reply_code = REPLY_INTERNAL_ERROR;
-        return cpika_exc_new(st, CPIKA_EXC_ProtocolSyntaxError, "status %d (%ld)", status, detail);
-    }
 }
 
 int

@@ -23,8 +23,4 @@ PyObject *cpika_exc_stream_lost(cpika_state *st, int sys_errno);
 /* Raises an exception like this one, which stays as it is: kept errors are raised to whoever asks.  Always -1. */
 int cpika_raise_again(PyObject *error);
 
-/* What a violation of the wire costs: the reply code that the specification names for it, and a new instance of
- * pika's exception that tells it.  `status` is a negative cpika_status; `detail` the number that was wrong. */
-PyObject *cpika_exc_violation(cpika_state *st, int status, long detail, int *reply_code);
-
 #endif

@@ -102,6 +102,9 @@ cpika_is_plain_string(PyObject *value)
  * or itself if it counts as bytes.  Runs user code unless it is plain. */
 PyObject *cpika_string_sent(cpika_values *v, PyObject *value);
 
+/* The bytes of an exact str or bytes, or of what cpika_string_sent() gave. */
+int cpika_string_bytes(PyObject *value, const char *field, const uint8_t **data, Py_ssize_t *len);
+
 /* The bytes of a str (UTF-8) or bytes without a copy: borrowed, good as long as `*value` lives, an owned reference that
  * may be replaced by one to what cpika_string_sent() gives.  `field` names it in the AssertionError('A non-string value
  * was supplied for self.<field>') for anything else; NULL: whatever has an encode() will do.  Or ShortStringTooLong. */

@@ -1,6 +1,6 @@
 /* status.h - what a function of the wire layer answers when it cannot do its work.
  * Layer: wire (libc only).  Owns: nothing.  Threads: any.
- * Errors: this file names them; core/errors.c turns each into a Python exception. */
+ * Errors: this file names them; engine/ending.c makes of each the reason of an end. */
 #ifndef CPIKA_WIRE_STATUS_H
 #define CPIKA_WIRE_STATUS_H
 
