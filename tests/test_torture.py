@@ -31,7 +31,7 @@ SCRIPTED = [
     "greenlets",
 ]
 TLS = ["signals", "threads", "endings"]
-RABBITMQ = ["threads", "signals", "callbacks", "dispatchers"]
+RABBITMQ = ["signals", "callbacks", "dispatchers"]
 
 
 def torture(*arguments: object) -> None:
