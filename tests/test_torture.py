@@ -31,7 +31,7 @@ SCRIPTED = [
     "greenlets",
 ]
 TLS = ["signals", "threads", "endings"]
-RABBITMQ = ["signals", "callbacks", "dispatchers"]
+RABBITMQ = ["threads", "signals", "callbacks", "dispatchers"]
 
 
 def torture(*arguments: object) -> None:
