@@ -11,6 +11,7 @@
 #include "buffered.h"
 #include "confirmed.h"
 #include "consuming.h"
+#include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/rpc.h"
@@ -18,6 +19,7 @@
 #include "drivers/wait.h"
 #include "many.h"
 #include "publish.h"
+#include "store.h"
 #include "type.h"
 #include "values/args.h"
 #include "values/errors.h"
@@ -383,6 +385,7 @@ channel_clear(PyObject *op)
 {
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_forget_found(ch);
+    Py_CLEAR(ch->refused_in_hand);
     Py_CLEAR(ch->closing_reason);
     if (ch->consumer_infos != NULL) {
         PyDict_Clear(ch->consumer_infos);  // stays a dict: methods that still run may look
@@ -504,6 +507,7 @@ cpika_channel_exec(PyObject *module, cpika_state *st)
 {
     st->channel_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &channel_spec, NULL);
     return st->channel_type == NULL || cpika_add_methods(st->channel_type, cpika_consuming_methods) < 0
+                   || cpika_add_methods(st->channel_type, cpika_store_methods) < 0
                ? -1
                : PyModule_AddType(module, st->channel_type);
 }

@@ -8,6 +8,7 @@
 #include <structmember.h>
 
 #include "by_hand.h"
+#include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/process.h"

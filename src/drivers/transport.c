@@ -228,6 +228,7 @@ int
 cpika_transport_send_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t now_ns)
 {
     t->holding = false;
+    cpika_engine_leaving(t->engine, bytes, n);
     if (t->sock != NULL) {
         int pushed = cpika_outq_push(&t->link->out, bytes, n);
         cpika_transport_unlock(t);
@@ -247,6 +248,7 @@ cpika_transport_hold_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, 
     cpika_link *link = t->link;
     bool known = t->holding && link->held;  // else the keeper has sent what it knew of
     int rc;
+    cpika_engine_leaving(t->engine, bytes, n);
     if (t->sock == NULL) {
         rc = cpika_link_hold_locked(link, bytes, n, until);
     } else {

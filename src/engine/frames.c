@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "delivery.h"
+#include "wire/debug.h"
 #include "wire/frame.h"
 #include "wire/method.h"
 
@@ -452,7 +453,9 @@ end_in_place(cpika_engine *e)
     e->in.pos++;
     e->frames_received++;
     if (cpika_content_is_whole(&ch->content)) {
+        cpika_debug_begin_handling();
         check(e, complete(e, ch), 0);
+        cpika_debug_end_handling();
     }
     return CPIKA_STEP_DONE;
 }
@@ -564,7 +567,9 @@ cpika_engine_step(cpika_engine *e, cpika_raw_delivery *direct)
     }
     e->in.pos += frame.total;
     e->frames_received++;
+    cpika_debug_begin_handling();
     handle_frame(e, &frame);
+    cpika_debug_end_handling();
     return CPIKA_STEP_DONE;
 }
 

@@ -42,6 +42,7 @@ typedef enum {
 
 /* Names that the hot paths look up or compare; interned once. */
 #define CPIKA_NAMES(X)      \
+    X(append)               \
     X(dispatch)             \
     X(_signal)              \
     X(set_wakeup_fd)        \
@@ -58,6 +59,8 @@ typedef enum {
     X(_on_nack)             \
     X(_on_returned)         \
     X(_on_unexpected)       \
+    X(pending_events)       \
+    X(popleft)              \
     X(_returned_message)    \
     X(_run_due)             \
     X(_tick)                \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, overload
 
 from cpika import exceptions, frame, spec, validators
@@ -195,10 +196,15 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             callback(method_frame)
 
     def _on_consumer_generator_event(self, evt: Any) -> None:
-        """Keep an event for `consume()`; the core ends its wait then."""
+        """Keep an event for `consume()`; the core ends its wait then.
+
+        The core does the same without calling it, unless it was replaced.
+        """
         generator = self._queue_consumer_generator
-        if generator is not None:
+        if generator is not None and generator.consumer_tag == evt.method.consumer_tag:
             generator.pending_events.append(evt)
+        elif self.is_open:  # cancel() in another thread or greenlet was faster than this message
+            self._give_back_all(deque((evt,)))
 
     # ---- callbacks ----
 
@@ -262,8 +268,12 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         arguments: dict[str, Any] | None = None,
         on_message_callback: OnMessage | None = None,
         alternate_event_sink: Callable[[Any], Any] | None = None,
+        store: _QueueConsumerGeneratorInfo | None = None,
     ) -> str:
-        """Consume for a callback or for a sink that gets each event as it arrives."""
+        """Consume for a callback, or for a sink that gets each event as it arrives.
+
+        :param store: where `_on_consumer_generator_event` as the sink keeps them
+        """
         if (on_message_callback is None) == (alternate_event_sink is None):
             raise ValueError(
                 (
@@ -278,9 +288,12 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             raise exceptions.DuplicateConsumerTag(consumer_tag)
         validators.require_string(queue, "queue")
         self._impl._raise_if_not_open()
+        info = _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink)
+        if store is not None and getattr(alternate_event_sink, "__func__", None) is _KEEP:
+            info._keep_in(store)
         # The core knows it before the request leaves: messages may come right behind its answer.
         self._consume(
-            _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink),
+            info,
             spec.Basic.Consume(
                 queue=queue,
                 consumer_tag=consumer_tag,
@@ -422,36 +435,37 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         """
         self._impl._raise_if_not_open()
         self._start_generator((queue, auto_ack, exclusive), arguments, consumer_tag)
+        hand: list[Any] = [None]
         while True:
-            asks = self._connection._impl._asks  # before the look: what comes behind it asks again
-            # Read anew each time: cancel() may end it, and a tracer may replace the store.
-            generator = self._queue_consumer_generator
+            generator = self._queue_consumer_generator  # read anew each time: cancel() may end it
             if generator is None:
                 return
-            events = generator.pending_events
-            if events:
-                evt = events[0]
-                try:
-                    evt = events.popleft()
-                except BaseException:  # a signal handler's: the message is for the next who asks
-                    if not events or events[0] is not evt:
-                        events.appendleft(evt)
-                    raise
-                if type(evt) is _ConsumerCancellationEvt:
+            try:
+                kept = self._next_kept(generator, hand)
+            except BaseException:  # a signal handler's: the message is for the next who asks
+                self._keep_again(generator, hand)
+                if not auto_ack and self._queue_consumer_generator is not generator and self.is_open:
+                    self._give_back_all(generator.pending_events)
+                raise
+            kind = type(kept)
+            if kind is tuple:
+                yield kept
+            elif kind is not int:
+                if kind is _ConsumerCancellationEvt:
                     self._consumer_infos.pop(generator.consumer_tag, None)
-                    self._queue_consumer_generator = None
+                    self._end_generator(generator)
                     return
-                yield (evt.method, evt.properties, evt.body)
-                continue
-            in_time = True
-            if inactivity_timeout is None:
-                self._process_data_events(None, asks, generator.consumer_tag)
-            else:
-                in_time = self._await_generator_event(inactivity_timeout)
-            if self._closed_alone and not generator.pending_events:
-                return
-            if not in_time:
-                yield (None, None, None)
+                yield (kept.method, kept.properties, kept.body)  # a tracer's
+            elif self._queue_consumer_generator is generator:  # else cancelled before it counted who asks
+                in_time = True
+                if inactivity_timeout is None:
+                    self._process_data_events(None, kept, generator.consumer_tag)
+                else:
+                    in_time = self._await_generator_event(inactivity_timeout)
+                if self._closed_alone and not generator.pending_events:
+                    return
+                if not in_time:
+                    yield (None, None, None)
 
     def _start_generator(
         self, params: tuple[str, bool, bool], arguments: dict[str, Any] | None, consumer_tag: str | None
@@ -467,7 +481,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         LOGGER.debug("Creating new queue consumer generator; params: %r", params)
         if not consumer_tag:
             consumer_tag = self._impl._generate_consumer_tag()
-        self._queue_consumer_generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
+        generator = self._queue_consumer_generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
         try:
             queue, auto_ack, exclusive = params
             self._basic_consume_impl(
@@ -477,14 +491,20 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                 consumer_tag,
                 arguments,
                 alternate_event_sink=self._on_consumer_generator_event,
+                store=generator,
             )
         except BaseException:
-            self._queue_consumer_generator = None
+            self._end_generator(generator)
             info = self._consumer_infos.get(consumer_tag)
             if info is not None and info.alternate_event_sink == self._on_consumer_generator_event:
                 self._cancel_for_nobody(consumer_tag)  # interrupted behind the answer
             raise
         LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
+
+    def _end_generator(self, generator: _QueueConsumerGeneratorInfo) -> None:
+        """It is over; another thread may have begun the next one."""
+        if self._queue_consumer_generator is generator:
+            self._queue_consumer_generator = None
 
     def _await_generator_event(self, timeout: float) -> bool:
         """Wait for an event of `consume()`, or its end. Returns False when there was none in time."""
@@ -534,7 +554,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             if not auto_ack and self.is_open:
                 # What arrived while the broker had not answered yet.
                 self._give_back_all(generator.pending_events)
-            self._queue_consumer_generator = None
+            self._end_generator(generator)
         return 0
 
     # ---- publishing ----
@@ -575,3 +595,6 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             when something that it held back was lost
         """
         return BufferedPublishing(self, max_bytes, max_delay)
+
+
+_KEEP = BlockingChannel._on_consumer_generator_event
