@@ -59,8 +59,9 @@ content_violation(cpika_engine *e, const cpika_channel *ch, int status, size_t n
                                     "content body where none was due on channel %d", ch->number);
         break;
     case CPIKA_E_BODY_TOO_LONG:
-        cpika_ending_set_unexpected(&why, REPLY_FRAME_ERROR, "(%llu, %llu)",
-                                    (unsigned long long)(c->received + n), (unsigned long long)c->size);
+        cpika_ending_set_unexpected(
+            &why, REPLY_FRAME_ERROR, "content of %llu bytes on channel %d where its header said %llu",
+            (unsigned long long)(c->received + n), ch->number, (unsigned long long)c->size);
         why.exception = CPIKA_EXC_BodyTooLongError;
         why.numbers[0] = c->received + n;
         why.numbers[1] = c->size;
