@@ -171,8 +171,9 @@ class Engine(_core.Connection):
         params.channel_max = _negotiate(params.channel_max, tune.channel_max)
         frame_max = _negotiate(params.frame_max, tune.frame_max)
         if frame_max < spec.FRAME_MIN_SIZE:
-            # As pika: the stream is lost, because of what the setter of the parameters raises.
-            nonsense = ValueError(f"Min AMQP 0.9.1 Frame Size is {spec.FRAME_MIN_SIZE}, but got {frame_max}")
+            # As with pika the stream is lost; there, because of the ValueError of the parameters' setter.
+            text = f"Connection.Tune with a frame_max of {frame_max}, below {spec.FRAME_MIN_SIZE}"
+            nonsense = exceptions.InvalidFrameError(text)
             raise exceptions.StreamLostError(f"Stream connection lost: {nonsense!r}")
         params._frame_max = frame_max  # the broker may want less than the setter allows a user
         heartbeat = params.heartbeat
