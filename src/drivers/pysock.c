@@ -59,6 +59,20 @@ leave(cpika_transport *t)
     cpika_user_clear(&t->inside);
 }
 
+/* close() was interrupted by the exception that is on its way: left open, the broker would go on delivering to nobody. */
+static void
+close_again(PyObject *sock)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *done = PyObject_CallMethod(sock, "close", NULL);
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    PyErr_Restore(type, error, traceback);
+}
+
 static int
 close_sock(cpika_transport *t)
 {
@@ -68,6 +82,9 @@ close_sock(cpika_transport *t)
     t->sock_closed = true;
     Py_CLEAR(t->chunk);
     PyObject *done = PyObject_CallMethod(t->sock, "close", NULL);
+    if (done == NULL && !PyErr_ExceptionMatches(PyExc_OSError)) {
+        close_again(t->sock);
+    }
     cpika_link_wake(t->link);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
         PyErr_Clear();  // it is closed all the same
