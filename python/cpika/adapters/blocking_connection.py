@@ -13,7 +13,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from cpika import exceptions, spec, validators
+from cpika import _home, exceptions, spec, validators
 from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
 from cpika.adapters._blocking_channel import BlockingChannel
 from cpika.adapters._blocking_events import (
@@ -47,6 +47,19 @@ __all__ = [
 ]
 
 LOGGER = logging.getLogger("pika.adapters.blocking_connection")
+
+_home.at_home(
+    __name__,
+    *(kind for kind in BlockingChannel.__mro__ if kind.__name__ == BlockingChannel.__name__),
+    ReturnedMessage,
+    _ConnectionEvt,
+    _ConsumerCancellationEvt,
+    _ConsumerDeliveryEvt,
+    _ConsumerInfo,
+    _QueueConsumerGeneratorInfo,
+    _ReturnedMessageEvt,
+    _TimerEvt,
+)
 
 
 class BlockingConnection:
