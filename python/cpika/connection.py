@@ -12,10 +12,11 @@ import numbers
 from typing import TYPE_CHECKING, Any, NoReturn, Union
 
 from cpika import credentials as _credentials
+from cpika import exceptions
 from cpika._not_built import NotBuilt
 from cpika._url import mask_url, parse_number, parse_ssl_options, split_url, without_secret
 from cpika.compat import AbstractBase
-from cpika.validators import require_string
+from cpika.validators import require_string, rpc_completion_callback
 
 if TYPE_CHECKING:
     import ssl
@@ -581,8 +582,18 @@ class Connection(NotBuilt, AbstractBase):
         """
         cls._refuse()
 
-    def channel(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def channel(
+        self, channel_number: int | None = None, on_open_callback: Callable[[Any], Any] | None = None
+    ) -> Any:
+        """Make a channel (AMQP Channel.Open); on_open_callback is called with it when it is open.
+
+        Also that of the connection behind a `BlockingConnection`: tracers wrap it here, and see all channels.
         """
-        :raises NotImplementedError: always
-        """
-        self._refuse()
+        if isinstance(self, Connection):
+            self._refuse()
+        if not self.is_open:
+            raise exceptions.ConnectionWrongStateError(
+                f"Channel allocation requires an open connection: {self}"
+            )
+        rpc_completion_callback(on_open_callback)
+        return self._new_channel(channel_number, on_open_callback)

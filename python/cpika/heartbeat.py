@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from cpika._not_built import NotBuilt
+
+LOGGER = logging.getLogger("pika.heartbeat")
 
 
 class HeartbeatChecker(NotBuilt):

@@ -17,6 +17,7 @@
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "inner.h"
 #include "many.h"
 #include "publish.h"
 #include "store.h"
@@ -299,6 +300,10 @@ get_closing_reason(PyObject *op, void *closure)
 static PyMemberDef channel_members[] = {
     {"_return_callback_count", T_INT, offsetof(CpikaChannel, engine.return_callbacks), 0,
      "How many callbacks are to see a message that comes back."},
+    {"_published", T_ULONGLONG, offsetof(CpikaChannel, engine.published), READONLY,
+     "Delivery tag of the last publish in confirm mode."},
+    {"_tells_verdicts", T_BOOL, offsetof(CpikaChannel, engine.tells_verdicts), 0,
+     "Whether _on_method is told of each confirm of the broker."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaChannel, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -508,6 +513,7 @@ cpika_channel_exec(PyObject *module, cpika_state *st)
     st->channel_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &channel_spec, NULL);
     return st->channel_type == NULL || cpika_add_methods(st->channel_type, cpika_consuming_methods) < 0
                    || cpika_add_methods(st->channel_type, cpika_store_methods) < 0
+                   || cpika_add_methods(st->channel_type, cpika_inner_channel_methods) < 0
                ? -1
                : PyModule_AddType(module, st->channel_type);
 }

@@ -190,7 +190,12 @@ handle_verdict(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame, boo
                                    .nack = nack,
                                    .requeue = (bits & 2) != 0};
     e->changes++;
-    return cpika_channel_settle(ch, &verdict);
+    int rc = cpika_channel_settle(ch, &verdict);
+    if (rc != CPIKA_OK || !ch->tells_verdicts || e->notices.count >= MOST_NOTICES) {
+        return rc;
+    }
+    cpika_message *m = cpika_message_new(frame->payload, frame->size, NULL, 0, NULL);
+    return m == NULL ? CPIKA_E_NOMEM : notice(e, ch, CPIKA_NOTICE_METHOD, m, 0);
 }
 
 /* Reply code and text of a Close; the walk over its arguments has passed. */

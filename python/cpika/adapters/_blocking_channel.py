@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Any, overload
 
 from cpika import exceptions, frame, spec, validators
 from cpika._core import BufferedPublishing, _ConsumerInfo
-from cpika.adapters import _blocking_calls
+from cpika._wrappers import outside
+from cpika.adapters import _blocking_inside
+from cpika.adapters import _blocking_through as _through
 from cpika.adapters._blocking_events import (
-    ReturnedMessage,
     _ConsumerCancellationEvt,
     _QueueConsumerGeneratorInfo,
     _ReturnedMessageEvt,
 )
-from cpika.channel import UNTRACED_PUBLISH, Channel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
 
     from cpika.adapters.blocking_connection import BlockingConnection
+    from cpika.channel import Channel
 
     Message = tuple[spec.Basic.Deliver, spec.BasicProperties, bytes]
     OnMessage = Callable[["BlockingChannel", spec.Basic.Deliver, spec.BasicProperties, bytes], Any]
@@ -34,11 +35,11 @@ _CHANNEL_LOGGER = logging.getLogger("pika.channel")
 _CALLBACK_LOGGER = logging.getLogger("pika.callback")
 
 
-class BlockingChannel(_blocking_calls.BlockingChannel):
+class BlockingChannel(_blocking_inside.BlockingChannel):
     """A channel whose methods return when the broker has answered.
 
     `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base,
-    what is one request and its answer from `_blocking_calls`.
+    what is one request and its answer from `_blocking_calls`, pika's private names from `_blocking_inside`.
 
     :param channel_impl: what stands behind it, `pika.channel.Channel`
     :param connection: its connection
@@ -48,12 +49,10 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         super().__init__(connection._impl, channel_impl.channel_number)
         self._impl = channel_impl
         self._connection = connection
-        self._queue_consumer_generator: _QueueConsumerGeneratorInfo | None = None
+        self._begin_inside()
+        self._queue_consumer_generator = None
         self._cancel_callbacks: list[OnCancel] = []
         self._return_callbacks: list[OnReturn] = []
-        if type(channel_impl).basic_publish is not UNTRACED_PUBLISH:
-            # A tracer has wrapped pika.channel.Channel.basic_publish, through which pika publishes.
-            self.basic_publish = channel_impl.basic_publish  # type: ignore[assignment]
         LOGGER.info("Created channel=%s", self.channel_number)
 
     def __int__(self) -> int:
@@ -101,19 +100,20 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         try:
             self._cancel_all_consumers()
             self._impl._raise_if_not_open()
+            if "close" in self._impl._wrapped:
+                with outside():
+                    self._impl.close(reply_code=reply_code, reply_text=reply_text)
+                return
             _CHANNEL_LOGGER.info("Closing channel (%s): %r on %s", reply_code, reply_text, self._impl)
-            answer = self._call(close, spec.Channel.CloseOk)
-            _CHANNEL_LOGGER.info("Received %s on %s", answer.method, self._impl)
-            crossed = self._closing_reason
-            if crossed is not None:
-                raise crossed
-            self._set_closed(exceptions.ChannelClosedByClient(reply_code, reply_text))
+            self._close_now(close)
         finally:
             self._cleanup()
 
     def _cleanup(self) -> None:
         """Drop what refers to users' objects."""
         self._consumer_infos = {}
+        self._expected_consumers.clear()
+        self._cancelled_messages.clear()
         self._queue_consumer_generator = None
 
     # ---- called by the core, by whatever call drives the connection: what these raise leaves that call ----
@@ -126,6 +126,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         _CHANNEL_LOGGER.warning(
             "Received remote Channel.Close (%s): %r on %s", reason.reply_code, reason.reply_text, before
         )
+        self._impl._tell_closed(reason)
 
     def _on_unexpected(self, method: spec.Basic.Deliver) -> None:
         """A delivery came for a consumer that is not there."""
@@ -154,13 +155,6 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             len(body),
             body,
         )
-
-    @staticmethod
-    def _returned_message(
-        method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
-    ) -> ReturnedMessage:
-        """Make what UnroutableError and NackError carry."""
-        return ReturnedMessage(method, properties, body)
 
     def _on_cancelled_by_broker(self, method: spec.Basic.Cancel) -> None:
         """Basic.Cancel came: the queue is gone, for example. It is dispatched in its turn."""
@@ -291,6 +285,11 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         info = _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink)
         if store is not None and getattr(alternate_event_sink, "__func__", None) is _KEEP:
             info._keep_in(store)
+        if not self._delivers_plainly():
+            info.alternate_event_sink = _through.ThroughConsumer(self, alternate_event_sink)
+        if "basic_consume" in self._impl._wrapped:
+            _through.consume(self, info, queue, exclusive, arguments)
+            return consumer_tag
         # The core knows it before the request leaves: messages may come right behind its answer.
         self._consume(
             info,
@@ -323,6 +322,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             return []
         if info.cancelled_by_broker:
             _CHANNEL_LOGGER.warning("basic_cancel - consumer not found: %s", consumer_tag)
+        if "basic_cancel" in self._impl._wrapped:
+            return _through.cancel(self, info)
         # The core gives back what still arrives, or keeps it with auto_ack.
         return self._cancel(info, self._connection._time_left())
 
@@ -496,7 +497,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         except BaseException:
             self._end_generator(generator)
             info = self._consumer_infos.get(consumer_tag)
-            if info is not None and info.alternate_event_sink == self._on_consumer_generator_event:
+            if info is not None and _through.sink_of(info) == self._on_consumer_generator_event:
                 self._cancel_for_nobody(consumer_tag)  # interrupted behind the answer
             raise
         LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
@@ -548,14 +549,21 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         _, auto_ack, _ = generator.params
         try:
             if not auto_ack:
-                self._give_back_all(generator.pending_events)
+                self._give_back(generator.pending_events)
             self.basic_cancel(generator.consumer_tag)
         finally:
             if not auto_ack and self.is_open:
                 # What arrived while the broker had not answered yet.
-                self._give_back_all(generator.pending_events)
+                self._give_back(generator.pending_events)
             self._end_generator(generator)
         return 0
+
+    def _give_back(self, events: Any) -> None:
+        """Requeue the messages of `consume()` that nobody has taken."""
+        if "basic_reject" in self._impl._wrapped:
+            _through.reject_all(self, events)
+        else:
+            self._give_back_all(events)
 
     # ---- publishing ----
 
@@ -572,7 +580,11 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._impl._raise_if_not_open()
         if not (self._impl.connection.publisher_confirms and self._impl.connection.basic_nack):
             raise exceptions.MethodNotImplemented("Confirm.Select not Supported by Server")
-        self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
+        if "confirm_delivery" in self._impl._wrapped:
+            ack_nack_callback = self._message_confirmation_result.set_value_once
+            _through.signal(self, "confirm_delivery", ack_nack_callback=ack_nack_callback)
+        else:
+            self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
         self._delivery_confirmation = True
 
     def buffered(self, max_bytes: int = 65536, max_delay: float = 0.001) -> BufferedPublishing:

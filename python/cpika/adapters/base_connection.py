@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from cpika.connection import Connection
+
+LOGGER = logging.getLogger("pika.adapters.base_connection")
 
 
 class BaseConnection(Connection):

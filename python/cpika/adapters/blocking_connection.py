@@ -8,9 +8,9 @@ import heapq
 import itertools
 import logging
 import math
-import threading
 import time
-from collections import deque
+import weakref
+from collections import deque, namedtuple
 from typing import TYPE_CHECKING, Any
 
 from cpika import _home, exceptions, spec, validators
@@ -24,9 +24,9 @@ from cpika.adapters._blocking_events import (
     _ReturnedMessageEvt,
     _TimerEvt,
 )
+from cpika.adapters._blocking_results import _CallbackResult
 from cpika.adapters._engine import Engine
 from cpika.adapters.utils.connection_workflow import as_configs, open_stream
-from cpika.channel import MAX_CHANNELS, Channel
 from cpika.credentials import encode_secret
 
 if TYPE_CHECKING:
@@ -78,6 +78,13 @@ class BlockingConnection:
     :raises ValueError: an empty sequence
     """
 
+    _OnClosedArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingConnection__OnClosedArgs", "connection error"
+    )
+    _OnChannelOpenedArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingConnection__OnChannelOpenedArgs", "channel"
+    )
+
     def __init__(
         self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: None = None
     ) -> None:
@@ -86,11 +93,11 @@ class BlockingConnection:
         self._timers: list[tuple[float, int, _TimerEvt]] = []
         self._timer_order = itertools.count()
         self._removed_timers = 0
-        self._channel_lock = threading.RLock()
         self._close_deadline: float | None = None
         if _impl_class is not None:
             raise TypeError(f"_impl_class must be None, but got {_impl_class!r}")
         self._impl: Engine = open_stream(as_configs(parameters), Engine.open)
+        self._impl._owner = weakref.ref(self)
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} impl={self._impl!r}>"
@@ -310,26 +317,30 @@ class BlockingConnection:
         impl = self._impl
         if not impl.is_open:
             impl._tell()
-            raise exceptions.ConnectionWrongStateError(
-                f"Channel allocation requires an open connection: {impl}"
-            )
-        limit = impl.params.channel_max or MAX_CHANNELS
-        with self._channel_lock:  # a number that is free is not taken by two threads
-            if not channel_number:
-                channel_number = impl._free_channel_number(limit)
-                if channel_number is None:
-                    raise exceptions.NoFreeChannels()
-            elif (
-                not isinstance(channel_number, int)
-                or not 1 <= channel_number <= limit
-                or channel_number in impl._open_channels
-            ):
-                raise exceptions.InvalidChannelNumber(channel_number)
-            impl_channel = Channel(impl, channel_number)
-            channel = BlockingChannel(impl_channel, self)
+        number: int | None = None
+        with _CallbackResult(self._OnChannelOpenedArgs) as opened_args:
+            try:
+                impl_channel = impl.channel(
+                    channel_number=channel_number, on_open_callback=opened_args.set_value_once
+                )
+                number = impl_channel.channel_number
+                channel = BlockingChannel(impl_channel, self)  # the core keeps its number from now on
+            finally:
+                impl._numbers_taken.discard(number)
             impl_channel._set_cookie(channel)
-        channel._open()
+            channel._flush_output(opened_args.is_ready)
         return channel
+
+    def _flush_output(self, *waiters: Callable[[], bool]) -> None:
+        """Do input and output until one of the waiters returns true; without any, until everything is sent.
+
+        :raises pika.exceptions.AMQPConnectionError: the connection broke
+        """
+        if self.is_closed:
+            self._impl._tell()
+            raise exceptions.ConnectionWrongStateError()
+        while waiters and not any(ready() for ready in waiters):
+            self._impl._await_frame(None)
 
     def close(self, reply_code: int = 200, reply_text: str = "Normal shutdown") -> None:
         """Close the channels and the connection (AMQP Connection.Close).

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from cpika.adapters.base_connection import BaseConnection
+
+LOGGER = logging.getLogger("pika.adapters.gevent_connection")
 
 
 class GeventConnection(BaseConnection):

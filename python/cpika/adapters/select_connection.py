@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+
 from cpika._not_built import NotBuilt
 from cpika.adapters.base_connection import BaseConnection
+
+LOGGER = logging.getLogger("pika.adapters.select_connection")
 
 
 class SelectConnection(BaseConnection):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, NamedTuple
 
 from cpika._not_built import NotBuilt
+
+LOGGER = logging.getLogger("pika.adapters.twisted_connection")
 
 
 class ReceivedMessage(NamedTuple):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import numbers
 from typing import Any
 
 from cpika._not_built import NotBuilt
+
+_LOGGER = logging.getLogger("pika.adapters.utils.io_services_utils")
 
 
 def check_callback_arg(callback: Any, name: str) -> None:
