@@ -11,7 +11,7 @@ import uuid
 import weakref
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from cpika import _wrappers, exceptions, frame, spec, validators
 from cpika._core import Channel as _CoreChannel
@@ -252,6 +252,16 @@ class ChannelInside(_wrappers.Traceable):
             request.method = method
             return
         cookie = self._open_cookie()
+        try:
+            self._send_now(cookie, method, content)
+        except exceptions.AMQPConnectionError as error:
+            # pika sends when the wrappers have returned, and finds then that the connection is lost.
+            _wrappers.later(functools.partial(_raise, error))
+
+    @staticmethod
+    def _send_now(
+        cookie: BlockingChannel, method: Method, content: tuple[spec.BasicProperties, bytes] | None
+    ) -> None:
         if isinstance(method, spec.Basic.Publish):
             properties, body = content or (None, b"")
             _CoreChannel.basic_publish(
@@ -355,3 +365,7 @@ class ChannelInside(_wrappers.Traceable):
             self._tell(empty)
         else:
             self._on_getok(frame.Method(number, got[0]), frame.Header(number, len(got[2]), got[1]), got[2])
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error

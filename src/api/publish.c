@@ -3,6 +3,7 @@
 #include "publish.h"
 
 #include "drivers/ended.h"
+#include "drivers/settle.h"
 #include "drivers/wait.h"
 #include "engine/frames.h"
 #include "wire/frame.h"

@@ -112,8 +112,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
     def _cleanup(self) -> None:
         """Drop what refers to users' objects."""
         self._consumer_infos = {}
-        self._expected_consumers.clear()
-        self._cancelled_messages.clear()
+        self._forget_inside()
         self._queue_consumer_generator = None
 
     # ---- called by the core, by whatever call drives the connection: what these raise leaves that call ----
@@ -175,7 +174,8 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         info = self._consumer_infos.get(method.consumer_tag)
         if info is None:
             return
-        evt = _ConsumerCancellationEvt(frame.Method(self.channel_number, method), self)
+        evt = _ConsumerCancellationEvt(frame.Method(self.channel_number, method))
+        evt._channel = self
         if info.alternate_event_sink is not None:
             info.alternate_event_sink(evt)
             self._connection._request_channel_dispatch(-self.channel_number)
@@ -322,10 +322,17 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             return []
         if info.cancelled_by_broker:
             _CHANNEL_LOGGER.warning("basic_cancel - consumer not found: %s", consumer_tag)
-        if "basic_cancel" in self._impl._wrapped:
-            return _through.cancel(self, info)
-        # The core gives back what still arrives, or keeps it with auto_ack.
-        return self._cancel(info, self._connection._time_left())
+        received = self._remove_pending_deliveries(consumer_tag)
+        if not info.auto_ack:
+            for evt in received:
+                self._impl.basic_reject(evt.method.delivery_tag, requeue=True)
+        if _through.is_asked_for(self, "basic_cancel", "basic_reject"):
+            messages = _through.cancel(self, info)
+        else:  # the core gives back what still arrives, or keeps it with auto_ack
+            messages = self._cancel(info, self._connection._time_left())
+        if received and info.auto_ack:
+            return [(evt.method, evt.properties, evt.body) for evt in received] + messages
+        return messages
 
     def _cancel_all_consumers(self) -> None:
         if self._consumer_infos:

@@ -106,7 +106,8 @@ class BlockingChannel(_CoreChannel):
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
         if _through.is_asked_for(self, "basic_ack"):
-            self._impl.basic_ack(delivery_tag=delivery_tag, multiple=multiple)
+            with _wrappers.outside():
+                self._impl.basic_ack(delivery_tag=delivery_tag, multiple=multiple)
         else:
             _CoreChannel.basic_ack(self, delivery_tag, multiple)
 
@@ -121,7 +122,8 @@ class BlockingChannel(_CoreChannel):
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
         if _through.is_asked_for(self, "basic_nack"):
-            self._impl.basic_nack(delivery_tag=delivery_tag, multiple=multiple, requeue=requeue)
+            with _wrappers.outside():
+                self._impl.basic_nack(delivery_tag=delivery_tag, multiple=multiple, requeue=requeue)
         else:
             _CoreChannel.basic_nack(self, delivery_tag, multiple, requeue)
 
@@ -135,7 +137,8 @@ class BlockingChannel(_CoreChannel):
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
         if _through.is_asked_for(self, "basic_reject"):
-            self._impl.basic_reject(delivery_tag=delivery_tag, requeue=requeue)
+            with _wrappers.outside():
+                self._impl.basic_reject(delivery_tag=delivery_tag, requeue=requeue)
         else:
             _CoreChannel.basic_reject(self, delivery_tag, requeue)
 

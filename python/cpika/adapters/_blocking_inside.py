@@ -55,6 +55,10 @@ class _PendingEvents(deque):  # type: ignore[type-arg]
         while super().__len__():
             yield self.popleft()
 
+    def dispatch(self) -> None:
+        """An event of the core: what a callback that raised has left."""
+        self.channel._dispatch_events()
+
 
 class BlockingChannel(_blocking_calls.BlockingChannel):
     """Names that begin with an underscore.
@@ -87,6 +91,12 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._cancelled_messages: dict[str, list[Any]] = {}
         self._own_pending_events: _PendingEvents | None = None
 
+    def _forget_inside(self) -> None:
+        """Drop what refers to users' objects."""
+        self._expected_consumers.clear()
+        self._cancelled_messages.clear()
+        self._own_pending_events = None
+
     # ---- called by pika.channel.Channel ----
 
     def _exchange(self, method: Method, reply: type[Method]) -> Any:
@@ -97,12 +107,25 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         if isinstance(method, spec.Basic.Cancel):
             info = self._consumer_infos.get(method.consumer_tag)
             if info is not None:
-                self._cancelled_messages[method.consumer_tag] = self._cancel(info, left)
+                self._cancelled_messages[method.consumer_tag] = self._cancel_openly(info, left)
             return spec.Basic.CancelOk(method.consumer_tag)
         if isinstance(method, spec.Channel.Close):
             self._close_now(method)
             return spec.Channel.CloseOk()
         return self._rpc(method, reply.INDEX, left)
+
+    def _cancel_openly(self, info: _ConsumerInfo, timeout: float | None) -> list[Any]:
+        """`_cancel`; where somebody has wrapped `Channel.basic_reject`, the core rejects nothing by itself."""
+        if info.auto_ack or "basic_reject" not in self._impl._wrapped:
+            return self._cancel(info, timeout)
+        info.auto_ack = True
+        try:
+            late = self._cancel(info, timeout)
+        finally:
+            info.auto_ack = False
+        for method, _, _ in late:
+            self._impl.basic_reject(method.delivery_tag)
+        return []
 
     def _close_now(self, close: spec.Channel.Close) -> None:
         """Send Channel.Close and await the answer.
@@ -167,15 +190,38 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     def _dispatch_events(self) -> None:
         """Dispatch what waits; that of the core, in the turn of a dispatching call."""
-        for evt in self._pending_events.held():
-            if type(evt) is _ConsumerDeliveryEvt:
-                callback = self._consumer_infos[evt.method.consumer_tag].on_message_callback
-                if callback is not None:
-                    callback(cast("Any", self), evt.method, evt.properties, evt.body)
-            elif type(evt) is _ConsumerCancellationEvt:
-                self._forget_cancelled_consumer(evt.method_frame)
-            else:
-                evt.dispatch()
+        pending = self._pending_events
+        try:
+            for evt in pending.held():
+                self._dispatch_event(evt)
+        except BaseException:
+            if deque.__len__(pending) and self.is_open:
+                self._queue_event(pending)  # the next dispatching call goes on with them
+            raise
+
+    def _dispatch_event(self, evt: Any) -> None:
+        if type(evt) is _ConsumerDeliveryEvt:
+            callback = self._consumer_infos[evt.method.consumer_tag].on_message_callback
+            if callback is not None:
+                callback(cast("Any", self), evt.method, evt.properties, evt.body)
+        elif type(evt) is _ConsumerCancellationEvt:
+            self._forget_cancelled_consumer(evt.method_frame)
+        else:
+            evt.dispatch()
+
+    def _remove_pending_deliveries(self, consumer_tag: str) -> list[_ConsumerDeliveryEvt]:
+        """Take out the messages of a consumer that went through `Channel` and wait to be dispatched."""
+        pending = self._own_pending_events
+        if pending is None:
+            return []
+        events = list(pending.held())
+        removed = [
+            evt
+            for evt in events
+            if type(evt) is _ConsumerDeliveryEvt and evt.method.consumer_tag == consumer_tag
+        ]
+        pending.extend(evt for evt in events if evt not in removed)
+        return removed
 
     def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
         raise NotImplementedError  # of the class that has the callbacks

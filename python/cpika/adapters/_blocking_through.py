@@ -75,12 +75,12 @@ def publish(
             mandatory=mandatory,
         )
 
-    channel._impl._raise_if_not_open()
-    if channel._is_buffered():
-        call()
+    if channel._is_buffered() or not channel.is_open:
+        with outside():
+            call()
         return
     try:
-        with BufferedPublishing(channel, _UNLIMITED, _LONGEST_S):
+        with BufferedPublishing(channel, _UNLIMITED, _LONGEST_S), outside():
             call()
     except exceptions.NackError:
         channel._on_nack(spec.Basic.Nack(channel._published), exchange, routing_key, mandatory)
@@ -119,11 +119,18 @@ class ThroughConsumer:
                 evt.dispatch()
             return
         channel = self.channel
-        number = channel.channel_number
-        channel._impl._on_deliver(
-            frame.Method(number, evt.method), frame.Header(number, len(evt.body), evt.properties), evt.body
-        )
+        self._receive(evt.method, evt.properties, evt.body)
+        # pika's channel is told of everything that was received before the first callback is called.
+        channel._waiting_events()
+        for message in channel._take_pending(evt.method.consumer_tag):
+            self._receive(*message)
         channel._dispatch_events()
+
+    def _receive(self, method: spec.Basic.Deliver, properties: spec.BasicProperties, body: bytes) -> None:
+        number = self.channel.channel_number
+        self.channel._impl._on_deliver(
+            frame.Method(number, method), frame.Header(number, len(body), properties), body
+        )
 
 
 def sink_of(info: _ConsumerInfo) -> Callable[[Any], Any] | None:

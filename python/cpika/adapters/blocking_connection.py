@@ -18,7 +18,10 @@ from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
 from cpika.adapters._blocking_channel import BlockingChannel
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
-    _ConnectionEvt,
+    _ChannelPendingEvt,
+    _ConnectionBlockedEvt,
+    _ConnectionBlockedUnblockedEvtBase,
+    _ConnectionUnblockedEvt,
     _ConsumerCancellationEvt,
     _QueueConsumerGeneratorInfo,
     _ReturnedMessageEvt,
@@ -52,7 +55,10 @@ _home.at_home(
     __name__,
     *(kind for kind in BlockingChannel.__mro__ if kind.__name__ == BlockingChannel.__name__),
     ReturnedMessage,
-    _ConnectionEvt,
+    _ChannelPendingEvt,
+    _ConnectionBlockedEvt,
+    _ConnectionBlockedUnblockedEvtBase,
+    _ConnectionUnblockedEvt,
     _ConsumerCancellationEvt,
     _ConsumerDeliveryEvt,
     _ConsumerInfo,
@@ -232,7 +238,8 @@ class BlockingConnection:
         if delay < 0:
             raise ValueError(f"call_later: delay must be non-negative, but got {delay!r}")
         # A delay that is no number is never over.
-        evt = _TimerEvt(callback, time.monotonic() + delay if delay == delay else math.inf)
+        evt = _TimerEvt(callback)
+        evt.deadline = time.monotonic() + delay if delay == delay else math.inf
         heapq.heappush(self._timers, (evt.deadline, next(self._timer_order), evt))
         self._tell_next_timer()
         return evt
@@ -275,7 +282,7 @@ class BlockingConnection:
 
         :param callback: called with (connection, method frame) by a method that dispatches
         """
-        self._impl._blocked_callbacks.append(self._connection_evt_maker(callback))
+        self._impl._blocked_callbacks.append(self._connection_evt_maker(_ConnectionBlockedEvt, callback))
 
     def add_on_connection_unblocked_callback(
         self, callback: Callable[[BlockingConnection, Any], Any]
@@ -284,15 +291,17 @@ class BlockingConnection:
 
         :param callback: called with (connection, method frame) by a method that dispatches
         """
-        self._impl._unblocked_callbacks.append(self._connection_evt_maker(callback))
+        self._impl._unblocked_callbacks.append(self._connection_evt_maker(_ConnectionUnblockedEvt, callback))
 
     def _connection_evt_maker(
-        self, callback: Callable[[BlockingConnection, Any], Any]
+        self,
+        kind: type[_ConnectionBlockedUnblockedEvtBase],
+        callback: Callable[[BlockingConnection, Any], Any],
     ) -> Callable[[Any], None]:
         user_callback = functools.partial(callback, self)
 
         def queue(method_frame: Any) -> None:
-            self._ready_events.append(_ConnectionEvt(user_callback, method_frame))
+            self._ready_events.append(kind(user_callback, method_frame))
             self._impl._set_due()
 
         return queue
