@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import Any, Callable, Union
+from typing import Any, Callable, TypeVar, Union, cast
 
 from cpika import amqp_object, frame
 
@@ -17,6 +18,40 @@ def name_or_value(value: Any) -> str:
     named = value.method if isinstance(value, frame.Method) else value
     kind = named if isinstance(named, type) else type(named)
     return str(named.NAME if issubclass(kind, amqp_object.AMQPObject) else named)
+
+
+_FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
+
+
+def sanitize_prefix(function: _FunctionT) -> _FunctionT:
+    """Have a method get its arguments `prefix` and `key`, its first two, by `name_or_value`."""
+
+    @functools.wraps(function)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        place = 0
+        for name in ("prefix", "key"):
+            if name in kwargs:
+                kwargs[name] = name_or_value(kwargs[name])
+            elif place < len(given):
+                given[place] = name_or_value(given[place])
+                place += 1
+        return function(self, *given, **kwargs)
+
+    return cast("_FunctionT", wrapper)
+
+
+def check_for_prefix_and_key(function: _FunctionT) -> _FunctionT:
+    """Have a method of a `CallbackManager` return False where the manager does not know prefix and key."""
+
+    @functools.wraps(function)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        prefix = name_or_value(kwargs["prefix"] if "prefix" in kwargs else given.pop(0))
+        key = name_or_value(kwargs["key"] if "key" in kwargs else given.pop(0))
+        return function(self, *args, **kwargs) if key in self._stack.get(prefix, {}) else False
+
+    return cast("_FunctionT", wrapper)
 
 
 class CallbackManager:

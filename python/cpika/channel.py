@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from cpika import _wrappers, exceptions, spec, validators
 from cpika._channel_inside import _CLOSE_KEY, ChannelInside
+from cpika._content import ContentFrameAssembler as ContentFrameAssembler
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:

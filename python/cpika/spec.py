@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cpika import _home
 from cpika._core import BasicProperties, Method, Properties, spec_classes, spec_methods
+from cpika.compat import str_or_bytes as str_or_bytes
 from cpika.delivery_mode import DeliveryMode as DeliveryMode
 from cpika.exchange_type import ExchangeType as ExchangeType
 

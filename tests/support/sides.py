@@ -34,19 +34,31 @@ def tell(what, use, *args, **kwargs):
 """
 
 
-def run(program: str, library: str, *arguments: str) -> list[str]:
-    """The lines that a program prints on one library; ids, addresses and ports are made alike."""
-    code = _PREAMBLE + textwrap.dedent(program)
+def _start(program: str, library: str, *arguments: str) -> subprocess.Popen[str]:
     alias = [] if library == "pika" else ["-m", "cpika"]
-    done = subprocess.run(
-        [sys.executable, *alias, "-c", code, *arguments],
-        capture_output=True,
+    return subprocess.Popen(
+        [sys.executable, *alias, "-c", _PREAMBLE + textwrap.dedent(program), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=50,
         env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )
-    assert done.returncode == 0, f"on {library}:\n{done.stdout}\n{done.stderr}"
-    return [_alike(line) for line in done.stdout.splitlines()]
+
+
+def _lines(process: subprocess.Popen[str], library: str) -> list[str]:
+    try:
+        output, errors = process.communicate(timeout=50)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, errors = process.communicate()
+        errors += "\nit takes too long"
+    assert process.returncode == 0, f"on {library}:\n{output}\n{errors}"
+    return [_alike(line) for line in output.splitlines()]
+
+
+def run(program: str, library: str, *arguments: str) -> list[str]:
+    """The lines that a program prints on one library; ids, addresses and ports are made alike."""
+    return _lines(_start(program, library, *arguments), library)
 
 
 def _alike(line: str) -> str:
@@ -61,12 +73,15 @@ def same_on_both(program: str, *arguments: str) -> list[str]:
 
     `{name}` in it is a name that no other run uses.
     """
-    lines = {}
-    for library in ("pika", "cpika"):
-        name = f"cpika-test-{uuid.uuid4().hex}"
-        lines[library] = [
-            line.replace(name, "NAME") for line in run(program.replace("{name}", name), library, *arguments)
-        ]
+    names = {library: f"cpika-test-{uuid.uuid4().hex}" for library in ("pika", "cpika")}
+    started = {
+        library: _start(program.replace("{name}", name), library, *arguments)
+        for library, name in names.items()
+    }
+    lines = {
+        library: [line.replace(names[library], "NAME") for line in _lines(process, library)]
+        for library, process in started.items()
+    }
     difference = "\n".join(difflib.unified_diff(lines["pika"], lines["cpika"], "pika", "cpika", lineterm=""))
     assert not difference, difference
     assert lines["pika"], "it prints nothing"

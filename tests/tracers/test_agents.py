@@ -1,4 +1,4 @@
-"""Real agents' code, in the session of a real tracer: what they record of a program is the same on pika and cpika."""
+"""Agents in the session of a real tracer: what they record of a program is the same on pika and cpika."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def show():
     for span in spans:
         number = traces.setdefault(span.context.trace_id, len(traces))
         parent = None if span.parent is None else names.get(span.parent.span_id, "elsewhere")
-        attributes = {name: value for name, value in sorted(span.attributes.items()) if "port" not in name}
-        events = [event.attributes.get("exception.type", event.name).rpartition(".")[2] for event in span.events]
-        print(number, span.name, span.kind.name, "in", parent, attributes, span.status.status_code.name, events)
+        attributes = {key: value for key, value in sorted(span.attributes.items()) if "port" not in key}
+        events = [event.attributes.get("exception.type").rpartition(".")[2] for event in span.events]
+        status = span.status.status_code.name
+        print(number, span.name, span.kind.name, "in", parent, attributes, status, events)
     exporter.clear()
 """
 
@@ -114,15 +115,16 @@ def around(label):
         note(label, type(instance).__name__, len(args), sorted(kwargs))
         return wrapped(*args, **kwargs)
     return wrapper
+BLOCKING = "pika.adapters.blocking_connection"
 wrapt.wrap_function_wrapper("pika.channel", "Channel.basic_consume", around("below"))
 wrapt.wrap_function_wrapper("pika.channel", "Channel.basic_get", around("below"))
-wrapt.wrap_function_wrapper("pika.adapters.blocking_connection", "BlockingChannel.basic_consume", around("above"))
+wrapt.wrap_function_wrapper(BLOCKING, "BlockingChannel.basic_consume", around("above"))
 def init(wrapped, instance, args, kwargs):
     wrapped(*args, **kwargs)
     impl = instance._impl
     if hasattr(impl.basic_consume, "__wrapped__"):
         impl.basic_consume = impl.basic_consume.__wrapped__
-wrapt.wrap_function_wrapper("pika.adapters.blocking_connection", "BlockingChannel.__init__", init)
+wrapt.wrap_function_wrapper(BLOCKING, "BlockingChannel.__init__", init)
 connection = connect()
 channel = connection.channel()
 queue = channel.queue_declare("", exclusive=True).method.queue
@@ -156,7 +158,8 @@ connection = connect()
 channel = connection.channel()
 channel.confirm_delivery()
 tell("unroutable", channel.basic_publish, "", "{name}-nobody", b"m", mandatory=True)
-queue = channel.queue_declare("{name}", arguments={"x-max-length": 0, "x-overflow": "reject-publish"}).method.queue
+full = {"x-max-length": 0, "x-overflow": "reject-publish"}
+queue = channel.queue_declare("{name}", arguments=full).method.queue
 tell("refused", channel.basic_publish, "", queue, b"m")
 channel.queue_delete(queue)
 show()

@@ -156,7 +156,7 @@ def test_each_method_of_a_channel_is_called_through_its_wrappers(how: str, broke
 
 
 def test_one_wrapped_method_leaves_the_others_alone(broker_url: str) -> None:
-    for name in ("basic_publish", "basic_get", "queue_declare", "basic_consume", "basic_cancel"):
+    for name in ("basic_publish", "basic_consume"):
         same_on_both(
             BY_WRAPT + f"wrap(Channel, [{name!r}])\nprepare = lambda ch: None\n" + EVERYTHING, broker_url
         )
@@ -341,8 +341,11 @@ def test_what_a_wrapper_raises_leaves_the_call_and_the_channel_lives(broker_url:
         Channel.queue_declare = failing(declare, True)
         tell("declare", channel.queue_declare, queue, passive=True)
         Channel.queue_declare = declare
-        connection.process_data_events(0)
-        print(channel.queue_declare(queue, passive=True).method.message_count, len(calls))
+        got = []
+        channel.basic_consume(queue, lambda *message: got.append(message[3]), auto_ack=True)
+        while not got:
+            connection.process_data_events(1)
+        print(got, len(calls))
         connection.close()
         """,
         broker_url,

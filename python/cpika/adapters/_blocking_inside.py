@@ -115,7 +115,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         return self._rpc(method, reply.INDEX, left)
 
     def _cancel_openly(self, info: _ConsumerInfo, timeout: float | None) -> list[Any]:
-        """`_cancel`; where somebody has wrapped `Channel.basic_reject`, the core rejects nothing by itself."""
+        """`_cancel`, but the core rejects nothing by itself where `Channel.basic_reject` is wrapped."""
         if info.auto_ack or "basic_reject" not in self._impl._wrapped:
             return self._cancel(info, timeout)
         info.auto_ack = True
