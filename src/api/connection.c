@@ -413,6 +413,8 @@ static PyMemberDef connection_members[] = {
      "Bytes read from the peer."},
     {"frames_received", T_ULONGLONG, offsetof(CpikaConnection, engine.frames_received), READONLY,
      "Frames read from the peer."},
+    {"_cooperative", T_BOOL, offsetof(CpikaConnection, io.cooperative), READONLY,
+     "Whether waits let other greenlets of the thread run."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaConnection, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };

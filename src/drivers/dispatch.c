@@ -5,6 +5,7 @@
 #include "deliver.h"
 #include "ended.h"
 #include "engine/frames.h"
+#include "fair.h"
 #include "made.h"
 #include "settle.h"
 #include "wait.h"
@@ -220,6 +221,9 @@ cpika_dispatch(CpikaConnection *conn, cpika_call *call)
         }
         if (rc == 0 && n % OFFER_EVERY == 0) {
             rc = cpika_offer_gil(&conn->offer);  // a C callable as callback runs no bytecode
+        }
+        if (rc == 0) {
+            rc = cpika_be_fair(conn);
         }
         if (rc < 0) {
             break;

@@ -42,6 +42,17 @@ cpika_pysock_load_errors(cpika_state *st)
     return st->want_read == NULL || st->want_write == NULL ? -1 : 0;
 }
 
+int
+cpika_pysock_waits_in_greenlets(cpika_state *st)
+{
+    PyObject *module = PyImport_ImportModule("select");
+    PyObject *select = module == NULL ? NULL : PyObject_GetAttr(module, st->names.select);
+    int replaced = select == NULL ? -1 : !PyCFunction_Check(select);
+    Py_XDECREF(select);
+    Py_XDECREF(module);
+    return replaced;
+}
+
 /* ---- one user at a time ---- */
 
 static void

@@ -130,7 +130,8 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
 {
     int fd = -1;
     int plain = sock == Py_None ? 0 : cpika_pysock_is_plain(sock);
-    if (plain < 0 || (plain && detach_descriptor(sock, &fd) < 0)
+    int cooperative = plain || sock == Py_None ? 0 : cpika_pysock_waits_in_greenlets(t->st);
+    if (plain < 0 || cooperative < 0 || (plain && detach_descriptor(sock, &fd) < 0)
         || (!plain && sock != Py_None && cpika_pysock_load_errors(t->st) < 0)) {
         return -1;
     }
@@ -143,6 +144,7 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
         return -1;
     }
     t->sock = plain || sock == Py_None ? NULL : Py_NewRef(sock);
+    t->cooperative = cooperative != 0;
     t->engine->in_place_allowed = plain != 0;
     return 0;
 }

@@ -50,10 +50,12 @@ typedef enum {
     X(send)                 \
     X(greenlet)             \
     X(getcurrent)           \
+    X(select)               \
     X(_dispatch_cancel)     \
     X(_dispatch_return)     \
     X(_on_closed_by_broker) \
     X(_on_ended)            \
+    X(_let_run)             \
     X(_on_held)             \
     X(_on_method)           \
     X(_on_nack)             \

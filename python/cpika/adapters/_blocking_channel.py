@@ -444,6 +444,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         self._impl._raise_if_not_open()
         self._start_generator((queue, auto_ack, exclusive), arguments, consumer_tag)
         hand: list[Any] = [None]
+        be_fair = self._connection._impl._be_fair if self._connection._impl._cooperative else None
         while True:
             generator = self._queue_consumer_generator  # read anew each time: cancel() may end it
             if generator is None:
@@ -458,6 +459,8 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             kind = type(kept)
             if kind is tuple:
                 yield kept
+                if be_fair is not None:
+                    be_fair()
             elif kind is not int:
                 if kind is _ConsumerCancellationEvt:
                     self._consumer_infos.pop(generator.consumer_tag, None)

@@ -12,7 +12,7 @@ import cpika
 from cpika import exceptions, frame, spec
 from cpika._loggable import loggable
 from cpika.adapters import _engine_names, _pykeeper
-from cpika.adapters.utils import _waiting
+from cpika.adapters.utils import _green, _waiting
 from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 if TYPE_CHECKING:
@@ -296,21 +296,33 @@ class Engine(_engine_names.EngineNames):
     @staticmethod
     def _wait_socket(
         sock: socket.socket | None, wake: int, read: bool, write: bool, signals: int, timeout_ms: int
-    ) -> None:
+    ) -> bool:
         """Wait until a Python socket can go on, or one of the descriptors `wake` and `signals` is readable.
 
         :param sock: None to wait for the descriptors only
         :param signals: -1 for none
+        :returns: False if nothing was ready in time
         """
-        if sock is not None and sock.fileno() < 0:
-            return  # closed by another thread: the engine's next look says so
-        _waiting.wait(
-            -1 if sock is None else sock.fileno(),
-            read=read,
-            write=write,
-            wakes=[wake] if signals < 0 else [wake, signals],
-            milliseconds=timeout_ms,
-        )
+        descriptor = -1 if sock is None else sock.fileno()
+        if sock is not None and descriptor < 0:
+            return True  # closed by another thread: the engine's next look says so
+        try:
+            return _waiting.wait(
+                descriptor,
+                read=read,
+                write=write,
+                wakes=[wake] if signals < 0 else [wake, signals],
+                milliseconds=timeout_ms,
+            )
+        except OSError:
+            if sock is not None and sock.fileno() < 0:
+                return True  # closed meanwhile
+            raise
+
+    @staticmethod
+    def _let_run() -> None:
+        """Let other greenlets run: there was something to do here all the time."""
+        _green.let_others_run()
 
     def __copy__(self) -> Engine:
         return self  # pika's connection is copied to itself, too
