@@ -36,7 +36,7 @@ def let_others_run() -> None:
 
 
 def system_threads() -> tuple[Callable[[], Any], Callable[..., Any]]:
-    """Return what makes a lock and what starts a thread, the system's own: `_thread`'s before any patching."""
+    """Return what makes a lock and what starts a thread: `_thread`'s, from before any patching."""
     monkey = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("_thread"):
         allocate_lock, start_new_thread = monkey.get_original(
