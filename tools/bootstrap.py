@@ -237,7 +237,7 @@ def install(extras: set[str]) -> None:
     """Editable, so that a change of a Python file needs no installation; a change of a C file builds anew."""
     pip = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "-qq")
     project = ROOT / "pyproject.toml"
-    sources = [*ROOT.glob("src/*/*.[ch]"), ROOT / "setup.py", project]
+    sources = [*ROOT.glob("src/*/*.[ch]"), *ROOT.glob("python/*.pth"), ROOT / "setup.py", project]
     build = Stamp("build", contents(sources), toolchain())
     wanted = {name: Stamp(f"extra-{name}", contents([project])) for name in sorted(extras)}
 

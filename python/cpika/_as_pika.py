@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
     from types import ModuleType
@@ -94,6 +94,50 @@ class _Finder:
             if find(name, path) is not None and not self.was_asked:
                 return True
         return False
+
+
+class _Distributions:
+    """Tells `importlib.metadata` of a distribution `pika`, where none is installed.
+
+    It stands behind the finders of what is installed: the first answer counts.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: Any = None) -> None:
+        """Find no module."""
+
+    def find_distributions(self, context: Any = None) -> Iterator[Any]:
+        """Yield the distribution, if it is asked for by name, or all are and none has that name."""
+        from importlib import metadata
+
+        name = getattr(context, "name", None)
+        if name is None:
+            if metadata.distribution("pika").read_text(_OURS) is None:
+                return
+        elif name.lower() != "pika":
+            return
+
+        class PikaDistribution(metadata.Distribution):
+            """What `importlib.metadata` says of pika."""
+
+            def read_text(self, filename: Any) -> str | None:
+                """Return the contents of a file of the distribution, None for one that there is not."""
+                return _DISTRIBUTION.get(str(filename))
+
+            def locate_file(self, path: Any) -> Any:
+                """Return where a file is: nothing is installed."""
+                return path
+
+        yield PikaDistribution()
+
+
+_OURS = "cpika-alias"  # a file that only this distribution has
+_PIKA_VERSION = "1.4.4"  # `cpika.__version__`, without loading the package
+_DISTRIBUTION = {
+    "METADATA": f"Metadata-Version: 2.1\nName: pika\nVersion: {_PIKA_VERSION}\nSummary: cpika in the place of pika\n",
+    "top_level.txt": "pika\n",
+    _OURS: "",
+}
 
 
 class _Adopter:
@@ -182,3 +226,4 @@ def install_as_pika() -> None:
         )
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         _Finder().take_place()
+        sys.meta_path.append(cast("Any", _Distributions()))
