@@ -250,6 +250,8 @@ def install(extras: set[str]) -> None:
         run(*pip, "install", "setuptools>=77")
     target = f".[{','.join(missing)}]" if missing else "."
     run(*pip, "install", "--no-build-isolation", "--editable", target)
+    if "dev" in missing:
+        run(VENV_PYTHON.with_name("pyright"), "--version")  # fetches what it runs, once
     build.set()
     for name in missing:
         wanted[name].set()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import Any, Callable, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, cast
 
 from cpika import amqp_object, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LOGGER = logging.getLogger("pika.callback")
 
@@ -74,7 +77,7 @@ class CallbackManager:
         callback: Callable[..., Any],
         one_shot: bool = True,
         only_caller: object = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> tuple[str, str]:
         """Add a callback.
 
@@ -161,7 +164,7 @@ class CallbackManager:
         prefix: AMQPValue,
         key: AMQPValue,
         callback_value: Callable[..., Any] | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> bool:
         """Remove one callback of a key.
 

@@ -12,6 +12,8 @@ from cpika.amqp_object import Method
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cpika.adapters.blocking_connection import BlockingConnection
 
 _ReplyT = TypeVar("_ReplyT", bound=Method)
@@ -86,7 +88,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         durable: bool = False,
         auto_delete: bool = False,
         internal: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Exchange.DeclareOk]:
         """Make an exchange, or make sure that it is there and alike (AMQP Exchange.Declare).
 
@@ -138,7 +140,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         return self._call(spec.Exchange.Delete(0, exchange, if_unused, False), spec.Exchange.DeleteOk)
 
     def exchange_bind(
-        self, destination: str, source: str, routing_key: str = "", arguments: dict[str, Any] | None = None
+        self, destination: str, source: str, routing_key: str = "", arguments: Mapping[str, Any] | None = None
     ) -> frame.Method[spec.Exchange.BindOk]:
         """Bind an exchange to another (RabbitMQ's Exchange.Bind).
 
@@ -170,7 +172,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         destination: str | None = None,
         source: str | None = None,
         routing_key: str = "",
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Exchange.UnbindOk]:
         """Undo `exchange_bind` (RabbitMQ's Exchange.Unbind).
 
@@ -204,7 +206,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         durable: bool = False,
         exclusive: bool = False,
         auto_delete: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Queue.DeclareOk]:
         """Make a queue, or make sure that it is there and alike (AMQP Queue.Declare).
 
@@ -270,7 +272,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         queue: str,
         exchange: str,
         routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Queue.BindOk]:
         """Bind a queue to an exchange (AMQP Queue.Bind).
 
@@ -303,7 +305,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         queue: str,
         exchange: str,
         routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Queue.UnbindOk]:
         """Undo `queue_bind` (AMQP Queue.Unbind).
 

@@ -19,7 +19,7 @@ from cpika.adapters._blocking_events import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
 
     from cpika.adapters.blocking_connection import BlockingConnection
@@ -233,7 +233,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         auto_ack: bool = False,
         exclusive: bool = False,
         consumer_tag: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> str:
         """Have the messages of a queue delivered to a callback (AMQP Basic.Consume).
 
@@ -259,7 +259,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         auto_ack: bool,
         exclusive: bool,
         consumer_tag: str | None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         on_message_callback: OnMessage | None = None,
         alternate_event_sink: Callable[[Any], Any] | None = None,
         store: _QueueConsumerGeneratorInfo | None = None,
@@ -401,7 +401,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         queue: str,
         auto_ack: bool = False,
         exclusive: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         inactivity_timeout: None = None,
         consumer_tag: str | None = None,
     ) -> Generator[Message, None, None]: ...
@@ -412,7 +412,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         queue: str,
         auto_ack: bool = False,
         exclusive: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         inactivity_timeout: float | None = None,
         consumer_tag: str | None = None,
     ) -> Generator[Message | tuple[None, None, None], None, None]: ...
@@ -422,7 +422,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         queue: str,
         auto_ack: bool = False,
         exclusive: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         inactivity_timeout: float | None = None,
         consumer_tag: str | None = None,
     ) -> Generator[Message | tuple[None, None, None], None, None]:
@@ -479,7 +479,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                     yield (None, None, None)
 
     def _start_generator(
-        self, params: tuple[str, bool, bool], arguments: dict[str, Any] | None, consumer_tag: str | None
+        self, params: tuple[str, bool, bool], arguments: Mapping[str, Any] | None, consumer_tag: str | None
     ) -> None:
         """Begin the consumer of `consume()`, or make sure that the one there is has these parameters."""
         if self._queue_consumer_generator is not None:

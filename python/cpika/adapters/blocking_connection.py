@@ -36,7 +36,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from cpika import frame
     from cpika.connection import Parameters
+
+    # They get this connection, although pika's annotations say `pika.connection.Connection`: programs that
+    # are typed either way are right.
+    OnBlocked = Callable[[Any, frame.Method[spec.Connection.Blocked]], Any]
+    OnUnblocked = Callable[[Any, frame.Method[spec.Connection.Unblocked]], Any]
 
 __all__ = [
     "BlockingChannel",
@@ -92,7 +98,7 @@ class BlockingConnection:
     )
 
     def __init__(
-        self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: None = None
+        self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: Any = None
     ) -> None:
         self._ready_events: deque[Any] = deque()
         self._threadsafe_callbacks: deque[Callable[[], Any]] = deque()
@@ -223,7 +229,7 @@ class BlockingConnection:
 
     # ---- timers and callbacks ----
 
-    def call_later(self, delay: float, callback: Callable[[], Any]) -> object:
+    def call_later(self, delay: float, callback: Callable[[], Any]) -> int:
         """Have a callback called once, after a time, by a method that dispatches.
 
         :param delay: seconds, not negative
@@ -242,7 +248,7 @@ class BlockingConnection:
         evt.deadline = time.monotonic() + delay if delay == delay else math.inf
         heapq.heappush(self._timers, (evt.deadline, next(self._timer_order), evt))
         self._tell_next_timer()
-        return evt
+        return evt  # type: ignore[return-value] # pika's annotation of what is opaque in both
 
     def remove_timeout(self, timeout_id: object) -> None:
         """Remove a timer that has not been dispatched yet.
@@ -277,16 +283,14 @@ class BlockingConnection:
         self._threadsafe_callbacks.append(callback)
         self._impl._set_due()
 
-    def add_on_connection_blocked_callback(self, callback: Callable[[BlockingConnection, Any], Any]) -> None:
+    def add_on_connection_blocked_callback(self, callback: OnBlocked) -> None:
         """Have a callback called when a broker short of memory or disk stops reading (Connection.Blocked).
 
         :param callback: called with (connection, method frame) by a method that dispatches
         """
         self._impl._blocked_callbacks.append(self._connection_evt_maker(_ConnectionBlockedEvt, callback))
 
-    def add_on_connection_unblocked_callback(
-        self, callback: Callable[[BlockingConnection, Any], Any]
-    ) -> None:
+    def add_on_connection_unblocked_callback(self, callback: OnUnblocked) -> None:
         """Have a callback called when the broker reads again (Connection.Unblocked).
 
         :param callback: called with (connection, method frame) by a method that dispatches
@@ -294,9 +298,7 @@ class BlockingConnection:
         self._impl._unblocked_callbacks.append(self._connection_evt_maker(_ConnectionUnblockedEvt, callback))
 
     def _connection_evt_maker(
-        self,
-        kind: type[_ConnectionBlockedUnblockedEvtBase],
-        callback: Callable[[BlockingConnection, Any], Any],
+        self, kind: type[_ConnectionBlockedUnblockedEvtBase], callback: OnBlocked | OnUnblocked
     ) -> Callable[[Any], None]:
         user_callback = functools.partial(callback, self)
 
