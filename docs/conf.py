@@ -5,9 +5,10 @@ It imports the package: what it shows of methods in C is what `help()` shows, si
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
-import cpika
+import cpika.adapters._blocking_hot
 from docutils import nodes
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ suppress_warnings = ["ref.python"]  # `type` is a builtin as well as a field
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autoclass_content = "both"
 autodoc_default_options = {"members": True}
 python_use_unqualified_type_names = True
 add_module_names = False
+toc_object_entries_show_parents = "hide"
 copybutton_prompt_text = "$ "
 
 # A name in backticks is a link where it can be one; docstrings say `pika.exceptions...`, as programs do.
@@ -45,9 +49,23 @@ NOT_HERE = (  # of the standard library, whose documentation is elsewhere, and p
     r"(\w+\.)*_\w+",
     r"(\w+\.)?(Callable|Generator|Iterable|Iterator|Mapping|Sequence|Buffer)(\[.*)?",
     r"cpika\._core\..*",
-    r"AMQPValue|On\w+|Message|Engine|Any|\w+T|NoReturn|TracebackType",
+    r"AMQPValue|HeartbeatOption|Credentials|On\w+|Message|Engine|Any|\w+T|NoReturn|TracebackType",
 )
 nitpick_ignore_regex = [("py:obj", ".*"), *(("py:(class|exc)", pattern) for pattern in NOT_HERE)]
+
+
+# A type hint that is new in Python 3.12; when the package runs, Any stands in for it.
+cpika.adapters._blocking_hot.Buffer = type("Buffer", (), {"__module__": "collections.abc"})
+
+
+def simplify_signature(
+    app: Sphinx, what: str, name: str, obj: object, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Show an argument that may be left out as `...`, not as the private class that stands for that."""
+    if signature is not None:
+        signature = re.sub(r" \| type\[_DEFAULT\]", "", signature)
+        signature = re.sub(r"= ?_DEFAULT", "= ...", signature).replace("_credentials._Cred", "Cred")
+    return signature, returns
 
 
 def find_by_last_names(
@@ -76,5 +94,6 @@ def skip_foreign(app: Sphinx, what: str, name: str, obj: object, skip: bool, opt
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-signature", simplify_signature)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("missing-reference", find_by_last_names)

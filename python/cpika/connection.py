@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
-    Heartbeat = Union[int, Callable[[Any, Any], int], None]
+    HeartbeatOption = Union[int, Callable[[Any, Any], int], None]
 
 PRODUCT = "Pika Python Client Library"
 
@@ -76,7 +76,7 @@ class Parameters:
     )
     DEFAULT_CONNECTION_ATTEMPTS = 1
     DEFAULT_FRAME_MAX = _FRAME_MAX_SIZE
-    DEFAULT_HEARTBEAT_TIMEOUT: Heartbeat = None
+    DEFAULT_HEARTBEAT_TIMEOUT: HeartbeatOption = None
     DEFAULT_HOST = "localhost"
     DEFAULT_LOCALE = "en_US"
     DEFAULT_PORT = 5672
@@ -199,7 +199,7 @@ class Parameters:
         self._frame_max = value
 
     @property
-    def heartbeat(self) -> Heartbeat:
+    def heartbeat(self) -> HeartbeatOption:
         """Heartbeat timeout in seconds, 0 for none; None takes the broker's proposal.
 
         A callable gets the connection and the broker's proposal and returns the number to use.
@@ -207,7 +207,7 @@ class Parameters:
         return self._heartbeat
 
     @heartbeat.setter
-    def heartbeat(self, value: Heartbeat) -> None:
+    def heartbeat(self, value: HeartbeatOption) -> None:
         if value is not None and not callable(value):
             if not isinstance(value, numbers.Integral):
                 raise TypeError(f"heartbeat must be an int or a callable function, but got {value!r}")
@@ -352,7 +352,7 @@ class ConnectionParameters(Parameters):
         credentials: _credentials._Credentials | type[_DEFAULT] = _DEFAULT,
         channel_max: int | type[_DEFAULT] = _DEFAULT,
         frame_max: int | type[_DEFAULT] = _DEFAULT,
-        heartbeat: Heartbeat | type[_DEFAULT] = _DEFAULT,
+        heartbeat: HeartbeatOption | type[_DEFAULT] = _DEFAULT,
         ssl_options: SSLOptions | type[_DEFAULT] | None = _DEFAULT,
         connection_attempts: int | type[_DEFAULT] = _DEFAULT,
         retry_delay: float | type[_DEFAULT] = _DEFAULT,

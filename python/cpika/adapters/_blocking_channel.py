@@ -35,11 +35,12 @@ _CHANNEL_LOGGER = logging.getLogger("pika.channel")
 _CALLBACK_LOGGER = logging.getLogger("pika.callback")
 
 
+# `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base, what is one
+# request and its answer from `_blocking_calls`, pika's private names from `_blocking_inside`.
 class BlockingChannel(_blocking_inside.BlockingChannel):
-    """A channel whose methods return when the broker has answered.
+    """A channel whose methods return when the broker has answered; `BlockingConnection.channel` makes it.
 
-    `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base,
-    what is one request and its answer from `_blocking_calls`, pika's private names from `_blocking_inside`.
+    As a context manager it closes itself, if it is still open, at the end of the block.
 
     :param channel_impl: what stands behind it, `pika.channel.Channel`
     :param connection: its connection
