@@ -104,6 +104,9 @@ class Runner:
             return
         code = self._here(PRELUDES[block.marks["with"]]) + code if "with" in block.marks else code
         command = [sys.executable, "-c", code] if block.language == "python" else ["sh", "-euc", code]
+        if "until" in block.marks:
+            assert block.language == "sh", f"line {block.line}: 'until' is for a command"
+            command[-1] = f"exec {code}"  # the signal is for the program, not for the shell
         process = subprocess.Popen(
             command,
             cwd=self.folder,
