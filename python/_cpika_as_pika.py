@@ -20,7 +20,8 @@ def _install() -> None:
         return
     package: ModuleSpec | None = importlib.util.find_spec("cpika")  # of a package: it is not loaded
     if package is None or not package.submodule_search_locations:
-        raise ImportError("cpika_as_pika.pth is installed, but the package cpika cannot be found", name="cpika")
+        text = "cpika_as_pika.pth is installed, but the package cpika cannot be found"
+        raise ImportError(text, name="cpika")
     name = "cpika._as_pika"
     spec = spec_from_file_location(name, f"{package.submodule_search_locations[0]}/_as_pika.py")
     assert spec is not None and spec.loader is not None

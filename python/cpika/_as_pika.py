@@ -134,7 +134,8 @@ class _Distributions:
 _OURS = "cpika-alias"  # a file that only this distribution has
 _PIKA_VERSION = "1.4.4"  # `cpika.__version__`, without loading the package
 _DISTRIBUTION = {
-    "METADATA": f"Metadata-Version: 2.1\nName: pika\nVersion: {_PIKA_VERSION}\nSummary: cpika in the place of pika\n",
+    "METADATA": f"Metadata-Version: 2.1\nName: pika\nVersion: {_PIKA_VERSION}\n"
+    "Summary: cpika in the place of pika\n",
     "top_level.txt": "pika\n",
     _OURS: "",
 }
