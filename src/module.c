@@ -5,6 +5,7 @@
 #include "api/buffered.h"
 #include "api/channel.h"
 #include "api/connection.h"
+#include "drivers/replaced.h"
 #include "drivers/sleep.h"
 #include "values/consumer.h"
 #include "values/errors.h"
@@ -52,7 +53,7 @@ core_exec(PyObject *module)
     if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_values_exec(module, &st->values) < 0
         || cpika_consumer_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
         || cpika_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0
-        || cpika_hot_method_exec(module) < 0) {
+        || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
         return -1;
     }
     return 0;

@@ -21,6 +21,20 @@ PyDoc_STRVAR(keep_doc, "_keep($self, /)\n--\n\n"
                        "Send over a Python socket what is due, a heartbeat or what is held, without waiting.  Returns\n"
                        "the seconds until more is, or None when there is nothing to keep any more.");
 
+PyDoc_STRVAR(hold_no_more_doc, "_hold_no_more($self, /)\n--\n\n"
+                               "What is held over a Python socket is due now.");
+
+static PyObject *
+connection_hold_no_more(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    cpika_link *link = ((CpikaConnection *)op)->io.link;
+    if (link != NULL && link->held) {
+        link->held_until_ns = 0;
+    }
+    Py_RETURN_NONE;
+}
+
 /* 0, or -1 with an exception of the socket. */
 static int
 send_due(CpikaConnection *conn)
@@ -92,6 +106,7 @@ connection_be_fair(PyObject *op, PyObject *ignored)
 }
 
 PyMethodDef cpika_kept_methods[] = {
+    {"_hold_no_more", connection_hold_no_more, METH_NOARGS, hold_no_more_doc},
     {"_be_fair", connection_be_fair, METH_NOARGS, be_fair_doc},
     {"_keep", connection_keep, METH_NOARGS, keep_doc},
     {NULL, NULL, 0, NULL},

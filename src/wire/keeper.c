@@ -15,6 +15,7 @@
 #include "condition.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "clock.h"
@@ -27,7 +28,8 @@
 #define KEEPER_AWAKE_NS (20 * CPIKA_NS_PER_MS)      // stay awake so long after the last held ack
 #define KEEPER_FULL_FIRST_NS (CPIKA_NS_PER_MS / 2)  // the socket is full: first retry, then doubled
 #define KEEPER_FULL_LAST_NS (50 * CPIKA_NS_PER_MS)  //   up to this
-#define KEEPER_EMPTY_NS CPIKA_NS_PER_S              // the thread ends after so long without links
+#define KEEPER_LOCK_TRIES 1000
+#define KEEPER_EMPTY_NS CPIKA_NS_PER_S  // the thread ends after so long without links
 
 static struct {
     pthread_mutex_t lock;
@@ -36,6 +38,7 @@ static struct {
     bool running;       // there is a thread
     bool called;        // acks are held somewhere, says cpika_keeper_notify_held
     atomic_bool awake;  // it ticks and needs no word of held acks; written under the lock
+    atomic_bool asked;  // see cpika_keeper_first_to_ask
 } keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_once_t keeper_once = PTHREAD_ONCE_INIT;
@@ -358,6 +361,38 @@ cpika_keeper_notify_held(void)
     if (!cpika_keeper_is_awake()) {
         keeper_wake_up(true);
     }
+}
+
+/* Tried for a while: whoever has the lock has it for the length of a send. */
+static void
+send_held_of(cpika_link *l)
+{
+    for (int tries = 0; tries < KEEPER_LOCK_TRIES; tries++) {
+        if (cpika_link_trylock(l)) {
+            if (l->held) {
+                cpika_link_flush_locked(l);
+            }
+            cpika_link_unlock(l);
+            return;
+        }
+        sched_yield();
+    }
+}
+
+void
+cpika_keeper_send_held(void)
+{
+    pthread_mutex_lock(&keeper.lock);
+    for (cpika_link *l = keeper.first; l != NULL; l = l->next) {
+        send_held_of(l);
+    }
+    pthread_mutex_unlock(&keeper.lock);
+}
+
+bool
+cpika_keeper_first_to_ask(void)
+{
+    return !atomic_exchange(&keeper.asked, true);
 }
 
 void

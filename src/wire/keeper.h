@@ -26,6 +26,12 @@ void cpika_keeper_notify_held(void);
 /* Whether it looks at all links in short order anyway, and need not be told. */
 bool cpika_keeper_is_awake(void);
 
+/* Sends what kept links hold, now: the process is about to become another program.  Without waiting. */
+void cpika_keeper_send_held(void);
+
+/* True for the first who asks in the process. */
+bool cpika_keeper_first_to_ask(void);
+
 /* Tells the keeper that heartbeat_ns of a link changed. */
 void cpika_keeper_notify_heartbeat(void);
 

@@ -86,6 +86,12 @@ for number, (method, properties, body) in enumerate(channel.consume(sys.argv[2])
     if number == 58:
         sys.exit()
 """,
+    "exec": """
+def leave():
+    os.execv(sys.executable, [sys.executable, "-c", "pass"])
+
+channel.start_consuming()
+""",
     "a thread's end": """
 def leave():
     raise SystemExit

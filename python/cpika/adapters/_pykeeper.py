@@ -56,6 +56,14 @@ class _Keeper:
         self._added.append(weakref.ref(engine))
         self._wake()
 
+    def send_held(self) -> None:
+        """Send what the engines hold, in the thread of whoever calls."""
+        for reference in (*self._added, *self._engines):
+            engine = reference()
+            if engine is not None:
+                engine._hold_no_more()
+                engine._keep()
+
     def end(self) -> None:
         """End the thread, so that it does not run in an interpreter that is being taken down."""
         if self.alive:
@@ -104,3 +112,9 @@ def keep(engine: Engine) -> None:
         keeper = _keeper = _Keeper()
         keeper.start()
     keeper.add(engine)
+
+
+def send_held() -> None:
+    """Send what all engines hold: the process is about to become another program."""
+    if _keeper is not None and _keeper.alive:
+        _keeper.send_held()
