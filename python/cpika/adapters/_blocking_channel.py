@@ -128,34 +128,6 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         )
         self._impl._tell_closed(reason)
 
-    def _on_unexpected(self, method: spec.Basic.Deliver) -> None:
-        """A delivery came for a consumer that is not there."""
-        _CHANNEL_LOGGER.error("Unexpected delivery: %r", frame.Method(self.channel_number, method))
-
-    def _on_nack(self, nack: spec.Basic.Nack, exchange: str, routing_key: str, mandatory: bool) -> None:
-        """The broker refused a publish."""
-        LOGGER.warning(
-            "Message was Nack'ed by broker: nack=%r; channel=%s; exchange=%s; routing_key=%s; mandatory=%r; ",
-            nack,
-            self.channel_number,
-            exchange,
-            routing_key,
-            mandatory,
-        )
-
-    def _on_returned(self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes) -> None:
-        """Basic.Return came in confirm mode; the core has noted it for the publish in flight."""
-        LOGGER.warning(
-            "Published message was returned: _delivery_confirmation=%s; channel=%s; method=%r; "
-            "properties=%r; body_size=%d; body_prefix=%.255r",
-            True,
-            self.channel_number,
-            method,
-            properties,
-            len(body),
-            body,
-        )
-
     def _on_cancelled_by_broker(self, method: spec.Basic.Cancel) -> None:
         """Basic.Cancel came: the queue is gone, for example. It is dispatched in its turn."""
         info = self._consumer_infos.get(method.consumer_tag)
@@ -568,13 +540,6 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                 self._give_back(generator.pending_events)
             self._end_generator(generator)
         return 0
-
-    def _give_back(self, events: Any) -> None:
-        """Requeue the messages of `consume()` that nobody has taken."""
-        if "basic_reject" in self._impl._wrapped:
-            _through.reject_all(self, events)
-        else:
-            self._give_back_all(events)
 
     # ---- publishing ----
 

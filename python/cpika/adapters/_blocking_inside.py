@@ -18,7 +18,7 @@ from cpika.adapters._blocking_events import (
     _ConsumerCancellationEvt,
     _QueueConsumerGeneratorInfo,
 )
-from cpika.adapters._blocking_through import ThroughConsumer, sink_of
+from cpika.adapters._blocking_through import ThroughConsumer, reject_all, sink_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,6 +225,43 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
         raise NotImplementedError  # of the class that has the callbacks
+
+    def _give_back(self, events: Any) -> None:
+        """Requeue the messages of `consume()` that nobody has taken."""
+        if "basic_reject" in self._impl._wrapped:
+            reject_all(self, events)
+        else:
+            self._give_back_all(events)
+
+    # ---- called by the core, for the log ----
+
+    def _on_unexpected(self, method: spec.Basic.Deliver) -> None:
+        """A delivery came for a consumer that is not there."""
+        _CHANNEL_LOGGER.error("Unexpected delivery: %r", frame.Method(self.channel_number, method))
+
+    def _on_nack(self, nack: spec.Basic.Nack, exchange: str, routing_key: str, mandatory: bool) -> None:
+        """The broker refused a publish."""
+        LOGGER.warning(
+            "Message was Nack'ed by broker: nack=%r; channel=%s; exchange=%s; routing_key=%s; mandatory=%r; ",
+            nack,
+            self.channel_number,
+            exchange,
+            routing_key,
+            mandatory,
+        )
+
+    def _on_returned(self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes) -> None:
+        """Basic.Return came in confirm mode; the core has noted it for the publish in flight."""
+        LOGGER.warning(
+            "Published message was returned: _delivery_confirmation=%s; channel=%s; method=%r; "
+            "properties=%r; body_size=%d; body_prefix=%.255r",
+            True,
+            self.channel_number,
+            method,
+            properties,
+            len(body),
+            body,
+        )
 
     # ---- waiting ----
 

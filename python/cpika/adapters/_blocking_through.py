@@ -30,7 +30,7 @@ def is_asked_for(channel: Any, *names: str) -> bool:
 
     What is no channel of the core, a test's stand-in, has no other way.
     """
-    return not isinstance(channel, _CoreChannel) or not channel._impl._wrapped.isdisjoint(names)
+    return not _is_of_core(channel) or not channel._impl._wrapped.isdisjoint(names)
 
 
 def method_frame(channel: Any, name: str, *args: Any, **kwargs: Any) -> frame.Method[Any]:
@@ -79,7 +79,7 @@ def publish(
             mandatory=mandatory,
         )
 
-    if not isinstance(channel, _CoreChannel) or channel._is_buffered() or not channel.is_open:
+    if not _is_of_core(channel) or channel._is_buffered() or not channel.is_open:
         with outside():
             call()
         return
@@ -89,6 +89,10 @@ def publish(
     except exceptions.NackError:
         channel._on_nack(spec.Basic.Nack(channel._published), exchange, routing_key, mandatory)
         raise
+
+
+def _is_of_core(channel: Any) -> bool:
+    return isinstance(channel, _CoreChannel)
 
 
 def get(channel: Any, queue: str, auto_ack: bool) -> tuple[Any, Any, Any]:
