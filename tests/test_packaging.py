@@ -62,12 +62,21 @@ def test_a_wheel_made_from_the_sdist_holds_the_package_and_the_extension_and_can
     python_files = {str(p.relative_to(tree / "python")) for p in (tree / "python").rglob("*.py*")}
     extension = "cpika/_core" + sysconfig.get_config_var("EXT_SUFFIX")
     installed = {name for name in wheel.namelist() if ".dist-info/" not in name}
-    assert installed == python_files | {extension, "cpika/py.typed"}
+    assert installed == python_files | {extension, "cpika/py.typed", "cpika_as_pika.pth"}
 
     wheel.extractall(tmp_path / "site")
     program = "import sys; sys.path.insert(0, 'site'); import cpika._core; print(cpika._core.__file__)"
     done = python("-I", "-c", program, cwd=tmp_path)
     assert done.stdout.strip().endswith(f"site/{extension}")
+
+
+def test_an_editable_installation_has_the_switch_and_pip_knows_it() -> None:
+    """This one: make setup installs so."""
+    from importlib.metadata import distribution
+
+    installed = [file for file in distribution("cpika").files or [] if file.name == "cpika_as_pika.pth"]
+    assert len(installed) == 1 and installed[0].hash is not None
+    assert installed[0].read_text() == (ROOT / "python" / "cpika_as_pika.pth").read_text()
 
 
 def test_the_metadata_states_name_version_licence_and_pythons() -> None:

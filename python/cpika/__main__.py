@@ -31,7 +31,7 @@ def main(argv: list[str]) -> None:
 
         sys.exit(bench.main(argv[1:]))
     kind, target, arguments = _parse(argv)
-    os.environ["CPIKA_AS_PIKA"] = "1"  # for what it starts, and what takes its place by exec
+    os.environ["CPIKA_AS_PIKA"] = "1"  # for what it starts, or becomes by exec
     try:
         _as_pika.install_as_pika()
     except RuntimeError as error:
