@@ -1,7 +1,6 @@
-"""The exceptions, a tree with the names, constructors and reprs of pika's.
+"""The exceptions, a tree with the names, constructors and reprs of pika's."""
 
-This module imports nothing of the package, so that the C core may import it while it starts.
-"""
+# Nothing of the package is imported here: the C core imports this module while it starts.
 
 from __future__ import annotations
 
