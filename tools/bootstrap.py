@@ -264,6 +264,8 @@ def main() -> None:
     parser.add_argument("--bench", action="store_true", help="also what `make bench` takes")
     parser.add_argument("--docs", action="store_true", help="what `make docs` takes")
     args = parser.parse_args()
+    if args.docs and sys.version_info < (3, 11):
+        sys.exit(f"make docs takes Python 3.11, for Sphinx 9; this is {sys.version.split()[0]}: set PYTHON")
     needs = TO_BUILD + (TO_TEST if args.test else TO_BENCH if args.bench else ())
     # Compilers are asked once, a broker every time: it may have gone.
     seen = Stamp(
