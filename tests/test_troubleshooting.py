@@ -102,6 +102,11 @@ class Scenes:
         owner.queue_declare(self.queue, exclusive=True)
         self.channel().queue_declare(self.queue, passive=True)
 
+    def too_many_channels(self) -> None:
+        connection = self.connection(channel_max=1)
+        connection.channel()
+        connection.channel()
+
     # ---- the connection ends
 
     def hung_up(self) -> None:
@@ -157,6 +162,12 @@ class Scenes:
         channel.basic_consume(self.queue, lambda channel, *message: channel.start_consuming())
         channel.start_consuming()
 
+    def same_tag(self) -> None:
+        channel = self.channel()
+        channel.queue_declare(self.queue, exclusive=True)
+        for _ in range(2):
+            channel.basic_consume(self.queue, print, consumer_tag="mine")
+
     def too_late(self) -> None:
         program = "import pika, cpika; cpika.install_as_pika()"
         done = subprocess.run(
@@ -187,6 +198,7 @@ PROVOKED: dict[str, Callable[[Scenes], object]] = {
     "PRECONDITION_FAILED - unknown delivery tag": Scenes.unknown_tag,
     "RESOURCE_LOCKED - cannot obtain exclusive access": Scenes.locked,
     "ACCESS_REFUSED": lambda scenes: scenes.channel().queue_declare("amq.mine"),
+    "NoFreeChannels": Scenes.too_many_channels,
     "StreamLostError": Scenes.hung_up,
     "AMQPHeartbeatTimeout": Scenes.silence,
     "ConnectionClosedByBroker": Scenes.closed_by_broker,
@@ -199,6 +211,7 @@ PROVOKED: dict[str, Callable[[Scenes], object]] = {
     "AMQP Short String can contain up to 255 bytes": publish("", 256 * "x", b""),
     "Unsupported field kind": publish("", "key", b"", pika.BasicProperties(headers={"a": object()})),
     "start_consuming may not be called from the scope of another": Scenes.nested,
+    "DuplicateConsumerTag": Scenes.same_tag,
     "cpika.install_as_pika() came too late": Scenes.too_late,
 }
 
