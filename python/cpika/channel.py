@@ -13,7 +13,7 @@ from cpika._content import ContentFrameAssembler as ContentFrameAssembler
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cpika.amqp_object import Method
 
@@ -155,7 +155,7 @@ class Channel(ChannelInside):
         auto_ack: bool = False,
         exclusive: bool = False,
         consumer_tag: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         callback: _Callback | None = None,
     ) -> str:
         """Have the messages of a queue delivered to a callback (AMQP Basic.Consume).
@@ -287,7 +287,7 @@ class Channel(ChannelInside):
         durable: bool = False,
         auto_delete: bool = False,
         internal: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         callback: _Callback | None = None,
     ) -> None:
         """Make an exchange, see `BlockingChannel.exchange_declare`."""
@@ -315,7 +315,7 @@ class Channel(ChannelInside):
         destination: str,
         source: str,
         routing_key: str = "",
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         callback: _Callback | None = None,
     ) -> None:
         """Bind an exchange to another, see `BlockingChannel.exchange_bind`."""
@@ -331,7 +331,7 @@ class Channel(ChannelInside):
         destination: str | None = None,
         source: str | None = None,
         routing_key: str = "",
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         callback: _Callback | None = None,
     ) -> None:
         """Undo `exchange_bind`, see `BlockingChannel.exchange_unbind`."""
@@ -349,7 +349,7 @@ class Channel(ChannelInside):
         durable: bool = False,
         exclusive: bool = False,
         auto_delete: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         callback: _Callback | None = None,
     ) -> None:
         """Make a queue, see `BlockingChannel.queue_declare`."""
@@ -387,7 +387,7 @@ class Channel(ChannelInside):
         queue: str,
         exchange: str,
         routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         callback: _Callback | None = None,
     ) -> None:
         """Bind a queue to an exchange, see `BlockingChannel.queue_bind`."""
@@ -405,7 +405,7 @@ class Channel(ChannelInside):
         queue: str,
         exchange: str | None = None,
         routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         callback: _Callback | None = None,
     ) -> None:
         """Undo `queue_bind`, see `BlockingChannel.queue_unbind`."""

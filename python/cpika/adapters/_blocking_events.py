@@ -157,7 +157,11 @@ class ReturnedMessage:
     :param body: bytes, empty if there is none
     """
 
-    __slots__ = ("body", "method", "properties")
+    __slots__ = {
+        "body": "The body, bytes.",
+        "method": "`spec.Basic.Return`: why it came back, and where it was published to.",
+        "properties": "`spec.BasicProperties`.",
+    }
 
     def __init__(self, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes) -> None:
         self.method = method

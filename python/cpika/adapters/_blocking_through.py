@@ -15,7 +15,7 @@ from cpika._wrappers import outside
 from cpika.adapters._blocking_results import _CallbackResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
 
@@ -25,12 +25,17 @@ _UNLIMITED = 1 << 40  # bytes
 _LONGEST_S = 1.0  # that a message waits for a wrapper to return
 
 
+def _is_real(channel: Any) -> bool:
+    """Return whether it is a channel of the core, not a test's stand-in."""
+    return isinstance(channel, _CoreChannel)
+
+
 def is_asked_for(channel: Any, *names: str) -> bool:
     """Return whether a call is to go through one of these methods of `channel._impl`.
 
-    What is no channel of the core, a test's stand-in, has no other way.
+    A test's stand-in has no other way.
     """
-    return not _is_of_core(channel) or not channel._impl._wrapped.isdisjoint(names)
+    return not _is_real(channel) or not channel._impl._wrapped.isdisjoint(names)
 
 
 def method_frame(channel: Any, name: str, *args: Any, **kwargs: Any) -> frame.Method[Any]:
@@ -79,7 +84,7 @@ def publish(
             mandatory=mandatory,
         )
 
-    if not _is_of_core(channel) or channel._is_buffered() or not channel.is_open:
+    if not _is_real(channel) or channel._is_buffered() or not channel.is_open:
         with outside():
             call()
         return
@@ -89,10 +94,6 @@ def publish(
     except exceptions.NackError:
         channel._on_nack(spec.Basic.Nack(channel._published), exchange, routing_key, mandatory)
         raise
-
-
-def _is_of_core(channel: Any) -> bool:
-    return isinstance(channel, _CoreChannel)
 
 
 def get(channel: Any, queue: str, auto_ack: bool) -> tuple[Any, Any, Any]:
@@ -152,7 +153,7 @@ def consume(
     info: _ConsumerInfo,
     queue: str,
     exclusive: bool,
-    arguments: dict[str, Any] | None,
+    arguments: Mapping[str, Any] | None,
 ) -> None:
     """`BlockingChannel.basic_consume` of a consumer that is made already."""
     tag = info.consumer_tag
