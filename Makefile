@@ -7,11 +7,14 @@ SEED ?=
 MODES ?=
 SOAK ?=
 SCALE ?= 1.0
+PYTHONS ?=
+TARGETS ?=
+CELLS ?=
 
 py := .venv/bin/python
 with_broker := $(py) tools/broker.py exec --
 
-.PHONY: help setup setup-test setup-bench setup-docs build test ctest test-asan torture soak lint format fuzz docs demo bench bench-quick clean
+.PHONY: help setup setup-test setup-bench setup-docs build test ctest test-asan torture soak lint format fuzz docs demo bench bench-quick wheel matrix clean
 
 help:
 	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
@@ -23,6 +26,8 @@ help:
 	@echo 'make torture      random use of everything, judged; SECONDS=10 each, SEED=1, MODES=threads,signals/tls'
 	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make soak         cut networks, killed nodes, hostile peers, load, leaks (15 min); SOAK=cuts SCALE=0.1 for less'
+	@echo 'make wheel        an sdist and wheels with their own rabbitmq-c in dist/, installed and tried; PYTHONS=, TARGETS='
+	@echo 'make matrix       the tests on every CPython, on Debian 12, 13 and unstable, as a table; CELLS=debian-13/3.9'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
 	@echo 'make docs         the site of the documentation, in build/docs'
 	@echo 'make format       clang-format and ruff over the sources'
@@ -78,6 +83,15 @@ bench: setup-bench
 
 bench-quick: setup-bench
 	@$(py) benchmarks/run.py --quick
+
+wheel:
+	@$(PYTHON) tools/bootstrap.py --wheel
+	@$(py) tools/wheels.py --pythons $(PYTHONS) --targets $(TARGETS)
+	@$(with_broker) $(py) tools/wheels_tried.py
+
+matrix:
+	@$(PYTHON) tools/bootstrap.py --wheel
+	@$(py) tools/matrix.py $(CELLS)
 
 clean:
 	rm -rf build dist .venv .pytest_cache .mypy_cache .ruff_cache python/*.egg-info python/cpika/_core.*.so

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from pathlib import Path
 from typing import NoReturn
 
 from setuptools import Extension, setup
@@ -27,9 +28,29 @@ from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 from setuptools.errors import CCompilerError
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "tools"))
+from index_readme import for_index  # noqa: E402
+
+del sys.path[0]
+
 PREFIX_VARIABLE = "CPIKA_RABBITMQ_C_PREFIX"
 PKG_CONFIG = os.environ.get("PKG_CONFIG", "pkg-config")
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla"]
+
+
+def refuse_what_cannot_work() -> None:
+    """Ends with one line where the compiler would only print many."""
+    if sys.implementation.name != "cpython":
+        raise SystemExit(
+            f"error: cpika runs on CPython alone, whose C interface its core is written for; this is "
+            f"{sys.implementation.name}. pika runs here, with the same interface."
+        )
+    if sys.platform == "win32":
+        raise SystemExit(
+            "error: cpika runs on POSIX systems alone (Linux, macOS), and not on Windows. "
+            "It runs under WSL; pika runs on Windows, with the same interface."
+        )
 
 
 def rabbitmq_c_missing(reason: str) -> NoReturn:
@@ -53,9 +74,12 @@ def use_static_rabbitmq_c(ext: Extension, prefix: str) -> None:
         rabbitmq_c_missing(f"{PREFIX_VARIABLE}={prefix} holds no librabbitmq.a with its headers")
     ext.include_dirs.append(os.path.join(prefix, "include"))
     ext.extra_objects.append(archives[0])
-    if sys.platform == "linux":
-        # The archive's functions stay inside: another librabbitmq in the process must not meet them.
-        ext.extra_link_args.append("-Wl,--exclude-libs,ALL")
+    # The archive's functions stay inside.
+    if sys.platform == "darwin":
+        ext.extra_link_args.append("-Wl,-exported_symbol,_PyInit__core")
+    else:
+        ext.extra_link_args.append("-Wl,--version-script=src/exports.map")
+        ext.depends.append("src/exports.map")
 
 
 def use_system_rabbitmq_c(ext: Extension) -> None:
@@ -77,6 +101,10 @@ LINK_TIME = (["-flto=auto", "-fno-plt"], ["-flto", "-fno-plt"])
 
 class BuildExt(build_ext):
     """Looks for rabbitmq-c only when something is compiled: metadata and sdists do without it."""
+
+    def run(self) -> None:
+        refuse_what_cannot_work()
+        super().run()
 
     def link_time_flags(self) -> list[str]:
         """The first of LINK_TIME with which this compiler and its linker make a library; else none."""
@@ -163,6 +191,8 @@ def add_to_wheel(path: str, file: str) -> None:
 
 
 setup(
+    long_description=for_index((HERE / "README.md").read_text(encoding="utf-8")),
+    long_description_content_type="text/markdown",
     cmdclass={"build_ext": BuildExt, "build_py": BuildPy, "editable_wheel": EditableWheel},
     ext_modules=[
         Extension(

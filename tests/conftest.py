@@ -40,6 +40,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(NODE_TIMEOUT if own_node else TEST_TIMEOUT))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuses a pytest and an xdist that do not group: two workers would build in the same folder."""
+    config = session.config
+    if hasattr(config, "workerinput") and config.getoption("dist") == "loadgroup":
+        for item in session.items:
+            if "@" not in item.nodeid:
+                raise pytest.UsageError(
+                    f"pytest {pytest.__version__} runs {item.nodeid} in no group of xdist's"
+                )
+
+
 @pytest.fixture(scope="session")
 def broker_url() -> Iterator[str]:
     """AMQP URL of a broker that tests share: found or started as tools/broker.py says.  Never harm it."""

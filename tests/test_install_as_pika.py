@@ -345,10 +345,10 @@ def test_installing_after_pika_itself_is_refused() -> None:
 
 
 def test_importing_loads_neither_ssl_nor_asyncio() -> None:
-    assert (
-        succeeds("import cpika, sys; print(*{'ssl', 'asyncio', 'urllib.parse', 'ast'} & {*sys.modules})")
-        == "\n"
-    )
+    unwanted = {"ssl", "asyncio", "urllib.parse"}
+    if sys.version_info < (3, 14):  # from then on typing itself needs it
+        unwanted.add("ast")
+    assert succeeds(f"import cpika, sys; print(*{unwanted} & {{*sys.modules}})") == "\n"
 
 
 @pytest.mark.parametrize("name", NOT_BUILT)
@@ -386,7 +386,8 @@ def test_a_subclass_of_what_is_not_built_says_so_too() -> None:
 REPORT = """
 import sys
 print(sys.argv, sys.path[:2], sorted(globals()))
-print(__name__, __file__, __spec__, __package__, __doc__, __loader__, __cached__, type(__builtins__))
+print(__name__, __file__, __spec__, __package__, __doc__, __loader__, type(__builtins__))
+print(globals().get("__cached__", "none"))
 print(sys.modules["__main__"].__dict__ is globals(), sys.modules["__main__"])
 """
 

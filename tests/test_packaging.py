@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from index_readme import for_index
+from licence import add_licence
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("librabbitmq-dev", "librabbitmq-devel", "rabbitmq-c-dev", "brew install rabbitmq-c")
@@ -87,6 +90,7 @@ def test_the_metadata_states_name_version_licence_and_pythons() -> None:
     assert stated["Version"] == "0.1.0"
     assert stated["License-Expression"] == "MIT"
     assert stated["Requires-Python"] == ">=3.9"
+    assert stated["Description-Content-Type"] == "text/markdown"
     required = [line for line in stated.get_all("Requires-Dist") or [] if "extra ==" not in line]
     assert required == []  # a program that takes cpika takes nothing else with it
 
@@ -110,3 +114,102 @@ def test_without_rabbitmq_c_one_error_names_the_package_to_install(
     assert "Traceback" not in done.stdout
     for package in PACKAGES:
         assert package in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "said"),
+    [
+        pytest.param("sys.implementation.name = 'pypy'", "runs on CPython alone", id="PyPy"),
+        pytest.param("sys.platform = 'win32'", "and not on Windows", id="Windows"),
+    ],
+)
+def test_where_it_cannot_run_one_line_says_so_instead_of_a_compiler(
+    elsewhere: str, said: str, tree: Path, tmp_path: Path
+) -> None:
+    program = f"import sys; from setuptools import build_meta; {elsewhere}; "
+    program += f"build_meta.build_wheel({str(tmp_path)!r})"
+    done = python("-c", program, cwd=tree, CC="/nonexistent")
+    assert done.returncode != 0
+    (line,) = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert line.startswith("error: cpika runs on") and said in line
+    assert "Traceback" not in done.stdout
+
+
+# ---- README on an index
+
+
+def targets(text: str) -> list[str]:
+    """Where the links and pictures of a Markdown text go."""
+    return re.findall(r"\]\(([^)\s]+)\)", text)
+
+
+def test_every_link_and_picture_of_the_stated_readme_works_without_the_repository() -> None:
+    from importlib.metadata import metadata
+
+    stated = metadata("cpika")
+    text = stated.get_payload() or stated["Description"]
+    assert "# cpika" in text and targets(text)
+    assert [target for target in targets(text) if not target.startswith(("https://", "#"))] == []
+
+
+README = """
+[pika](https://example.org/pika), [docs](docs/a.md) and [`code`](docs/b.md#part).
+![picture](docs/p.svg)
+
+```python
+print("[not](a/link)")
+```
+"""
+
+
+def test_links_into_the_repository_become_text_where_it_has_no_address() -> None:
+    made = for_index(README)
+    assert "[pika](https://example.org/pika), docs and `code`." in made
+    assert "picture" not in made
+    assert '"[not](a/link)"' in made
+
+
+def test_links_into_the_repository_go_below_its_address() -> None:
+    made = for_index(README, "https://example.org/cpika/")
+    assert targets(made.replace("[not](a/link)", "")) == [
+        "https://example.org/pika",
+        *(f"https://example.org/cpika/docs/{name}" for name in ("a.md", "b.md#part", "p.svg")),
+    ]
+    assert '"[not](a/link)"' in made
+
+
+# ---- the licence of what is linked
+
+
+def test_a_wheel_gets_a_licence_that_pip_can_check(tmp_path: Path) -> None:
+    wheel, licence = tmp_path / "example-1-py3-none-any.whl", tmp_path / "LICENSE"
+    licence.write_text("Do as you like.\n")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("example.py", "VALUE = 5\n")
+        archive.writestr(
+            "example-1.dist-info/METADATA",
+            "Metadata-Version: 2.4\nName: example\nVersion: 1\nLicense-File: LICENSE\n\nLicense-File: no\n",
+        )
+        archive.writestr(
+            "example-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("example-1.dist-info/RECORD", "")
+    for _ in range(2):  # the second changes nothing
+        add_licence(wheel, licence)
+    done = python(
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--target",
+        str(tmp_path / "site"),
+        str(wheel),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout
+    folder = tmp_path / "site" / "example-1.dist-info"
+    assert (folder / "licenses/rabbitmq-c/LICENSE").read_text() == "Do as you like.\n"
+    head, _, body = (folder / "METADATA").read_text().partition("\n\n")
+    assert head.splitlines()[-2:] == ["License-File: LICENSE", "License-File: rabbitmq-c/LICENSE"]
+    assert body == "License-File: no\n"

@@ -5,6 +5,7 @@
     python3 tools/bootstrap.py --test     also what `make test` takes: clang, analyzers, a rabbitmq-server
     python3 tools/bootstrap.py --bench    also the clients and libraries of `make bench`
     python3 tools/bootstrap.py --docs     what `make docs` takes; no broker
+    python3 tools/bootstrap.py --wheel    also what builds wheels, and Debian systems to try them in
 
 Missing system packages are installed where this is a Debian-like system and the user is root; elsewhere the
 command to run is printed and the exit status is 1.  Safe to repeat: a step whose inputs did not change is not
@@ -19,6 +20,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -96,6 +98,22 @@ def has_server() -> bool:
     return True
 
 
+def finds_localhost() -> bool:
+    """The smallest systems have no /etc/hosts; certificates and clustered nodes need the name."""
+    try:
+        return bool(socket.getaddrinfo("localhost", None))
+    except OSError:
+        return False
+
+
+def of_this_python(package: str) -> str:
+    """The package's name for the interpreter at work: `python3-dev` is of the system's default one alone."""
+    default = os.path.realpath("/usr/bin/python3")
+    if os.path.realpath(sys.executable) == default or not os.path.exists(default):
+        return package
+    return package.replace("python3", "python{}.{}".format(*sys.version_info))
+
+
 PYTHON_H = Path(sysconfig.get_path("include")) / "Python.h"
 COMPILER = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")[0]
 HELLO = '#include <stdio.h>\nint main(void) { return puts("") < 0; }\n'
@@ -108,12 +126,18 @@ TO_BUILD = (
     Need("a C compiler", compiles(COMPILER, HELLO), "gcc libc6-dev", "gcc glibc-devel", "gcc musl-dev"),
     Need("pkg-config", has_command("pkg-config"), "pkg-config", "pkgconf-pkg-config", "pkgconf"),
     Need("rabbitmq-c", has_rabbitmq_c, "librabbitmq-dev", "librabbitmq-devel", "rabbitmq-c-dev"),
-    Need("Python's headers", PYTHON_H.exists, "python3-dev", "python3-devel", "python3-dev"),
+    Need(
+        "Python's headers",
+        PYTHON_H.exists,
+        of_this_python("python3-dev"),
+        of_this_python("python3-devel"),
+        "python3-dev",
+    ),
     Need(
         "Python's venv module",
         lambda: all(map(importlib.util.find_spec, ("venv", "ensurepip"))),
-        "python3-venv",
-        "python3",
+        of_this_python("python3-venv"),
+        of_this_python("python3"),
         "python3",
     ),
 )
@@ -132,6 +156,10 @@ TO_BENCH = (
         "openssl-devel",
         "openssl-dev",
     ),
+)
+TO_WHEEL = (
+    Need("patch", has_command("patch"), "patch", "patch", "patch"),
+    Need("debootstrap", has_command("debootstrap"), "debootstrap", "debootstrap", "debootstrap"),
 )
 TO_TEST = (
     *TO_BENCH,
@@ -153,6 +181,8 @@ TO_TEST = (
         "clang compiler-rt",
     ),
     Need("nm", has_command("nm"), "binutils", "binutils", "binutils"),
+    Need("git", has_command("git"), "git", "git", "git"),
+    Need("the name localhost", finds_localhost, "libnss-myhostname", "setup", "alpine-baselayout-data"),
 )
 
 
@@ -176,8 +206,10 @@ def system_packages(needs: Iterable[Need]) -> None:
     else:
         sys.exit(f"missing: {names}; please install them by the means of your system")
     if commands[0][0] != "apt-get" or os.geteuid() != 0:
-        lines = " && ".join("sudo " + shlex.join(command) for command in commands)
-        sys.exit(f"missing: {names}\nPlease run this and then try again:\n    {lines}")
+        sudo = "sudo " if shutil.which("sudo") else ""
+        lines = " && ".join(sudo + shlex.join(command) for command in commands)
+        who = "" if sudo else " as root"
+        sys.exit(f"missing: {names}\nPlease run this{who} and then try again:\n    {lines}")
 
     say(f"installing {' '.join(packages('apt'))} ({names})")
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -263,13 +295,16 @@ def main() -> None:
     parser.add_argument("--test", action="store_true", help="also what `make test` takes")
     parser.add_argument("--bench", action="store_true", help="also what `make bench` takes")
     parser.add_argument("--docs", action="store_true", help="what `make docs` takes")
+    parser.add_argument("--wheel", action="store_true", help="also what `make wheel` takes")
     args = parser.parse_args()
     if args.docs and sys.version_info < (3, 11):
         sys.exit(f"make docs takes Python 3.11, for Sphinx 9; this is {sys.version.split()[0]}: set PYTHON")
-    needs = TO_BUILD + (TO_TEST if args.test else TO_BENCH if args.bench else ())
+    more = {"test": TO_TEST, "bench": TO_BENCH, "wheel": TO_WHEEL}
+    asked = [name for name in more if getattr(args, name)]
+    needs = (*TO_BUILD, *(need for name in asked for need in more[name]))
     # Compilers are asked once, a broker every time: it may have gone.
     seen = Stamp(
-        "system-test" if args.test else "system-bench" if args.bench else "system",
+        "-".join(["system", *asked]),
         [need.what for need in needs],
         sys.version,
         os.environ.get("PATH"),
@@ -279,7 +314,7 @@ def main() -> None:
     system_packages([*brokers] if seen.is_current() else [*needs, *brokers])
     virtual_environment()
     seen.set()
-    install({"docs"} if args.docs else {"dev"} | ({"bench"} if args.bench else set()))
+    install({"docs"} if args.docs else {"dev", *({"bench", "wheel"} & set(asked))})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Finds a RabbitMQ broker for tests and demos, or starts one that leaves nothing behind.
 
-    python tools/broker.py exec -- COMMAND [ARGS...]
+    python tools/broker.py exec [--own] -- COMMAND [ARGS...]
 
 runs COMMAND with CPIKA_BROKER_URL set to a broker that answers, and ends with its exit status.  The broker is
 
@@ -9,6 +9,8 @@ runs COMMAND with CPIKA_BROKER_URL set to a broker that answers, and ends with i
 2. else one that answers AMQP on 127.0.0.1:5672;
 3. else a container, when a Docker engine answers;
 4. else a node of the installed ``rabbitmq-server``, on free ports, in a temporary folder.
+
+With ``--own`` it is the fourth, whatever else answers.
 
 What was started here is stopped at the end, also after Ctrl-C.  `LocalNode` is the fourth kind; tests use it
 for faults, because it can be killed, paused and restarted without touching anybody else's broker.
@@ -43,7 +45,7 @@ DEFAULT_PORT = 5672
 START_TIMEOUT = 300.0  # seconds; a node needs 6 of CPU time, which a busy machine may not have sooner
 STOP_TIMEOUT = 60.0
 SCRATCH_ROOM = 512 * 1024 * 1024  # bytes
-CONTAINER_IMAGE = "rabbitmq:3-management"
+CONTAINER_IMAGE = "rabbitmq:4-management"
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 CONNECTION_START = b"\x00\x0a\x00\x0a"  # class 10, method 10
 
@@ -499,12 +501,17 @@ def container() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def resolve() -> Iterator[str]:
+def resolve(own: bool = False) -> Iterator[str]:
     """A broker's AMQP URL, found or started in the order that the module describes; stopped if started
     here.
+
+    :param own: start a node, whatever answers
     """
     given = os.environ.get("CPIKA_BROKER_URL")
-    if given:
+    if own:
+        with LocalNode() as node:
+            yield node.url
+    elif given:
         yield given
     elif answers_amqp("127.0.0.1", DEFAULT_PORT):
         yield f"amqp://guest:guest@127.0.0.1:{DEFAULT_PORT}/%2F"
@@ -553,6 +560,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Runs a command with a RabbitMQ broker.")
     commands = parser.add_subparsers(dest="action", required=True)
     execute = commands.add_parser("exec", help="run COMMAND with CPIKA_BROKER_URL set")
+    execute.add_argument("--own", action="store_true", help="start a node, whatever answers")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     options = parser.parse_args(arguments)
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
@@ -561,7 +569,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave_by_signal)
     try:
-        with resolve() as url:
+        with resolve(options.own) as url:
             return run_command(command, url)
     except (BrokerError, FileNotFoundError) as error:
         print(f"broker.py: {error}", file=sys.stderr)

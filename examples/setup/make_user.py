@@ -84,13 +84,22 @@ class Rabbitmqctl:
     """The command-line tool of a node on this machine."""
 
     def __init__(self, node: str) -> None:
-        self.command = ["rabbitmqctl", "--quiet", *(["--node", node] if node else [])]
+        self.environment = {**os.environ, **({"RABBITMQ_NODENAME": node} if node else {})}
 
     def run(self, *arguments: str, typed: str = "") -> str:
-        """Run one command; `typed` is what it asks for, so that no password is seen in a process list."""
+        """Run one command; `typed` is what it asks for, so that no password is seen in a process list.
+
+        RabbitMQ 4's tool reads what is typed only where no option stands beside the command and the name.
+        """
+        options = [] if typed else ["--quiet"]
         try:
             done = subprocess.run(
-                [*self.command, *arguments], input=typed, capture_output=True, text=True, timeout=60
+                ["rabbitmqctl", *options, *arguments],
+                env=self.environment,
+                input=typed,
+                capture_output=True,
+                text=True,
+                timeout=60,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise SetupError(f"rabbitmqctl {arguments[0]}: {error}") from None

@@ -109,7 +109,8 @@ def _run_script(path: str, arguments: list[str]) -> None:
 
     if _has_first_path():
         sys.path[0] = os.path.dirname(os.path.realpath(path))
-    module = _new_main(__file__=absolute, __cached__=None, __loader__=SourceFileLoader("__main__", absolute))
+    cached: dict[str, Any] = {"__cached__": None} if sys.version_info < (3, 15) else {}
+    module = _new_main(__file__=absolute, __loader__=SourceFileLoader("__main__", absolute), **cached)
     _execute(lambda: _compile(source, absolute), module)
 
 
@@ -185,7 +186,9 @@ def _new_main(**attributes: Any) -> ModuleType:
     from types import ModuleType
 
     module = ModuleType("__main__")
-    vars(module).update({"__builtins__": builtins, "__annotations__": {}, **attributes})
+    if sys.version_info < (3, 14):  # from then on a module has them when it is asked
+        attributes["__annotations__"] = {}
+    vars(module).update({"__builtins__": builtins, **attributes})
     sys.modules["__main__"] = module
     return module
 

@@ -58,14 +58,14 @@ def consume_beside(request: str) -> list[int]:
             REQUESTS[request](channel, queue)
             done[1] += 1
 
-    Together(consumes, asks).join()
+    Together(consumes, asks).join(timeout=30)
     return done
 
 
 @pytest.mark.parametrize("request_name", REQUESTS)
 def test_two_threads_on_one_channel_both_go_on(broker_url: str, request_name: str) -> None:
     """Row 2, answers: a consumer comes and goes while another thread makes requests; nobody hangs."""
-    assert apart(consume_beside, request_name) == [ROUNDS, ROUNDS]
+    assert apart(consume_beside, request_name, timeout=40) == [ROUNDS, ROUNDS]
 
 
 def late_consume_ok() -> list[Any]:

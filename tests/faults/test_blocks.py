@@ -256,6 +256,7 @@ class RaiseAt:
         code = frame.f_code
         if code is not use_a_block.__code__ and "cpika" not in code.co_filename:
             return None
+        frame.f_trace = self  # newer 3.13s trace instructions only of a frame that has a tracer already
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         if event == "opcode":

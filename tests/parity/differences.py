@@ -327,9 +327,9 @@ def an_explicit_channel_number_that_is_in_use(pika: Any, env: Any) -> None:
     "`ValueError`, nothing is sent",
 )
 def properties_that_fill_more_than_a_frame(pika: Any, env: Any) -> None:
-    channel = env.connect(frame_max=4096).channel()
+    channel = env.connect(frame_max=8192).channel()
     env.call(
-        "publish", channel.basic_publish, "", "nowhere", b"", pika.BasicProperties(headers={"k": "v" * 5000})
+        "publish", channel.basic_publish, "", "nowhere", b"", pika.BasicProperties(headers={"k": "v" * 9000})
     )
     env.call("next", channel.basic_qos, prefetch_count=1)
     env.show_state("connection", channel.connection)

@@ -72,7 +72,7 @@ def test_a_small_publish_waits_behind_a_large_one_and_is_not_mixed_into_it(
     channel.queue_declare(queue_name)
     proxy.pause(CLIENT)
     large = threading.Thread(
-        target=channel.basic_publish, args=("", queue_name, bytes(24 << 20)), daemon=True
+        target=channel.basic_publish, args=("", queue_name, bytes(15 << 20)), daemon=True
     )
     small = threading.Thread(target=channel.basic_publish, args=("", queue_name, b"small"), daemon=True)
     large.start()
@@ -90,7 +90,7 @@ def test_a_small_publish_waits_behind_a_large_one_and_is_not_mixed_into_it(
         method, _, body = channel.basic_get(queue_name, auto_ack=True)
         if method is not None:
             sizes.append(len(body))
-    assert sizes == [24 << 20, 5]
+    assert sizes == [15 << 20, 5]
 
 
 def test_a_body_whose_release_runs_user_code_that_publishes_does_not_lock_up(

@@ -45,7 +45,7 @@ WAITS = {
     """,
     "publish into a full pipe": """
         pause()
-        channel.basic_publish('', queue, bytes(24 << 20))
+        channel.basic_publish('', queue, bytes(15 << 20))
     """,
     "close of a channel": "pause(); channel.close()",
     "close of the connection": "pause(); connection.close()",

@@ -292,7 +292,7 @@ def test_a_consumer_replaced_in_the_dict_in_a_callback_gets_what_follows(scene: 
 
 def test_publishing_large_bodies_in_a_callback_leaves_the_rest_in_place(scene: Scene) -> None:
     """The publish reads while it waits, so the input buffer grows and moves under the callback."""
-    scene.action = lambda channel, method: channel.basic_publish("", "cpika-test-nowhere", bytes(24 << 20))
+    scene.action = lambda channel, method: channel.basic_publish("", "cpika-test-nowhere", bytes(15 << 20))
     scene.consume()
     more = [b"%d" % number for number in range(COUNT, 2000)]
     for body in more:

@@ -15,7 +15,7 @@ from support.subject import exceptions, pika
 
 pytestmark = pytest.mark.rule(12)
 
-LARGE = 24 << 20  # bytes: more than the sockets on the way hold
+LARGE = 15 << 20  # bytes: more than the sockets on the way hold
 
 
 class Interrupted(Exception):

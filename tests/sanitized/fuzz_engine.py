@@ -207,7 +207,7 @@ def use_channel(rng: random.Random, connection: Any, channel: Any) -> None:
     elif what == 4:
         channel.confirm_delivery()
     elif what == 5:
-        for _, message in zip(range(3), channel.consume("q", inactivity_timeout=0.01), strict=False):
+        for _, message in zip(range(3), channel.consume("q", inactivity_timeout=0.01)):
             repr(message)
         channel.cancel()
     elif what == 6 and channel.consumer_tags:

@@ -292,7 +292,7 @@ def there_are_only_channel_max_channels(pika: Any, env: Any) -> None:
     env.show("number after a close", int(connection.channel()))
 
 
-@covers("Parameters.frame_max.negotiation", broker=True, cases=[4096, 5000, 131072])
+@covers("Parameters.frame_max.negotiation", broker=True, cases=[8192, 10000, 131072])
 def frame_max_is_negotiated_and_bodies_are_split_by_it(pika: Any, env: Any, case: Any) -> None:
     connection = env.connect(frame_max=case)
     env.show("frame_max", connection._impl.params.frame_max)

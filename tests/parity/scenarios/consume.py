@@ -680,7 +680,7 @@ def a_callback_may_publish_to_its_own_queue(pika: Any, env: Any) -> None:
 
 
 @covers(
-    "BlockingChannel.basic_consume", "Parameters.frame_max.negotiation", broker=True, cases=[4096, 131072]
+    "BlockingChannel.basic_consume", "Parameters.frame_max.negotiation", broker=True, cases=[8192, 131072]
 )
 def large_bodies_are_delivered_whole(pika: Any, env: Any, case: Any) -> None:
     channel = env.connect(frame_max=case).channel()
