@@ -120,7 +120,11 @@ def test_without_rabbitmq_c_one_error_names_the_package_to_install(
     ("elsewhere", "said"),
     [
         pytest.param("sys.implementation.name = 'pypy'", "runs on CPython alone", id="PyPy"),
-        pytest.param("sys.platform = 'win32'", "and not on Windows", id="Windows"),
+        pytest.param(
+            "import sysconfig; sysconfig.get_config_vars(); sys.platform = 'win32'",
+            "and not on Windows",
+            id="Windows",
+        ),
     ],
 )
 def test_where_it_cannot_run_one_line_says_so_instead_of_a_compiler(
