@@ -247,6 +247,11 @@ def known(cell: Cell) -> Result | None:
         return None
 
 
+def row(*fields: object) -> str:
+    """A line of a Markdown table."""
+    return f"| {' | '.join(map(str, fields))} |"
+
+
 def table(rows: Sequence[tuple[Cell, Result | None]], sources: str) -> str:
     """The cells as a Markdown table, and under it what failed."""
     lines = [
@@ -256,14 +261,13 @@ def table(rows: Sequence[tuple[Cell, Result | None]], sources: str) -> str:
     notes = []
     for cell, result in rows:
         if result is None:
-            lines.append(f"| {cell.world.name} | {cell.minor} | | {cell.static or ''} | not run | | | |")
+            lines.append(row(cell.world.name, cell.minor, "", cell.static or "", "not run", "", "", ""))
             continue
         older = "" if result.sources == sources else " (older sources)"
         linked = result.rabbitmq_c + (" static" if cell.static else "")
-        where = f"| {cell.world.name} | {result.python or cell.minor} | {result.rabbitmq} | {linked} |"
-        lines.append(
-            f"{where} {result.passed}{older} | {len(result.failed)} | {result.skipped} | {result.seconds} |"
-        )
+        where = (cell.world.name, result.python or cell.minor, result.rabbitmq, linked)
+        outcome = (f"{result.passed}{older}", len(result.failed), result.skipped, result.seconds)
+        lines.append(row(*where, *outcome))
         notes += [f"{cell.name}: {name}" for name in result.failed]
         if result.problem:
             notes.append(f"{cell.name}: {result.problem}")
