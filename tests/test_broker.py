@@ -55,6 +55,22 @@ def test_a_command_that_does_not_exist_is_told() -> None:
         assert tool.wait(20) == 1
 
 
+@pytest.mark.timeout(600)  # a node has to start
+def test_with_own_the_broker_is_a_node_of_ones_own_though_another_is_named() -> None:
+    code = (
+        "import os, urllib.parse, broker\n"
+        "url = urllib.parse.urlsplit(os.environ['CPIKA_BROKER_URL'])\n"
+        "print(url.hostname, url.port != 5672, broker.answers_amqp(url.hostname, url.port))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(TOOL), "exec", "--own", "--", sys.executable, "-c", code],
+        env={**os.environ, "CPIKA_BROKER_URL": URL, "PYTHONPATH": str(TOOL.parent)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert done.stdout == "127.0.0.1 True True\n"
+
+
 def gone(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"

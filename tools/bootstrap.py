@@ -160,6 +160,14 @@ TO_BENCH = (
 TO_WHEEL = (
     Need("patch", has_command("patch"), "patch", "patch", "patch"),
     Need("debootstrap", has_command("debootstrap"), "debootstrap", "debootstrap", "debootstrap"),
+    Need(
+        "an emulator of aarch64",
+        lambda: any(map(shutil.which, ("qemu-aarch64-static", "qemu-aarch64"))),
+        "qemu-user-static",
+        "qemu-user-static",
+        "qemu-aarch64",
+    ),
+    Need("musl's loader", lambda: any(Path("/lib").glob("ld-musl-*")), "musl", "musl-libc", "musl"),
 )
 TO_TEST = (
     *TO_BENCH,
