@@ -6,6 +6,7 @@ SECONDS ?= 10
 SEED ?=
 MODES ?=
 SOAK ?=
+ECOSYSTEM ?=
 SCALE ?= 1.0
 PYTHONS ?=
 TARGETS ?=
@@ -14,7 +15,7 @@ CELLS ?=
 py := .venv/bin/python
 with_broker := $(py) tools/broker.py exec --
 
-.PHONY: help setup setup-test setup-bench setup-docs build test ctest test-asan torture soak lint format fuzz docs demo bench bench-quick wheel matrix clean
+.PHONY: help setup setup-test setup-bench setup-docs build test ctest test-asan torture soak ecosystem lint format fuzz docs demo bench bench-quick wheel matrix clean
 
 help:
 	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
@@ -26,6 +27,7 @@ help:
 	@echo 'make torture      random use of everything, judged; SECONDS=10 each, SEED=1, MODES=threads,signals/tls'
 	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make soak         cut networks, killed nodes, hostile peers, load, leaks (15 min); SOAK=cuts SCALE=0.1 for less'
+	@echo 'make ecosystem    libraries of others and tracing agents, on pika and on cpika; ECOSYSTEM=dramatiq,newrelic for less'
 	@echo 'make wheel        an sdist and wheels with their own rabbitmq-c in dist/, installed and tried; PYTHONS=, TARGETS='
 	@echo 'make matrix       the tests on every CPython, on Debian 12, 13 and unstable, as a table; CELLS=debian-13/3.9'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
@@ -63,6 +65,9 @@ fuzz: setup-test
 
 soak: setup-test
 	@PYTHONPATH=tests $(py) -m soak $(if $(SOAK),'$(SOAK)') --scale $(SCALE)
+
+ecosystem: setup-test
+	@PYTHONPATH=tests $(py) -m ecosystem $(if $(ECOSYSTEM),'$(ECOSYSTEM)')
 
 lint: setup-test
 	@$(py) tools/checks.py
