@@ -26,7 +26,7 @@ send_due(CpikaConnection *conn)
 {
     cpika_link *link = conn->io.link;
     // Before it learns the hard way that nobody is there: what the peer said last is the reason.
-    if (!link->held && cpika_look_quietly(conn) < 0) {
+    if (!link->held && conn->loop.handler == NULL && cpika_look_quietly(conn) < 0) {
         return -1;
     }
     // What is queued counts as the sign of life that is due.
@@ -40,7 +40,7 @@ send_due(CpikaConnection *conn)
     if (!cpika_engine_ended(&conn->engine) && cpika_transport_flush(&conn->io) == CPIKA_IO_RAISED) {
         return -1;
     }
-    return cpika_settle_quietly(conn);
+    return conn->loop.handler != NULL ? 0 : cpika_settle_quietly(conn);  // a loop does that, in its next turn
 }
 
 static PyObject *

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cpika.adapters._engine import Engine
+    from cpika._core import Connection as Engine
 
 _IDLE_S = 60.0
 
