@@ -5,6 +5,7 @@
 #include "loop_channel.h"
 
 #include "ack.h"
+#include "channel.h"
 #include "drivers/ended.h"
 #include "drivers/loop.h"
 #include "encode.h"
@@ -15,7 +16,7 @@
 /* ---- publishing ---- */
 
 static int
-append_message(CpikaChannel *ch, const publish_args *a, const publish_body *body)
+append_message(CpikaChannel *ch, const publish_args *a, const publish_body *body, uint64_t *tag)
 {
     CpikaConnection *conn = ch->conn;
     // User code may publish from within (a properties' encode()): it finds no scratch, and makes its own.
@@ -29,8 +30,7 @@ append_message(CpikaChannel *ch, const publish_args *a, const publish_body *body
     }
     if (rc == 0) {
         size_t most = conn->engine.frame_max - CPIKA_FRAME_OVERHEAD;
-        ch->engine.published += ch->engine.confirming;
-        rc = cpika_loop_append(conn, message.data, message.len, 2 + (body->size + most - 1) / most);
+        rc = cpika_loop_append_of(ch, message.data, message.len, 2 + (body->size + most - 1) / most, tag);
     }
     if (conn->scratch.data == NULL) {
         conn->scratch = message;
@@ -40,33 +40,47 @@ append_message(CpikaChannel *ch, const publish_args *a, const publish_body *body
     return rc;
 }
 
-static PyObject *
-loop_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+/* *tag: its delivery tag, 0 without confirms.  0 or -1. */
+static int
+publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, uint64_t *tag)
 {
     static const cpika_signature signature = {
         "Channel.basic_publish()", {"exchange", "routing_key", "body", "properties", "mandatory"}, 5, 3};
     CpikaChannel *ch = (CpikaChannel *)op;
     PyObject *given[5];
-    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0) {
-        return NULL;
-    }
     publish_body body;
-    if (publish_body_take(&ch->st->values, given[2], &body) < 0) {
-        return NULL;
+    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
+        || publish_body_take(&ch->st->values, given[2], &body) < 0) {
+        return -1;
     }
     int mandatory = cpika_arg_true(given[4], 0);
     publish_args a = {given[0], given[1], given[2], given[3], mandatory > 0};
     publish_strings held = {NULL, NULL};
     int rc = mandatory < 0 ? -1 : publish_take_strings(&ch->st->values, &a, &held);
     if (rc == 0) {
-        rc = append_message(ch, &a, &body);
+        rc = append_message(ch, &a, &body, tag);
     }
     publish_release(&held);
     publish_body_free(&body);
-    if (rc < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
+    return rc;
+}
+
+static PyObject *
+loop_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    uint64_t tag = 0;
+    return publish(op, args, nargs, kwnames, &tag) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(tagged_doc, "_publish_tagged($self, exchange, routing_key, body, properties=None,\n"
+                         "                mandatory=False)\n--\n\n"
+                         "basic_publish that returns the delivery tag; 0 without confirms.");
+
+static PyObject *
+loop_publish_tagged(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    uint64_t tag = 0;
+    return publish(op, args, nargs, kwnames, &tag) < 0 ? NULL : PyLong_FromUnsignedLongLong(tag);
 }
 
 /* ---- acknowledging ---- */
@@ -76,7 +90,7 @@ append_ack(CpikaChannel *ch, uint32_t id, uint64_t tag, unsigned bits)
 {
     uint8_t frame[CHANNEL_ACK_FRAME];
     channel_encode_ack(frame, ch->engine.number, id, tag, bits);
-    if (cpika_loop_append(ch->conn, frame, sizeof frame, 1) < 0) {
+    if (cpika_loop_append_of(ch, frame, sizeof frame, 1, NULL) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -260,9 +274,7 @@ static PyGetSetDef loop_channel_getset[] = {
 static PyObject *
 loop_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    cpika_state *st = cpika_state_of_type(type);
-    newfunc base = st == NULL ? NULL : (newfunc)PyType_GetSlot(st->channel_type, Py_tp_new);
-    CpikaLoopChannel *ch = base == NULL ? NULL : (CpikaLoopChannel *)base(type, args, kwargs);
+    CpikaLoopChannel *ch = (CpikaLoopChannel *)cpika_channel_new(type, args, kwargs);
     if (ch != NULL) {
         ch->cancelled = PySet_New(NULL);
         if (ch->cancelled == NULL) {
@@ -276,8 +288,7 @@ static int
 loop_channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     CpikaLoopChannel *ch = (CpikaLoopChannel *)op;
-    initproc base = (initproc)PyType_GetSlot(ch->base.st->channel_type, Py_tp_init);
-    if (base(op, args, kwargs) < 0) {
+    if (cpika_channel_init(op, args, kwargs) < 0) {
         return -1;
     }
     ch->base.engine.state = CHANNEL_CLOSED;  // until it is opened
@@ -290,8 +301,14 @@ loop_channel_traverse(PyObject *op, visitproc visit, void *arg)
 {
     CpikaLoopChannel *ch = (CpikaLoopChannel *)op;
     Py_VISIT(ch->cancelled);
-    traverseproc base = (traverseproc)PyType_GetSlot(ch->base.st->channel_type, Py_tp_traverse);
-    return base(op, visit, arg);
+    return cpika_channel_traverse(op, visit, arg);
+}
+
+static int
+loop_channel_clear(PyObject *op)
+{
+    PySet_Clear(((CpikaLoopChannel *)op)->cancelled);  // stays a set: methods that still run may look
+    return cpika_channel_clear(op);
 }
 
 static void
@@ -302,8 +319,7 @@ loop_channel_dealloc(PyObject *op)
     Py_CLEAR(ch->cancelled);
     Py_CLEAR(ch->prefix);
     PyObject_GC_Track(op);  // the base untracks it again
-    destructor base = (destructor)PyType_GetSlot(ch->base.st->channel_type, Py_tp_dealloc);
-    base(op);
+    cpika_channel_dealloc(op);
 }
 
 /* ---- type ---- */
@@ -324,6 +340,8 @@ PyDoc_STRVAR(on_deliver_doc, "_on_deliver($self, method_frame, header_frame, bod
 static PyMethodDef loop_channel_methods[] = {
     {"basic_publish", (PyCFunction)(void (*)(void))loop_basic_publish, METH_FASTCALL | METH_KEYWORDS,
      publish_doc},
+    {"_publish_tagged", (PyCFunction)(void (*)(void))loop_publish_tagged, METH_FASTCALL | METH_KEYWORDS,
+     tagged_doc},
     {"basic_ack", (PyCFunction)(void (*)(void))loop_basic_ack, METH_FASTCALL | METH_KEYWORDS, ack_doc},
     {"basic_nack", (PyCFunction)(void (*)(void))loop_basic_nack, METH_FASTCALL | METH_KEYWORDS, nack_doc},
     {"basic_reject", (PyCFunction)(void (*)(void))loop_basic_reject, METH_FASTCALL | METH_KEYWORDS,
@@ -340,7 +358,7 @@ PyDoc_STRVAR(loop_channel_doc, "LoopChannel(connection, channel_number)\n--\n\n"
 static PyType_Slot loop_channel_slots[] = {
     {Py_tp_doc, (void *)loop_channel_doc}, {Py_tp_new, loop_channel_new},
     {Py_tp_init, loop_channel_init},       {Py_tp_traverse, loop_channel_traverse},
-    {Py_tp_dealloc, loop_channel_dealloc}, {Py_tp_methods, loop_channel_methods},
+    {Py_tp_clear, loop_channel_clear}, {Py_tp_dealloc, loop_channel_dealloc}, {Py_tp_methods, loop_channel_methods},
     {Py_tp_getset, loop_channel_getset},   {0, NULL},
 };
 

@@ -313,15 +313,23 @@ ask(CpikaConnection *conn)
     return 0;
 }
 
-int
-cpika_loop_append(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t frames)
+static int
+append(CpikaConnection *conn, CpikaChannel *ch, const uint8_t *bytes, size_t n, uint64_t frames,
+       uint64_t *tag)
 {
     cpika_transport *io = &conn->io;
     if (cpika_engine_ended(&conn->engine) || io->closed) {
         return 0;  // the loop's next turn tells why
     }
-    cpika_transport_lock(io);
+    cpika_transport_lock(io);  // which may let other threads run: only behind it is the order settled
+    if (ch != NULL && ch->engine.state != CHANNEL_OPEN) {
+        cpika_transport_unlock(io);
+        return cpika_check_channel(ch) < 0 ? -1 : 0;
+    }
     int rc = cpika_outq_push(&io->link->out, bytes, n);
+    if (rc == CPIKA_OK && tag != NULL) {
+        *tag = ch->engine.confirming ? ++ch->engine.published : 0;
+    }
     size_t queued = io->link->out.bytes;
     cpika_transport_unlock(io);
     if (rc < 0) {
@@ -349,6 +357,18 @@ cpika_loop_taken(CpikaConnection *conn)
     }
     loop->above = false;
     return tell(conn, conn->st->names._on_output_low, NULL, 0);
+}
+
+int
+cpika_loop_append(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t frames)
+{
+    return append(conn, NULL, bytes, n, frames, NULL);
+}
+
+int
+cpika_loop_append_of(CpikaChannel *ch, const uint8_t *bytes, size_t n, uint64_t frames, uint64_t *tag)
+{
+    return append(ch->conn, ch, bytes, n, frames, tag);
 }
 
 /* Sends what is there.  Bits, or -1. */

@@ -44,6 +44,10 @@ int cpika_loop_feed(CpikaConnection *conn, const uint8_t *bytes, size_t n);
  * 0 or -1. */
 int cpika_loop_append(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t frames);
 
+/* The same for a channel, which has to be open still when its turn has come: other threads may close it.  A publish gets its
+ * delivery tag in the order of the stream: *tag, 0 without confirms; NULL: it is no publish. */
+int cpika_loop_append_of(CpikaChannel *ch, const uint8_t *bytes, size_t n, uint64_t frames, uint64_t *tag);
+
 /* Output has been taken: more of it has to be asked for again; and the handler is told when little is left.  0 or -1. */
 int cpika_loop_taken(CpikaConnection *conn);
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cpika import exceptions, spec, validators
 from cpika._async.hot import HotChannel
 from cpika._async.requests import Answer, Arguments, Requests
-from cpika.channel import Channel
+from cpika.channel import Channel as _Channel
 
 if TYPE_CHECKING:
     from cpika._async.connection import Connection
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("pika.channel")
 
 
-class LoopChannel(Requests, HotChannel, Channel):  # type: ignore[override]
+class Channel(Requests, HotChannel, _Channel):  # type: ignore[override]
     """One channel of a connection on an event loop; `connection.channel()` makes it.
 
     :param connection: the connection
@@ -326,6 +326,8 @@ class LoopChannel(Requests, HotChannel, Channel):  # type: ignore[override]
             self._blocked.append([method, callback, acceptable_replies])
             return
         self._send_method(method)
+        if isinstance(method, spec.Confirm.Select):
+            self._delivery_confirmation = True  # the broker counts what is published behind it
         if not acceptable_replies:
             return
         self._blocking = method.NAME
@@ -431,9 +433,11 @@ class LoopChannel(Requests, HotChannel, Channel):  # type: ignore[override]
         LOGGER.warning(
             "Received remote Channel.Close (%s): %r on %s", close.reply_code, close.reply_text, self
         )
-        self._send_method(spec.Channel.CloseOk())
+        closing = self.is_closing
+        self._set_state(self.CLOSING)  # before CloseOk: nothing may follow that, from other threads neither
         self._closing_reason = exceptions.ChannelClosedByBroker(close.reply_code, close.reply_text)
-        if not self.is_closing:
+        self._send_method(spec.Channel.CloseOk())
+        if not closing:
             self._transition_to_closed()
             return
         # Our own Close crossed it. One that has left will be answered; one that is queued never leaves.

@@ -19,7 +19,7 @@ from cpika.connection import ConnectionParameters, Parameters, copy_parameters
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cpika.channel import Channel
+    from cpika._async.channel import Channel
 
 LOGGER = logging.getLogger("pika.connection")
 
@@ -72,6 +72,14 @@ class Connection(Output, AbstractBase):
         CONNECTION_OPEN: "OPEN",
         CONNECTION_CLOSING: "CLOSING",
     }
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """An adapter; of this class itself, which is abstract, a `thread_safe_connection.Connection`."""
+        if cls is not Connection:
+            return super().__new__(cls)
+        from cpika.adapters import thread_safe_connection
+
+        return thread_safe_connection.Connection(*args, **kwargs)
 
     def __init__(
         self,
@@ -309,7 +317,7 @@ class Connection(Output, AbstractBase):
     def _create_channel(
         self, channel_number: int, on_open_callback: Callable[[Channel], Any] | None
     ) -> Channel:
-        from cpika._async.channel import LoopChannel as Channel
+        from cpika._async.channel import Channel
 
         return Channel(self, channel_number, on_open_callback)
 
