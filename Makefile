@@ -11,7 +11,7 @@ SCALE ?= 1.0
 py := .venv/bin/python
 with_broker := $(py) tools/broker.py exec --
 
-.PHONY: help setup setup-test setup-bench build test ctest test-asan torture soak lint format fuzz demo bench bench-quick clean
+.PHONY: help setup setup-test setup-bench setup-docs build test ctest test-asan torture soak lint format fuzz docs demo bench bench-quick clean
 
 help:
 	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
@@ -24,6 +24,7 @@ help:
 	@echo 'make fuzz         the fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make soak         cut networks, killed nodes, hostile peers, load, leaks (15 min); SOAK=cuts SCALE=0.1 for less'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
+	@echo 'make docs         the site of the documentation, in build/docs'
 	@echo 'make format       clang-format and ruff over the sources'
 	@echo 'make clean        removes what was built'
 
@@ -35,6 +36,9 @@ setup-test:
 
 setup-bench:
 	@$(PYTHON) tools/bootstrap.py --bench
+
+setup-docs:
+	@$(PYTHON) tools/bootstrap.py --docs
 
 # Most tests wait for a broker: three files at a time keep two cores busy.
 test: setup-test
@@ -61,6 +65,10 @@ lint: setup-test
 format: setup-test
 	@.venv/bin/clang-format -i src/*.c src/*/*.[ch] tests/c/*.[ch]
 	@.venv/bin/ruff check --quiet --fix --select I . && .venv/bin/ruff format --quiet .
+
+docs: setup-docs
+	@$(py) -m sphinx --fail-on-warning --keep-going --nitpicky --quiet docs build/docs
+	@echo 'made build/docs/index.html'
 
 demo: setup
 	@$(with_broker) $(py) tools/demo.py

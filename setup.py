@@ -10,16 +10,21 @@ Environment:
 
 from __future__ import annotations
 
+import base64
 import glob
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from typing import NoReturn
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+from setuptools.command.editable_wheel import editable_wheel
 from setuptools.errors import CCompilerError
 
 PREFIX_VARIABLE = "CPIKA_RABBITMQ_C_PREFIX"
@@ -117,8 +122,48 @@ class BuildExt(build_ext):
         super().build_extension(ext)
 
 
+# The switch CPIKA_AS_PIKA: a line that each interpreter of the environment runs when it starts.
+SWITCH = "cpika_as_pika.pth"
+
+
+class BuildPy(build_py):
+    """Puts the switch beside the package: such files work at the top of a site directory only."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:
+            self.copy_file(os.path.join("python", SWITCH), os.path.join(self.build_lib, SWITCH))
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        return [*super().get_outputs(include_bytecode), os.path.join(self.build_lib, SWITCH)]
+
+
+class EditableWheel(editable_wheel):
+    """Puts the switch into an editable installation too, whose wheel has nothing but a path otherwise."""
+
+    def run(self) -> None:
+        super().run()
+        for path in glob.glob(os.path.join(glob.escape(str(self.dist_dir)), "cpika-*.editable-*.whl")):
+            add_to_wheel(path, os.path.join("python", SWITCH))
+
+
+def add_to_wheel(path: str, file: str) -> None:
+    """Adds a file at the top of a wheel and to the wheel's list of its files."""
+    name = os.path.basename(file)
+    with zipfile.ZipFile(path) as wheel:
+        contents = {item.filename: wheel.read(item) for item in wheel.infolist()}
+    with open(file, "rb") as added:
+        contents[name] = added.read()
+    digest = base64.urlsafe_b64encode(hashlib.sha256(contents[name]).digest()).rstrip(b"=").decode()
+    (record,) = (filename for filename in contents if filename.endswith(".dist-info/RECORD"))
+    contents[record] = f"{name},sha256={digest},{len(contents[name])}\n".encode() + contents[record]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
+        for filename, content in contents.items():
+            wheel.writestr(filename, content)
+
+
 setup(
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy, "editable_wheel": EditableWheel},
     ext_modules=[
         Extension(
             "cpika._core",

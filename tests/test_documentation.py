@@ -11,16 +11,40 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
-    [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/README.md")],
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/README.md")],
     key=lambda page: page.relative_to(ROOT).as_posix(),
 )
 
 
+def anchors(page: Path) -> set[str]:
+    """What links can name behind the `#`: the headings, as the site and code hosts write them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_between_pages_lead_to_files(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8"))
-    local = [target for target in targets if "://" not in target]
-    assert [target for target in local if not (page.parent / target).exists()] == []
+def test_links_between_pages_lead_to_files_and_headings(page: Path) -> None:
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        target, _, anchor = link.partition("#")
+        file = page.parent / target if target else page
+        if "://" in target:
+            continue
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            wrong.append(link)
+    assert wrong == []
+
+
+def test_every_page_has_its_place_on_the_site() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    places = {
+        line.rstrip("*")
+        for block in re.findall(r"```{toctree}\n(.*?)```", index, re.S)
+        for line in block.splitlines()
+        if line and not line.startswith(":")
+    }
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")} - {"index"}
+    assert pages - places == set()
 
 
 def test_the_first_program_of_the_readme_runs(broker_url: str, tmp_path: Path) -> None:

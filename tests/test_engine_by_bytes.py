@@ -542,21 +542,21 @@ VIOLATIONS: dict[str, tuple[bytes, str, int, str]] = {
     },
     "kind of a table's value": (
         start_with(b"\x01kZ"),
-        "InvalidFieldTypeException: Unsupported field kind in a table of 25 bytes",
+        "InvalidFieldTypeException: Unsupported field kind in a frame of 25 bytes",
         502,
-        "in a table of 25 bytes",
+        "in a frame of 25 bytes",
     ),
     "kind of a header's value": (
         bad_header(60, b"\x20\0\0\0\0\3\1kZ"),
-        "InvalidFieldTypeException: Unsupported field kind in a table of 21 bytes",
+        "InvalidFieldTypeException: Unsupported field kind in a frame of 21 bytes",
         502,
-        "in a table of 21 bytes",
+        "in a frame of 21 bytes",
     ),
     "body longer than announced": (
         deliver(1) + header(5) + body(b"xyz") * 2,
         "BodyTooLongError: Received too many bytes for a message delivery: Received 6, expected 5",
         501,
-        "(6, 5)",
+        "content of 6 bytes on channel 1 where its header said 5",
     ),
 }
 

@@ -62,8 +62,10 @@ def test_every_module_of_pika_is_the_one_of_cpika_after_installing() -> None:
         cpika.install_as_pika()
         for name in ["pika", *{MODULES!r}]:
             module = importlib.import_module(name)
-            assert module is sys.modules["c" + name] is sys.modules[name], name
-            assert module.__name__ == module.__spec__.name == "c" + name, name
+            assert module is sys.modules[name], name
+            assert importlib.import_module("c" + name) is module
+            assert module.__name__ == module.__spec__.name == module.__loader__.name == name
+            assert module.__package__ == module.__spec__.parent, name
             parent, _, child = name.rpartition(".")
             assert not parent or getattr(sys.modules[parent], child) is module, name
     """)
@@ -81,7 +83,7 @@ def test_every_name_of_the_package_is_the_one_of_cpika() -> None:
         from pika import BlockingConnection, spec
         from pika.adapters.blocking_connection import BlockingChannel
         assert BlockingConnection is pika.adapters.blocking_connection.BlockingConnection
-        assert BlockingChannel.__module__.startswith("cpika.")
+        assert BlockingChannel.__module__ == "pika.adapters.blocking_connection"
     """)
 
 
@@ -122,27 +124,200 @@ def test_a_module_that_pika_has_not_is_not_found_by_its_name() -> None:
     succeeds("""
         import cpika
         cpika.install_as_pika()
-        for name in ("pika.nothing", "pika.adapters.nothing", "pika.spec.nothing"):
+        for name in ("pika.nothing", "pika.adapters.nothing", "pika.spec.nothing", "cpika.nothing"):
             try:
                 __import__(name)
             except ModuleNotFoundError as error:
                 assert error.name == name and repr(name) in str(error), error
             else:
                 raise AssertionError(name)
+        import pika
         try:
-            cpika.nothing
+            pika.nothing
         except AttributeError as error:
-            assert str(error) == "module 'cpika' has no attribute 'nothing'"
+            assert str(error) == "module 'pika' has no attribute 'nothing'"
         assert not hasattr(cpika.adapters, "nothing")
     """)
 
 
-def test_pickles_that_name_pika_load() -> None:
+@pytest.mark.parametrize("before", ["", "import cpika.spec, cpika.adapters.blocking_connection"])
+def test_classes_methods_and_functions_say_that_they_are_from_pika(before: str) -> None:
+    """Whether their modules were loaded before or after."""
+    code = """
+        {before}
+        {install}
+        import importlib, inspect, types, pika
+        pika.BlockingConnection, pika.spec, pika.frame
+        for path in {paths!r}:
+            module, _, names = path.partition(":")
+            value = importlib.import_module(module)
+            for name in names.split("."):
+                value = getattr(value, name)
+            print(path, value.__module__, value.__qualname__, repr(value).split(" at 0x")[0])
+    """
+    paths = [
+        "pika.spec:Basic",
+        "pika.spec:Basic.Deliver",
+        "pika.spec:BasicProperties",
+        "pika.spec:has_content",
+        "pika.amqp_object:Method",
+        "pika.frame:Method",
+        "pika.exceptions:ChannelClosedByBroker",
+        "pika.connection:ConnectionParameters",
+        "pika.callback:CallbackManager.add",
+        "pika.channel:Channel.basic_publish",
+        "pika.adapters.blocking_connection:BlockingConnection.channel",
+        "pika.adapters.blocking_connection:BlockingChannel.basic_ack",
+        "pika.adapters.blocking_connection:BlockingChannel.queue_declare",
+        "pika.adapters.blocking_connection:BlockingChannel.consume",
+        "pika.adapters.blocking_connection:ReturnedMessage",
+        "pika.adapters.blocking_connection:_ConsumerInfo",
+    ]
+    install = "import cpika; cpika.install_as_pika()"
+    theirs = succeeds(code.format(before="", install="", paths=paths))
+    assert succeeds(code.format(before=before, install=install, paths=paths)) == theirs
+
+
+def test_pickles_go_from_pika_to_cpika_and_back() -> None:
+    """As long as they hold objects whose state is the same; pickled under cpika's own name, they name it."""
+    make = """
+        import pickle, sys, pika
+        things = [
+            pika.exceptions.ChannelClosed(404, "x"), pika.spec.Basic.Ack(3, True),
+            pika.BasicProperties(headers={"a": 1}), pika.frame.Method(1, pika.spec.Basic.Cancel("t")),
+            pika.PlainCredentials("a", "b"), pika.DeliveryMode.Persistent,
+        ]
+    """
+    show = "; print(pickle.dumps(things).hex())"
+    load = "; print(*pickle.loads(bytes.fromhex(sys.argv[1])), *things, sep='\\n')"
+    install = "import cpika; cpika.install_as_pika()\n"
+    plain, ours = (textwrap.dedent(make).rstrip(), install + textwrap.dedent(make).rstrip())
+    for writer, reader in ((plain, ours), (ours, plain), (ours, ours)):
+        status, dump, errors = run("-c", writer + show)
+        assert status == 0, errors
+        status, output, errors = run("-c", reader + load, dump.strip())
+        assert status == 0, errors
+        lines = output.splitlines()
+        assert lines[: len(lines) // 2] == lines[len(lines) // 2 :]
+    status, dump, errors = run("-c", textwrap.dedent(make).rstrip().replace("pika", "cpika") + show)
+    assert status == 0, errors
+    assert b"cpika.spec" in bytes.fromhex(dump)
+
+
+def test_modules_are_reloaded_and_found_again_under_pikas_names() -> None:
     succeeds("""
-        import cpika, pickle
+        import cpika
         cpika.install_as_pika()
-        dump = pickle.dumps(cpika.exceptions.ChannelClosed(404, "x"), 0).replace(b"cpika", b"pika")
-        assert type(pickle.loads(dump)) is cpika.exceptions.ChannelClosed
+        import importlib, importlib.util, inspect, pika, pika.validators
+        assert importlib.reload(pika.validators) is pika.validators
+        assert importlib.reload(pika) is pika is cpika
+        for name in ("pika", "pika.data", "pika.validators"):
+            spec = importlib.util.find_spec(name)
+            assert spec.name == spec.loader.name == name and spec.has_location
+        assert importlib.util.find_spec("pika.nothing") is None
+        assert "def require_callback" in inspect.getsource(pika.validators)
+    """)
+
+
+def test_a_module_of_cpika_runs_by_its_own_name_under_the_alias() -> None:
+    succeeds("""
+        import cpika, runpy
+        cpika.install_as_pika()
+        assert runpy.run_module("cpika.delivery_mode")["__name__"] == "cpika.delivery_mode"
+    """)
+
+
+# --- whatever else watches imports
+
+HOOKED = ["pika", "pika.channel", "pika.spec", "pika.adapters", "pika.adapters.blocking_connection"]
+ALIAS = "import cpika; cpika.install_as_pika()"
+LOADED = "import cpika.channel, cpika.adapters.blocking_connection; cpika.install_as_pika()"
+WRAPT = f"""
+import wrapt
+for name in {HOOKED!r}:
+    wrapt.register_post_import_hook(lambda m, n=name: fired.append((n, m.__name__, m.__spec__.name)), name)
+"""
+# As the finders of New Relic and others work: at the front, it asks all others for the modules it knows.
+WATCHER = f"""
+import importlib.util, sys
+class Watcher:
+    busy = set()
+    def find_spec(self, name, path=None, target=None):
+        if name not in {HOOKED!r} or name in self.busy:
+            return None
+        self.busy.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+            if spec is not None:
+                spec.loader = Loader(spec.loader)
+            return spec
+        finally:
+            self.busy.discard(name)
+class Loader:
+    def __init__(self, loader):
+        self.loader = loader
+    def create_module(self, spec):
+        return self.loader.create_module(spec)
+    def exec_module(self, module):
+        self.loader.exec_module(module)
+        fired.append((module.__name__, module.__name__, module.__spec__.name))
+sys.meta_path.insert(0, Watcher())
+"""
+USE = """
+import pika
+pika.BlockingConnection
+import pika.channel, pika.spec, pika.adapters.blocking_connection
+import cpika.channel, cpika.spec
+for name, seen, spec in sorted(fired):
+    assert name == seen == spec, fired
+    print(name)
+"""
+
+
+@pytest.mark.parametrize("hooks", [WRAPT, WATCHER], ids=["wrapt", "a finder that asks the others"])
+@pytest.mark.parametrize("alias", [ALIAS, LOADED], ids=["nothing loaded", "modules loaded"])
+@pytest.mark.parametrize("order", ["alias first", "hooks first"])
+def test_import_hooks_fire_once_for_each_module_whichever_comes_first(
+    hooks: str, alias: str, order: str
+) -> None:
+    parts = [alias, hooks] if order == "alias first" else [hooks, alias]
+    output = succeeds("\n".join(["fired = []", *parts, USE]))
+    assert output.split() == sorted(HOOKED)
+
+
+def test_an_installed_pika_is_not_found_by_a_finder_of_its_own() -> None:
+    """Editable installations have finders of their own; some stand at the front."""
+    succeeds(f"""
+        import importlib.util, sys
+        class Editable:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name.partition(".")[0] == "pika":
+                    return importlib.util.spec_from_file_location(name, {pika.__file__!r})
+        sys.meta_path.insert(0, Editable)
+        import cpika
+        cpika.install_as_pika()
+        import pika, pika.spec
+        assert pika is cpika and pika.spec is cpika.spec
+    """)
+
+
+def test_threads_that_import_by_both_names_get_one_module() -> None:
+    succeeds("""
+        import importlib, sys, threading
+        import cpika
+        cpika.install_as_pika()
+        start = threading.Barrier(8)
+        got = []
+        def load(name):
+            start.wait()
+            module = importlib.import_module(name)
+            got.append((module, module.BlockingConnection))
+        names = ["pika.adapters.blocking_connection", "cpika.adapters.blocking_connection"] * 4
+        threads = [threading.Thread(target=load, args=(name,)) for name in names]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        assert len(got) == 8 and len({id(module) for module, _ in got}) == 1
     """)
 
 
@@ -315,11 +490,14 @@ def test_the_status_of_an_interrupted_program_is_its_signal(folder: Path) -> Non
 
 
 def test_a_script_sees_cpika_as_pika(folder: Path) -> None:
-    (folder / "which.py").write_text("import pika, pika.exceptions as e; print(pika.__name__, e.__name__)")
-    assert run("which.py", cwd=folder)[1] == "pika pika.exceptions\n"
-    assert run("-m", "cpika", "which.py", cwd=folder)[1] == "cpika cpika.exceptions\n"
-    assert run("-m", "cpika", "-m", "which", cwd=folder)[1] == "cpika cpika.exceptions\n"
-    assert run("-m", "cpika", "-c", "import pika; print(pika)", cwd=folder)[1].startswith("<module 'cpika' ")
+    program = """
+import pathlib, pika, pika.exceptions as e
+print(pika.__name__, e.__name__, *{pathlib.Path(m.__file__).parent.name for m in (pika, e)})
+"""
+    (folder / "which.py").write_text(program)
+    assert run("which.py", cwd=folder)[1] == "pika pika.exceptions pika\n"
+    for arguments in (["which.py"], ["-m", "which"], ["-c", program]):
+        assert run("-m", "cpika", *arguments, cwd=folder)[1] == "pika pika.exceptions cpika\n"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="python has no -P before 3.11")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from cpika import _core, spec
+from support.type_checkers import pyright
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = sorted((ROOT / "tests" / "typing").glob("*.py"))
@@ -18,19 +20,25 @@ STUB = ast.parse((ROOT / "python" / "cpika" / "spec.pyi").read_text())
 
 
 def nested(node: ast.ClassDef | ast.Module) -> dict[str, ast.ClassDef]:
-    """The classes that stand in a class or a module."""
-    return {child.name: child for child in node.body if isinstance(child, ast.ClassDef)}
+    """The public classes that stand in a class or a module."""
+    return {
+        child.name: child
+        for child in node.body
+        if isinstance(child, ast.ClassDef) and not child.name.startswith("_")
+    }
 
 
 def fields(node: ast.ClassDef) -> list[str]:
     """The attributes of its objects, without those of the class."""
-    return [
-        child.target.id
-        for child in node.body
-        if isinstance(child, ast.AnnAssign)
-        and isinstance(child.target, ast.Name)
-        and not ast.unparse(child.annotation).startswith("ClassVar")
-    ]
+    names = []
+    for child in node.body:
+        if isinstance(child, ast.AnnAssign) and isinstance(child.target, ast.Name):
+            if not ast.unparse(child.annotation).startswith("ClassVar"):
+                names.append(child.target.id)
+        elif isinstance(child, ast.FunctionDef):
+            if [ast.unparse(mark) for mark in child.decorator_list] == ["property"]:
+                names.append(child.name)
+    return names
 
 
 def arguments(node: ast.ClassDef) -> dict[str, Any]:
@@ -73,6 +81,14 @@ def test_a_method_of_the_stub_has_the_fields_and_arguments_of_the_real_one(name:
     )
 
 
+@pytest.mark.parametrize("name", STUBBED)
+def test_a_method_of_the_stub_says_whether_it_awaits_an_answer(name: str) -> None:
+    (real,) = (method for method in spec.methods.values() if name == method.NAME)
+    bases = [ast.unparse(base) for base in STUBBED[name].bases]
+    awaits = real(**dict.fromkeys(real_arguments(real))).synchronous
+    assert bases == ["_Request" if awaits else "_Message"]
+
+
 def test_the_stub_has_the_properties_with_their_arguments() -> None:
     node = nested(STUB)["BasicProperties"]
     assert arguments(node) == real_arguments(spec.BasicProperties)
@@ -84,9 +100,14 @@ def test_stubtest_finds_the_stub_true(module: str) -> None:
     check("-m", "mypy.stubtest", module)
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.stem)
-def test_mypy_strict_accepts_a_typical_program(program: Path) -> None:
-    check("-m", "mypy", "--strict", str(program))
+def test_mypy_strict_accepts_typical_programs() -> None:
+    check("-m", "mypy", "--strict", *map(str, PROGRAMS))
+
+
+def test_pyright_accepts_typical_programs(tmp_path: Path) -> None:
+    folder = tmp_path / "programs"
+    shutil.copytree(ROOT / "tests" / "typing", folder, ignore=shutil.ignore_patterns("programs"))
+    assert pyright(folder) == {}
 
 
 @pytest.mark.parametrize(

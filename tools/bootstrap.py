@@ -4,6 +4,7 @@
     python3 tools/bootstrap.py            what building and running against a broker takes
     python3 tools/bootstrap.py --test     also what `make test` takes: clang, analyzers, a rabbitmq-server
     python3 tools/bootstrap.py --bench    also the clients and libraries of `make bench`
+    python3 tools/bootstrap.py --docs     what `make docs` takes; no broker
 
 Missing system packages are installed where this is a Debian-like system and the user is root; elsewhere the
 command to run is printed and the exit status is 1.  Safe to repeat: a step whose inputs did not change is not
@@ -237,7 +238,7 @@ def install(extras: set[str]) -> None:
     """Editable, so that a change of a Python file needs no installation; a change of a C file builds anew."""
     pip = (VENV_PYTHON, "-m", "pip", "--disable-pip-version-check", "-qq")
     project = ROOT / "pyproject.toml"
-    sources = [*ROOT.glob("src/*/*.[ch]"), ROOT / "setup.py", project]
+    sources = [*ROOT.glob("src/*/*.[ch]"), *ROOT.glob("python/*.pth"), ROOT / "setup.py", project]
     build = Stamp("build", contents(sources), toolchain())
     wanted = {name: Stamp(f"extra-{name}", contents([project])) for name in sorted(extras)}
 
@@ -261,6 +262,7 @@ def main() -> None:
     )
     parser.add_argument("--test", action="store_true", help="also what `make test` takes")
     parser.add_argument("--bench", action="store_true", help="also what `make bench` takes")
+    parser.add_argument("--docs", action="store_true", help="what `make docs` takes")
     args = parser.parse_args()
     needs = TO_BUILD + (TO_TEST if args.test else TO_BENCH if args.bench else ())
     # Compilers are asked once, a broker every time: it may have gone.
@@ -271,10 +273,11 @@ def main() -> None:
         os.environ.get("PATH"),
         toolchain(),
     )
-    system_packages([A_BROKER] if seen.is_current() else [*needs, A_BROKER])
+    brokers = () if args.docs else (A_BROKER,)
+    system_packages([*brokers] if seen.is_current() else [*needs, *brokers])
     virtual_environment()
     seen.set()
-    install({"dev"} | ({"bench"} if args.bench else set()))
+    install({"docs"} if args.docs else {"dev"} | ({"bench"} if args.bench else set()))
 
 
 if __name__ == "__main__":

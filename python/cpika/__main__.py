@@ -1,5 +1,7 @@
 """`python -m cpika SCRIPT`: runs a program written for pika on cpika; `... bench` compares the two.
 
+Python processes that the program starts have cpika as pika, too.
+
 The program sees what python would show it: `sys.argv`, `sys.path[0]`, a `__main__` module of its own, the
 exit status, and tracebacks that begin with its own frames.
 """
@@ -29,6 +31,7 @@ def main(argv: list[str]) -> None:
 
         sys.exit(bench.main(argv[1:]))
     kind, target, arguments = _parse(argv)
+    os.environ["CPIKA_AS_PIKA"] = "1"  # for what it starts, and what takes its place by exec
     try:
         _as_pika.install_as_pika()
     except RuntimeError as error:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from typing import Any, Callable, Union
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, cast
 
 from cpika import amqp_object, frame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LOGGER = logging.getLogger("pika.callback")
 
@@ -17,6 +21,40 @@ def name_or_value(value: Any) -> str:
     named = value.method if isinstance(value, frame.Method) else value
     kind = named if isinstance(named, type) else type(named)
     return str(named.NAME if issubclass(kind, amqp_object.AMQPObject) else named)
+
+
+_FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
+
+
+def sanitize_prefix(function: _FunctionT) -> _FunctionT:
+    """Have a method get its arguments `prefix` and `key`, its first two, by `name_or_value`."""
+
+    @functools.wraps(function)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        place = 0
+        for name in ("prefix", "key"):
+            if name in kwargs:
+                kwargs[name] = name_or_value(kwargs[name])
+            elif place < len(given):
+                given[place] = name_or_value(given[place])
+                place += 1
+        return function(self, *given, **kwargs)
+
+    return cast("_FunctionT", wrapper)
+
+
+def check_for_prefix_and_key(function: _FunctionT) -> _FunctionT:
+    """Have a method of a `CallbackManager` return False where the manager does not know prefix and key."""
+
+    @functools.wraps(function)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = list(args)
+        prefix = name_or_value(kwargs["prefix"] if "prefix" in kwargs else given.pop(0))
+        key = name_or_value(kwargs["key"] if "key" in kwargs else given.pop(0))
+        return function(self, *args, **kwargs) if key in self._stack.get(prefix, {}) else False
+
+    return cast("_FunctionT", wrapper)
 
 
 class CallbackManager:
@@ -39,7 +77,7 @@ class CallbackManager:
         callback: Callable[..., Any],
         one_shot: bool = True,
         only_caller: object = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> tuple[str, str]:
         """Add a callback.
 
@@ -126,7 +164,7 @@ class CallbackManager:
         prefix: AMQPValue,
         key: AMQPValue,
         callback_value: Callable[..., Any] | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> bool:
         """Remove one callback of a key.
 

@@ -17,11 +17,11 @@ from cpika.validators import require_string
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cpika._async.connection import Connection as Connection
 
-    Heartbeat = Union[int, Callable[[Any, int], int], None]
+    HeartbeatOption = Union[int, Callable[[Any, Any], int], None]
 
 PRODUCT = "Pika Python Client Library"
 
@@ -75,7 +75,7 @@ class Parameters:
     )
     DEFAULT_CONNECTION_ATTEMPTS = 1
     DEFAULT_FRAME_MAX = _FRAME_MAX_SIZE
-    DEFAULT_HEARTBEAT_TIMEOUT: Heartbeat = None
+    DEFAULT_HEARTBEAT_TIMEOUT: HeartbeatOption = None
     DEFAULT_HOST = "localhost"
     DEFAULT_LOCALE = "en_US"
     DEFAULT_PORT = 5672
@@ -152,10 +152,8 @@ class Parameters:
         return self._client_properties
 
     @client_properties.setter
-    def client_properties(self, value: dict[str, Any] | None) -> None:
-        if value is not None and not isinstance(value, dict):
-            raise TypeError(f"client_properties must be dict or None, but got {value!r}")
-        self._client_properties = copy.deepcopy(value)
+    def client_properties(self, value: Mapping[str, Any] | None) -> None:
+        self._client_properties = copy.deepcopy(_dict_or_none("client_properties must be dict", value))
 
     @property
     def connection_attempts(self) -> int:
@@ -176,13 +174,13 @@ class Parameters:
         return self._credentials
 
     @credentials.setter
-    def credentials(self, value: _credentials.Credentials) -> None:
+    def credentials(self, value: _credentials._Credentials) -> None:
         if not isinstance(value, tuple(_credentials.VALID_TYPES)):
             raise TypeError(
                 f"credentials must be an object of type: {_credentials.VALID_TYPES!r}, "
                 f"but got {without_secret(value)}"
             )
-        self._credentials = copy.deepcopy(value)
+        self._credentials: _credentials.Credentials = copy.deepcopy(value)  # type: ignore[assignment]
 
     @property
     def frame_max(self) -> int:
@@ -200,7 +198,7 @@ class Parameters:
         self._frame_max = value
 
     @property
-    def heartbeat(self) -> Heartbeat:
+    def heartbeat(self) -> HeartbeatOption:
         """Heartbeat timeout in seconds, 0 for none; None takes the broker's proposal.
 
         A callable gets the connection and the broker's proposal and returns the number to use.
@@ -208,7 +206,7 @@ class Parameters:
         return self._heartbeat
 
     @heartbeat.setter
-    def heartbeat(self, value: Heartbeat) -> None:
+    def heartbeat(self, value: HeartbeatOption) -> None:
         if value is not None and not callable(value):
             if not isinstance(value, numbers.Integral):
                 raise TypeError(f"heartbeat must be an int or a callable function, but got {value!r}")
@@ -242,7 +240,7 @@ class Parameters:
         return self._port
 
     @port.setter
-    def port(self, value: int) -> None:
+    def port(self, value: int | str) -> None:
         try:
             self._port = int(value)
         except (TypeError, ValueError, OverflowError):
@@ -304,10 +302,19 @@ class Parameters:
         return self._tcp_options
 
     @tcp_options.setter
-    def tcp_options(self, value: dict[str, int] | None) -> None:
-        if value is not None and not isinstance(value, dict):
-            raise TypeError(f"tcp_options must be a dict or None, but got {value!r}")
-        self._tcp_options = value
+    def tcp_options(self, value: Mapping[str, int] | None) -> None:
+        self._tcp_options = _dict_or_none("tcp_options must be a dict", value)
+
+
+def _dict_or_none(wanted: str, value: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a dict as it is, any other mapping as a dict."""
+    if value is None or isinstance(value, dict):
+        return value
+    from collections.abc import Mapping
+
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{wanted} or None, but got {value!r}")
+    return dict(value)
 
 
 def _positive_seconds(name: str, value: float | None) -> float | None:
@@ -341,10 +348,10 @@ class ConnectionParameters(Parameters):
         host: str | type[_DEFAULT] = _DEFAULT,
         port: int | type[_DEFAULT] = _DEFAULT,
         virtual_host: str | type[_DEFAULT] = _DEFAULT,
-        credentials: _credentials.Credentials | type[_DEFAULT] = _DEFAULT,
+        credentials: _credentials._Credentials | type[_DEFAULT] = _DEFAULT,
         channel_max: int | type[_DEFAULT] = _DEFAULT,
         frame_max: int | type[_DEFAULT] = _DEFAULT,
-        heartbeat: Heartbeat | type[_DEFAULT] = _DEFAULT,
+        heartbeat: HeartbeatOption | type[_DEFAULT] = _DEFAULT,
         ssl_options: SSLOptions | type[_DEFAULT] | None = _DEFAULT,
         connection_attempts: int | type[_DEFAULT] = _DEFAULT,
         retry_delay: float | type[_DEFAULT] = _DEFAULT,
@@ -352,8 +359,8 @@ class ConnectionParameters(Parameters):
         stack_timeout: float | type[_DEFAULT] | None = _DEFAULT,
         locale: str | type[_DEFAULT] = _DEFAULT,
         blocked_connection_timeout: float | type[_DEFAULT] | None = _DEFAULT,
-        client_properties: dict[str, Any] | type[_DEFAULT] | None = _DEFAULT,
-        tcp_options: dict[str, int] | type[_DEFAULT] | None = _DEFAULT,
+        client_properties: Mapping[str, Any] | type[_DEFAULT] | None = _DEFAULT,
+        tcp_options: Mapping[str, int] | type[_DEFAULT] | None = _DEFAULT,
         **kwargs: Any,
     ) -> None:
         """
@@ -541,7 +548,10 @@ def _ssl_options_from_dict(options: dict[str, Any]) -> SSLOptions:
 class SSLOptions:
     """TLS for a connection."""
 
-    __slots__ = ("context", "server_hostname")
+    __slots__ = {
+        "context": "The `ssl.SSLContext`: certificates, versions, ciphers.",
+        "server_hostname": "The name to ask for and to check; None for the host of the parameters.",
+    }
 
     def __init__(self, context: ssl.SSLContext, server_hostname: str | None = None) -> None:
         """

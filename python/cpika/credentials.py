@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any, Union
 from cpika.compat import as_bytes
 
 if TYPE_CHECKING:
+    from typing import ClassVar, Protocol
+
     from cpika import spec
+
+    class _Credentials(Protocol):
+        """What a class of credentials of one's own needs, beside a place in VALID_TYPES."""
+
+        TYPE: ClassVar[str]
+        erase_on_connect: bool
+
+        def response_for(self, start: spec.Connection.Start) -> tuple[str | None, bytes | None]: ...
+        def erase_credentials(self) -> None: ...
+
 
 LOGGER = logging.getLogger("pika.credentials")
 
@@ -41,7 +53,7 @@ def encode_secret(name: str, value: Any) -> bytes:
 class PlainCredentials:
     """User name and password, the mechanism PLAIN."""
 
-    TYPE = "PLAIN"
+    TYPE: ClassVar[str] = "PLAIN"
 
     def __init__(self, username: str, password: str, erase_on_connect: bool = False) -> None:
         """
@@ -49,8 +61,8 @@ class PlainCredentials:
         :param password: password
         :param erase_on_connect: forget both once they have been sent
         """
-        self.username: str | None = username
-        self.password: str | None = password
+        self.username: str = username
+        self.password: str = password
         self.erase_on_connect = erase_on_connect
 
     def __eq__(self, other: object) -> bool:
@@ -81,14 +93,15 @@ class PlainCredentials:
         """Forget user name and password if that was asked for; the connection calls it after StartOk."""
         if self.erase_on_connect:
             LOGGER.info("Erasing stored credential values")
-            self.username = None
-            self.password = None
+            # pika's annotations do not tell of this either: users would have to ask for None everywhere.
+            self.username = None  # type: ignore[assignment]
+            self.password = None  # type: ignore[assignment]
 
 
 class ExternalCredentials:
     """Authentication outside AMQP, as by a TLS client certificate: the mechanism EXTERNAL."""
 
-    TYPE = "EXTERNAL"
+    TYPE: ClassVar[str] = "EXTERNAL"
 
     def __init__(self) -> None:
         self.erase_on_connect = False

@@ -6,6 +6,8 @@ the offset behind it. Beside pika's types a float can be encoded (as a double); 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from cpika._core import (
     decode_short_string,
     decode_table,
@@ -14,6 +16,12 @@ from cpika._core import (
     encode_table,
     encode_value,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    _ArgumentMapping = Mapping[str, Any]
 
 __all__ = [
     "decode_short_string",

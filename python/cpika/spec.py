@@ -6,7 +6,9 @@ objects behave like those of plain Python classes: any attribute can be set, `va
 
 from __future__ import annotations
 
+from cpika import _home
 from cpika._core import BasicProperties, Method, Properties, spec_classes, spec_methods
+from cpika.compat import str_or_bytes as str_or_bytes
 from cpika.delivery_mode import DeliveryMode as DeliveryMode
 from cpika.exchange_type import ExchangeType as ExchangeType
 
@@ -52,6 +54,8 @@ Queue = spec_classes["Queue"]
 Basic = spec_classes["Basic"]
 Tx = spec_classes["Tx"]
 Confirm = spec_classes["Confirm"]
+
+_home.at_home(__name__, *spec_classes.values(), BasicProperties)
 
 methods: dict[int, type[Method]] = spec_methods
 """The types of the methods by id."""

@@ -1,8 +1,12 @@
 # spec.pyi - the types of `cpika.spec`, whose classes the C core makes at run time from src/wire/spec_table.h.
+# It is long because the specification is: `spec` is one module, as it is pika's, and a module has one stub.
+# tests/test_typing.py compares it with the classes, field by field.
 #
 # A field's type is what a received method has in it; the constructors' arguments, like pika's, may be None.
+# Long strings are bytes where they are not UTF-8, which pika's own annotations leave out, and so does this.
 
-from typing import Any, ClassVar, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal
 
 from typing_extensions import Buffer, Self, disjoint_base
 
@@ -94,110 +98,88 @@ SYNTAX_ERROR: Final = 502
 TRANSIENT_DELIVERY_MODE: Final = 1
 UNEXPECTED_FRAME: Final = 505
 
+# A client waits for the answer to the first kind; the second are answers, and what nobody answers.
+class _Request(Method):
+    INDEX: ClassVar[int]
+    @property
+    def synchronous(self) -> Literal[True]: ...
+
+class _Message(Method):
+    INDEX: ClassVar[int]
+    @property
+    def synchronous(self) -> Literal[False]: ...
+
 class Connection(Class):
     INDEX: ClassVar[int]
 
     @disjoint_base
-    class Start(Method):
-        INDEX: ClassVar[int]
+    class Start(_Request):
         version_major: int
         version_minor: int
         server_properties: dict[str, Any]
-        mechanisms: str | bytes
-        locales: str | bytes
+        mechanisms: str
+        locales: str
         def __init__(
             self,
             version_major: int = 0,
             version_minor: int = 9,
-            server_properties: dict[str, Any] | None = None,
+            server_properties: Mapping[str, Any] | None = None,
             mechanisms: str | bytes = "PLAIN",
             locales: str | bytes = "en_US",
         ) -> None: ...
 
     @disjoint_base
-    class StartOk(Method):
-        INDEX: ClassVar[int]
+    class StartOk(_Message):
         client_properties: dict[str, Any]
         mechanism: str
-        response: str | bytes
+        response: str
         locale: str
         def __init__(
             self,
-            client_properties: dict[str, Any] | None = None,
+            client_properties: Mapping[str, Any] | None = None,
             mechanism: str = "PLAIN",
             response: str | bytes | None = None,
             locale: str = "en_US",
         ) -> None: ...
 
     @disjoint_base
-    class Secure(Method):
-        INDEX: ClassVar[int]
-        challenge: str | bytes
-        def __init__(
-            self,
-            challenge: str | bytes | None = None,
-        ) -> None: ...
+    class Secure(_Request):
+        challenge: str
+        def __init__(self, challenge: str | bytes | None = None) -> None: ...
 
     @disjoint_base
-    class SecureOk(Method):
-        INDEX: ClassVar[int]
-        response: str | bytes
-        def __init__(
-            self,
-            response: str | bytes | None = None,
-        ) -> None: ...
+    class SecureOk(_Message):
+        response: str
+        def __init__(self, response: str | bytes | None = None) -> None: ...
 
     @disjoint_base
-    class Tune(Method):
-        INDEX: ClassVar[int]
+    class Tune(_Request):
         channel_max: int
         frame_max: int
         heartbeat: int
-        def __init__(
-            self,
-            channel_max: int = 0,
-            frame_max: int = 0,
-            heartbeat: int = 0,
-        ) -> None: ...
+        def __init__(self, channel_max: int = 0, frame_max: int = 0, heartbeat: int = 0) -> None: ...
 
     @disjoint_base
-    class TuneOk(Method):
-        INDEX: ClassVar[int]
+    class TuneOk(_Message):
         channel_max: int
         frame_max: int
         heartbeat: int
-        def __init__(
-            self,
-            channel_max: int = 0,
-            frame_max: int = 0,
-            heartbeat: int = 0,
-        ) -> None: ...
+        def __init__(self, channel_max: int = 0, frame_max: int = 0, heartbeat: int = 0) -> None: ...
 
     @disjoint_base
-    class Open(Method):
-        INDEX: ClassVar[int]
+    class Open(_Request):
         virtual_host: str
         capabilities: str
         insist: bool
-        def __init__(
-            self,
-            virtual_host: str = "/",
-            capabilities: str = "",
-            insist: bool = False,
-        ) -> None: ...
+        def __init__(self, virtual_host: str = "/", capabilities: str = "", insist: bool = False) -> None: ...
 
     @disjoint_base
-    class OpenOk(Method):
-        INDEX: ClassVar[int]
+    class OpenOk(_Message):
         known_hosts: str
-        def __init__(
-            self,
-            known_hosts: str = "",
-        ) -> None: ...
+        def __init__(self, known_hosts: str = "") -> None: ...
 
     @disjoint_base
-    class Close(Method):
-        INDEX: ClassVar[int]
+    class Close(_Request):
         reply_code: int
         reply_text: str
         class_id: int
@@ -210,80 +192,51 @@ class Connection(Class):
             method_id: int | None = None,
         ) -> None: ...
 
-    class CloseOk(Method):
-        INDEX: ClassVar[int]
+    class CloseOk(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class Blocked(Method):
-        INDEX: ClassVar[int]
+    class Blocked(_Message):
         reason: str
-        def __init__(
-            self,
-            reason: str = "",
-        ) -> None: ...
+        def __init__(self, reason: str = "") -> None: ...
 
-    class Unblocked(Method):
-        INDEX: ClassVar[int]
+    class Unblocked(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class UpdateSecret(Method):
-        INDEX: ClassVar[int]
-        new_secret: str | bytes
+    class UpdateSecret(_Request):
+        new_secret: str
         reason: str
-        def __init__(
-            self,
-            new_secret: str | bytes,
-            reason: str,
-        ) -> None: ...
+        def __init__(self, new_secret: str | bytes, reason: str) -> None: ...
 
-    class UpdateSecretOk(Method):
-        INDEX: ClassVar[int]
+    class UpdateSecretOk(_Message):
         def __init__(self) -> None: ...
 
 class Channel(Class):
     INDEX: ClassVar[int]
 
     @disjoint_base
-    class Open(Method):
-        INDEX: ClassVar[int]
+    class Open(_Request):
         out_of_band: str
-        def __init__(
-            self,
-            out_of_band: str = "",
-        ) -> None: ...
+        def __init__(self, out_of_band: str = "") -> None: ...
 
     @disjoint_base
-    class OpenOk(Method):
-        INDEX: ClassVar[int]
-        channel_id: str | bytes
-        def __init__(
-            self,
-            channel_id: str | bytes = "",
-        ) -> None: ...
+    class OpenOk(_Message):
+        channel_id: str
+        def __init__(self, channel_id: str | bytes = "") -> None: ...
 
     @disjoint_base
-    class Flow(Method):
-        INDEX: ClassVar[int]
+    class Flow(_Request):
         active: bool
-        def __init__(
-            self,
-            active: bool | None = None,
-        ) -> None: ...
+        def __init__(self, active: bool | None = None) -> None: ...
 
     @disjoint_base
-    class FlowOk(Method):
-        INDEX: ClassVar[int]
+    class FlowOk(_Message):
         active: bool
-        def __init__(
-            self,
-            active: bool | None = None,
-        ) -> None: ...
+        def __init__(self, active: bool | None = None) -> None: ...
 
     @disjoint_base
-    class Close(Method):
-        INDEX: ClassVar[int]
+    class Close(_Request):
         reply_code: int
         reply_text: str
         class_id: int
@@ -296,16 +249,14 @@ class Channel(Class):
             method_id: int | None = None,
         ) -> None: ...
 
-    class CloseOk(Method):
-        INDEX: ClassVar[int]
+    class CloseOk(_Message):
         def __init__(self) -> None: ...
 
 class Access(Class):
     INDEX: ClassVar[int]
 
     @disjoint_base
-    class Request(Method):
-        INDEX: ClassVar[int]
+    class Request(_Request):
         realm: str
         exclusive: bool
         passive: bool
@@ -323,20 +274,15 @@ class Access(Class):
         ) -> None: ...
 
     @disjoint_base
-    class RequestOk(Method):
-        INDEX: ClassVar[int]
+    class RequestOk(_Message):
         ticket: int
-        def __init__(
-            self,
-            ticket: int = 1,
-        ) -> None: ...
+        def __init__(self, ticket: int = 1) -> None: ...
 
 class Exchange(Class):
     INDEX: ClassVar[int]
 
     @disjoint_base
-    class Declare(Method):
-        INDEX: ClassVar[int]
+    class Declare(_Request):
         ticket: int
         exchange: str
         type: str
@@ -356,35 +302,27 @@ class Exchange(Class):
             auto_delete: bool = False,
             internal: bool = False,
             nowait: bool = False,
-            arguments: dict[str, Any] | None = None,
+            arguments: Mapping[str, Any] | None = None,
         ) -> None: ...
 
-    class DeclareOk(Method):
-        INDEX: ClassVar[int]
+    class DeclareOk(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class Delete(Method):
-        INDEX: ClassVar[int]
+    class Delete(_Request):
         ticket: int
         exchange: str
         if_unused: bool
         nowait: bool
         def __init__(
-            self,
-            ticket: int = 0,
-            exchange: str | None = None,
-            if_unused: bool = False,
-            nowait: bool = False,
+            self, ticket: int = 0, exchange: str | None = None, if_unused: bool = False, nowait: bool = False
         ) -> None: ...
 
-    class DeleteOk(Method):
-        INDEX: ClassVar[int]
+    class DeleteOk(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class Bind(Method):
-        INDEX: ClassVar[int]
+    class Bind(_Request):
         ticket: int
         destination: str
         source: str
@@ -398,16 +336,14 @@ class Exchange(Class):
             source: str | None = None,
             routing_key: str = "",
             nowait: bool = False,
-            arguments: dict[str, Any] | None = None,
+            arguments: Mapping[str, Any] | None = None,
         ) -> None: ...
 
-    class BindOk(Method):
-        INDEX: ClassVar[int]
+    class BindOk(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class Unbind(Method):
-        INDEX: ClassVar[int]
+    class Unbind(_Request):
         ticket: int
         destination: str
         source: str
@@ -421,19 +357,17 @@ class Exchange(Class):
             source: str | None = None,
             routing_key: str = "",
             nowait: bool = False,
-            arguments: dict[str, Any] | None = None,
+            arguments: Mapping[str, Any] | None = None,
         ) -> None: ...
 
-    class UnbindOk(Method):
-        INDEX: ClassVar[int]
+    class UnbindOk(_Message):
         def __init__(self) -> None: ...
 
 class Queue(Class):
     INDEX: ClassVar[int]
 
     @disjoint_base
-    class Declare(Method):
-        INDEX: ClassVar[int]
+    class Declare(_Request):
         ticket: int
         queue: str
         passive: bool
@@ -451,12 +385,11 @@ class Queue(Class):
             exclusive: bool = False,
             auto_delete: bool = False,
             nowait: bool = False,
-            arguments: dict[str, Any] | None = None,
+            arguments: Mapping[str, Any] | None = None,
         ) -> None: ...
 
     @disjoint_base
-    class DeclareOk(Method):
-        INDEX: ClassVar[int]
+    class DeclareOk(_Message):
         queue: str
         message_count: int
         consumer_count: int
@@ -468,8 +401,7 @@ class Queue(Class):
         ) -> None: ...
 
     @disjoint_base
-    class Bind(Method):
-        INDEX: ClassVar[int]
+    class Bind(_Request):
         ticket: int
         queue: str
         exchange: str
@@ -483,38 +415,26 @@ class Queue(Class):
             exchange: str | None = None,
             routing_key: str = "",
             nowait: bool = False,
-            arguments: dict[str, Any] | None = None,
+            arguments: Mapping[str, Any] | None = None,
         ) -> None: ...
 
-    class BindOk(Method):
-        INDEX: ClassVar[int]
+    class BindOk(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class Purge(Method):
-        INDEX: ClassVar[int]
+    class Purge(_Request):
         ticket: int
         queue: str
         nowait: bool
-        def __init__(
-            self,
-            ticket: int = 0,
-            queue: str = "",
-            nowait: bool = False,
-        ) -> None: ...
+        def __init__(self, ticket: int = 0, queue: str = "", nowait: bool = False) -> None: ...
 
     @disjoint_base
-    class PurgeOk(Method):
-        INDEX: ClassVar[int]
+    class PurgeOk(_Message):
         message_count: int
-        def __init__(
-            self,
-            message_count: int | None = None,
-        ) -> None: ...
+        def __init__(self, message_count: int | None = None) -> None: ...
 
     @disjoint_base
-    class Delete(Method):
-        INDEX: ClassVar[int]
+    class Delete(_Request):
         ticket: int
         queue: str
         if_unused: bool
@@ -530,17 +450,12 @@ class Queue(Class):
         ) -> None: ...
 
     @disjoint_base
-    class DeleteOk(Method):
-        INDEX: ClassVar[int]
+    class DeleteOk(_Message):
         message_count: int
-        def __init__(
-            self,
-            message_count: int | None = None,
-        ) -> None: ...
+        def __init__(self, message_count: int | None = None) -> None: ...
 
     @disjoint_base
-    class Unbind(Method):
-        INDEX: ClassVar[int]
+    class Unbind(_Request):
         ticket: int
         queue: str
         exchange: str
@@ -552,36 +467,29 @@ class Queue(Class):
             queue: str = "",
             exchange: str | None = None,
             routing_key: str = "",
-            arguments: dict[str, Any] | None = None,
+            arguments: Mapping[str, Any] | None = None,
         ) -> None: ...
 
-    class UnbindOk(Method):
-        INDEX: ClassVar[int]
+    class UnbindOk(_Message):
         def __init__(self) -> None: ...
 
 class Basic(Class):
     INDEX: ClassVar[int]
 
     @disjoint_base
-    class Qos(Method):
-        INDEX: ClassVar[int]
+    class Qos(_Request):
         prefetch_size: int
         prefetch_count: int
         global_qos: bool
         def __init__(
-            self,
-            prefetch_size: int = 0,
-            prefetch_count: int = 0,
-            global_qos: bool = False,
+            self, prefetch_size: int = 0, prefetch_count: int = 0, global_qos: bool = False
         ) -> None: ...
 
-    class QosOk(Method):
-        INDEX: ClassVar[int]
+    class QosOk(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class Consume(Method):
-        INDEX: ClassVar[int]
+    class Consume(_Request):
         ticket: int
         queue: str
         consumer_tag: str
@@ -599,41 +507,27 @@ class Basic(Class):
             no_ack: bool = False,
             exclusive: bool = False,
             nowait: bool = False,
-            arguments: dict[str, Any] | None = None,
+            arguments: Mapping[str, Any] | None = None,
         ) -> None: ...
 
     @disjoint_base
-    class ConsumeOk(Method):
-        INDEX: ClassVar[int]
+    class ConsumeOk(_Message):
         consumer_tag: str
-        def __init__(
-            self,
-            consumer_tag: str | None = None,
-        ) -> None: ...
+        def __init__(self, consumer_tag: str | None = None) -> None: ...
 
     @disjoint_base
-    class Cancel(Method):
-        INDEX: ClassVar[int]
+    class Cancel(_Request):
         consumer_tag: str
         nowait: bool
-        def __init__(
-            self,
-            consumer_tag: str | None = None,
-            nowait: bool = False,
-        ) -> None: ...
+        def __init__(self, consumer_tag: str | None = None, nowait: bool = False) -> None: ...
 
     @disjoint_base
-    class CancelOk(Method):
-        INDEX: ClassVar[int]
+    class CancelOk(_Message):
         consumer_tag: str
-        def __init__(
-            self,
-            consumer_tag: str | None = None,
-        ) -> None: ...
+        def __init__(self, consumer_tag: str | None = None) -> None: ...
 
     @disjoint_base
-    class Publish(Method):
-        INDEX: ClassVar[int]
+    class Publish(_Message):
         ticket: int
         exchange: str
         routing_key: str
@@ -649,8 +543,7 @@ class Basic(Class):
         ) -> None: ...
 
     @disjoint_base
-    class Return(Method):
-        INDEX: ClassVar[int]
+    class Return(_Message):
         reply_code: int
         reply_text: str
         exchange: str
@@ -664,8 +557,7 @@ class Basic(Class):
         ) -> None: ...
 
     @disjoint_base
-    class Deliver(Method):
-        INDEX: ClassVar[int]
+    class Deliver(_Message):
         consumer_tag: str
         delivery_tag: int
         redelivered: bool
@@ -681,21 +573,14 @@ class Basic(Class):
         ) -> None: ...
 
     @disjoint_base
-    class Get(Method):
-        INDEX: ClassVar[int]
+    class Get(_Request):
         ticket: int
         queue: str
         no_ack: bool
-        def __init__(
-            self,
-            ticket: int = 0,
-            queue: str = "",
-            no_ack: bool = False,
-        ) -> None: ...
+        def __init__(self, ticket: int = 0, queue: str = "", no_ack: bool = False) -> None: ...
 
     @disjoint_base
-    class GetOk(Method):
-        INDEX: ClassVar[int]
+    class GetOk(_Message):
         delivery_tag: int
         redelivered: bool
         exchange: str
@@ -711,112 +596,72 @@ class Basic(Class):
         ) -> None: ...
 
     @disjoint_base
-    class GetEmpty(Method):
-        INDEX: ClassVar[int]
+    class GetEmpty(_Message):
         cluster_id: str
-        def __init__(
-            self,
-            cluster_id: str = "",
-        ) -> None: ...
+        def __init__(self, cluster_id: str = "") -> None: ...
 
     @disjoint_base
-    class Ack(Method):
-        INDEX: ClassVar[int]
+    class Ack(_Message):
         delivery_tag: int
         multiple: bool
-        def __init__(
-            self,
-            delivery_tag: int = 0,
-            multiple: bool = False,
-        ) -> None: ...
+        def __init__(self, delivery_tag: int = 0, multiple: bool = False) -> None: ...
 
     @disjoint_base
-    class Reject(Method):
-        INDEX: ClassVar[int]
+    class Reject(_Message):
         delivery_tag: int
         requeue: bool
-        def __init__(
-            self,
-            delivery_tag: int | None = None,
-            requeue: bool = True,
-        ) -> None: ...
+        def __init__(self, delivery_tag: int | None = None, requeue: bool = True) -> None: ...
 
     @disjoint_base
-    class RecoverAsync(Method):
-        INDEX: ClassVar[int]
+    class RecoverAsync(_Message):
         requeue: bool
-        def __init__(
-            self,
-            requeue: bool = False,
-        ) -> None: ...
+        def __init__(self, requeue: bool = False) -> None: ...
 
     @disjoint_base
-    class Recover(Method):
-        INDEX: ClassVar[int]
+    class Recover(_Request):
         requeue: bool
-        def __init__(
-            self,
-            requeue: bool = False,
-        ) -> None: ...
+        def __init__(self, requeue: bool = False) -> None: ...
 
-    class RecoverOk(Method):
-        INDEX: ClassVar[int]
+    class RecoverOk(_Message):
         def __init__(self) -> None: ...
 
     @disjoint_base
-    class Nack(Method):
-        INDEX: ClassVar[int]
+    class Nack(_Message):
         delivery_tag: int
         multiple: bool
         requeue: bool
-        def __init__(
-            self,
-            delivery_tag: int = 0,
-            multiple: bool = False,
-            requeue: bool = True,
-        ) -> None: ...
+        def __init__(self, delivery_tag: int = 0, multiple: bool = False, requeue: bool = True) -> None: ...
 
 class Tx(Class):
     INDEX: ClassVar[int]
 
-    class Select(Method):
-        INDEX: ClassVar[int]
+    class Select(_Request):
         def __init__(self) -> None: ...
 
-    class SelectOk(Method):
-        INDEX: ClassVar[int]
+    class SelectOk(_Message):
         def __init__(self) -> None: ...
 
-    class Commit(Method):
-        INDEX: ClassVar[int]
+    class Commit(_Request):
         def __init__(self) -> None: ...
 
-    class CommitOk(Method):
-        INDEX: ClassVar[int]
+    class CommitOk(_Message):
         def __init__(self) -> None: ...
 
-    class Rollback(Method):
-        INDEX: ClassVar[int]
+    class Rollback(_Request):
         def __init__(self) -> None: ...
 
-    class RollbackOk(Method):
-        INDEX: ClassVar[int]
+    class RollbackOk(_Message):
         def __init__(self) -> None: ...
 
 class Confirm(Class):
     INDEX: ClassVar[int]
 
     @disjoint_base
-    class Select(Method):
-        INDEX: ClassVar[int]
+    class Select(_Request):
         nowait: bool
-        def __init__(
-            self,
-            nowait: bool = False,
-        ) -> None: ...
+        def __init__(self, nowait: bool = False) -> None: ...
 
-    class SelectOk(Method):
-        INDEX: ClassVar[int]
+    class SelectOk(_Message):
         def __init__(self) -> None: ...
 
 @disjoint_base
@@ -839,8 +684,14 @@ class BasicProperties(Properties):
     FLAG_CLUSTER_ID: ClassVar[int]
     content_type: str | None
     content_encoding: str | None
-    headers: dict[str, Any] | None
-    delivery_mode: int | None
+    @property
+    def headers(self) -> dict[str, Any] | None: ...
+    @headers.setter
+    def headers(self, value: Mapping[str, Any] | None) -> None: ...
+    @property
+    def delivery_mode(self) -> Literal[1, 2] | None: ...
+    @delivery_mode.setter
+    def delivery_mode(self, value: DeliveryMode | int | None) -> None: ...
     priority: int | None
     correlation_id: str | None
     reply_to: str | None
@@ -855,7 +706,7 @@ class BasicProperties(Properties):
         self,
         content_type: str | None = None,
         content_encoding: str | None = None,
-        headers: dict[str, Any] | None = None,
+        headers: Mapping[str, Any] | None = None,
         delivery_mode: DeliveryMode | int | None = None,
         priority: int | None = None,
         correlation_id: str | None = None,

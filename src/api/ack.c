@@ -7,6 +7,7 @@
 #include "drivers/ended.h"
 #include "drivers/made.h"
 #include "drivers/rpc.h"
+#include "drivers/settle.h"
 #include "drivers/wait.h"
 #include "values/args.h"
 #include "values/values.h"

@@ -4,6 +4,7 @@
 
 #include "confirmed.h"
 #include "drivers/ended.h"
+#include "drivers/settle.h"
 #include "drivers/wait.h"
 
 void

@@ -7,6 +7,7 @@
 
 #include "drivers/ended.h"
 #include "drivers/made.h"
+#include "drivers/settle.h"
 #include "engine/frames.h"
 #include "wire/method.h"
 

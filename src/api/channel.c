@@ -11,13 +11,16 @@
 #include "buffered.h"
 #include "confirmed.h"
 #include "consuming.h"
+#include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "inner.h"
 #include "many.h"
 #include "publish.h"
+#include "store.h"
 #include "type.h"
 #include "values/args.h"
 #include "values/errors.h"
@@ -297,6 +300,10 @@ get_closing_reason(PyObject *op, void *closure)
 static PyMemberDef channel_members[] = {
     {"_return_callback_count", T_INT, offsetof(CpikaChannel, engine.return_callbacks), 0,
      "How many callbacks are to see a message that comes back."},
+    {"_published", T_ULONGLONG, offsetof(CpikaChannel, engine.published), READONLY,
+     "Delivery tag of the last publish in confirm mode."},
+    {"_tells_verdicts", T_BOOL, offsetof(CpikaChannel, engine.tells_verdicts), 0,
+     "Whether _on_method is told of each confirm of the broker."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaChannel, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -383,6 +390,7 @@ cpika_channel_clear(PyObject *op)
 {
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_forget_found(ch);
+    Py_CLEAR(ch->refused_in_hand);
     Py_CLEAR(ch->closing_reason);
     if (ch->consumer_infos != NULL) {
         PyDict_Clear(ch->consumer_infos);  // stays a dict: methods that still run may look
@@ -485,11 +493,11 @@ PyDoc_STRVAR(channel_doc, "Channel(connection, channel_number)\n--\n\n"
                           "One channel of a connection: the hot half of BlockingChannel.");
 
 static PyType_Slot channel_slots[] = {
-    {Py_tp_doc, (void *)channel_doc}, {Py_tp_new, cpika_channel_new},
-    {Py_tp_init, cpika_channel_init}, {Py_tp_traverse, cpika_channel_traverse},
-    {Py_tp_clear, cpika_channel_clear},     {Py_tp_dealloc, cpika_channel_dealloc},
-    {Py_tp_methods, channel_methods}, {Py_tp_members, channel_members},
-    {Py_tp_getset, channel_getset},   {0, NULL},
+    {Py_tp_doc, (void *)channel_doc},   {Py_tp_new, cpika_channel_new},
+    {Py_tp_init, cpika_channel_init},   {Py_tp_traverse, cpika_channel_traverse},
+    {Py_tp_clear, cpika_channel_clear}, {Py_tp_dealloc, cpika_channel_dealloc},
+    {Py_tp_methods, channel_methods},   {Py_tp_members, channel_members},
+    {Py_tp_getset, channel_getset},     {0, NULL},
 };
 
 static PyType_Spec channel_spec = {
@@ -504,6 +512,8 @@ cpika_channel_exec(PyObject *module, cpika_state *st)
 {
     st->channel_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &channel_spec, NULL);
     return st->channel_type == NULL || cpika_add_methods(st->channel_type, cpika_consuming_methods) < 0
+                   || cpika_add_methods(st->channel_type, cpika_store_methods) < 0
+                   || cpika_add_methods(st->channel_type, cpika_inner_channel_methods) < 0
                ? -1
                : PyModule_AddType(module, st->channel_type);
 }

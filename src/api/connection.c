@@ -8,6 +8,7 @@
 #include <structmember.h>
 
 #include "by_hand.h"
+#include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/loop.h"
@@ -15,6 +16,7 @@
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "inner.h"
 #include "kept.h"
 #include "looped.h"
 #include "type.h"
@@ -156,8 +158,8 @@ connection_is_dispatching(PyObject *op, PyObject *ignored)
     return PyBool_FromLong(cpika_roles_is_dispatching(&conn->roles, conn->st));
 }
 
-PyDoc_STRVAR(free_number_doc, "_free_channel_number($self, limit, /)\n--\n\n"
-                              "The lowest channel number that is not in use, or None when `limit` channels are.");
+PyDoc_STRVAR(free_number_doc, "_free_channel_number($self, limit, after, /)\n--\n\n"
+                              "The lowest channel number above `after` that is not in use; None: up to `limit` all are.");
 
 static bool
 is_reserved(const CpikaConnection *conn, int number)
@@ -166,14 +168,14 @@ is_reserved(const CpikaConnection *conn, int number)
 }
 
 static PyObject *
-connection_free_number(PyObject *op, PyObject *limit)
+connection_free_number(PyObject *op, PyObject *args)
 {
     CpikaConnection *conn = (CpikaConnection *)op;
-    long most = PyLong_AsLong(limit);
-    if (most == -1 && PyErr_Occurred()) {
+    int most, after;
+    if (!PyArg_ParseTuple(args, "ii:_free_channel_number", &most, &after)) {
         return NULL;
     }
-    for (int number = 1; number <= most && number <= UINT16_MAX; number++) {
+    for (int number = after + 1; number <= most && number <= UINT16_MAX; number++) {
         if (cpika_engine_channel(&conn->engine, number) == NULL && !is_reserved(conn, number)) {
             return PyLong_FromLong(number);
         }
@@ -307,7 +309,7 @@ static PyMethodDef connection_methods[] = {
     {"_check", connection_check, METH_NOARGS, check_doc},
     {"_tell", connection_tell, METH_NOARGS, tell_doc},
     {"_is_dispatching", connection_is_dispatching, METH_NOARGS, is_dispatching_doc},
-    {"_free_channel_number", connection_free_number, METH_O, free_number_doc},
+    {"_free_channel_number", connection_free_number, METH_VARARGS, free_number_doc},
     {"_ask_return", connection_ask_return, METH_NOARGS, ask_return_doc},
     {"_set_due", connection_set_due, METH_NOARGS, set_due_doc},
     {"_set_timer", connection_set_timer, METH_O, set_timer_doc},
@@ -413,6 +415,8 @@ static PyMemberDef connection_members[] = {
      "Bytes read from the peer."},
     {"frames_received", T_ULONGLONG, offsetof(CpikaConnection, engine.frames_received), READONLY,
      "Frames read from the peer."},
+    {"_cooperative", T_BOOL, offsetof(CpikaConnection, io.cooperative), READONLY,
+     "Whether waits let other greenlets of the thread run."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaConnection, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -594,6 +598,7 @@ cpika_connection_exec(PyObject *module, cpika_state *st)
     return cpika_add_methods(st->connection_type, cpika_by_hand_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_kept_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_looped_methods) < 0
+                   || cpika_add_methods(st->connection_type, cpika_inner_connection_methods) < 0
                ? -1
                : PyModule_AddType(module, st->connection_type);
 }

@@ -4,12 +4,12 @@
 
 #include <string.h>
 
+#include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
-#include "values/consumer.h"
 #include "wire/frame.h"
 #include "wire/method.h"
 
@@ -35,6 +35,7 @@ begin_cancel(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_consumer_tag
         return -1;
     }
     info->state = CONSUMER_TEARING_DOWN;
+    cpika_refuse_in_hand(ch, info);
     return !info->auto_ack && cpika_reject_pending(ch, tag) < 0 ? -1 : before;
 }
 
@@ -63,10 +64,12 @@ send_cancel(CpikaChannel *ch, const cpika_consumer_tag *tag, uint64_t deadline)
 
 /* The consumer is not known any more, whatever exception is on its way. */
 static void
-forget_consumer(CpikaChannel *ch, PyObject *tag, const CpikaConsumerInfo *info)
+forget_consumer(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
+    info->forgotten = true;
+    cpika_refuse_in_hand(ch, info);
     cpika_forget_found(ch);
     if (PyDict_GetItemWithError(ch->consumer_infos, tag) == (const PyObject *)info) {
         PyDict_DelItem(ch->consumer_infos, tag);
@@ -161,8 +164,13 @@ channel_cancel_for_nobody(PyObject *op, PyObject *tag)
         Py_XDECREF(found);
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     }
-    bool refuse =
-        !PyObject_TypeCheck(found, ch->st->consumer_info_type) || !((CpikaConsumerInfo *)found)->auto_ack;
+    bool refuse = true;
+    if (PyObject_TypeCheck(found, ch->st->consumer_info_type)) {
+        CpikaConsumerInfo *info = (CpikaConsumerInfo *)found;
+        info->forgotten = true;
+        refuse = !info->auto_ack;
+        cpika_refuse_in_hand(ch, info);
+    }
     Py_DECREF(found);
     if (ch->conn == NULL || cpika_transport_forked(&ch->conn->io)) {
         Py_RETURN_NONE;
@@ -192,95 +200,10 @@ channel_await_requests(PyObject *op, PyObject *timeout)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(give_back_doc, "_give_back_all($self, events, /)\n--\n\n"
-                            "Requeue the messages of a deque of _ConsumerDeliveryEvt by Basic.Reject, each as it is taken\n"
-                            "out, so that an interrupt leaves none in nobody's hand.  Other events are dropped.");
-
-static int
-give_back(CpikaChannel *ch, PyObject *evt)
-{
-    PyObject *method = PyObject_GetAttrString(evt, "method");
-    PyObject *tag = method == NULL ? NULL : PyObject_GetAttrString(method, "delivery_tag");
-    uint64_t number = 0;
-    int rc = 0;
-    if (tag == NULL) {
-        PyErr_Clear();  // a cancellation has none
-    } else {
-        number = PyLong_AsUnsignedLongLong(tag);
-        rc = PyErr_Occurred() ? -1 : 0;
-        if (rc == 0 && cpika_engine_owe_reject(&ch->conn->engine, &ch->engine, number) < 0) {
-            PyErr_NoMemory();
-            rc = -1;
-        }
-    }
-    Py_XDECREF(tag);
-    Py_XDECREF(method);
-    return rc;
-}
-
-static PyObject *
-channel_give_back_all(PyObject *op, PyObject *events)
-{
-    CpikaChannel *ch = (CpikaChannel *)op;
-    if (cpika_check_channel(ch) < 0) {
-        return NULL;
-    }
-    int rc = 0;
-    while (rc == 0) {
-        Py_ssize_t left = PyObject_Size(events);
-        if (left <= 0) {
-            rc = left < 0 ? -1 : 0;
-            break;
-        }
-        PyObject *evt = PyObject_CallMethod(events, "popleft", NULL);
-        rc = evt == NULL ? -1 : give_back(ch, evt);
-        Py_XDECREF(evt);
-    }
-    if (rc < 0 || cpika_settle(ch->conn) < 0) {
-        return NULL;
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(pending_count_doc, "_pending_count($self, consumer_tag, /)\n--\n\n"
-                                "How many messages of a consumer wait to be dispatched.");
-
-static PyObject *
-channel_pending_count(PyObject *op, PyObject *tag)
-{
-    CpikaChannel *ch = (CpikaChannel *)op;
-    cpika_consumer_tag bytes;
-    if (cpika_tag_of(tag, &bytes) < 0) {
-        return NULL;
-    }
-    Py_ssize_t n = 0;
-    for (const cpika_event *e = ch->engine.events.first; e != NULL; e = e->next_of_channel) {
-        n += e->kind == CPIKA_EVENT_DELIVERY && cpika_event_is_of(e, &bytes);
-    }
-    return PyLong_FromSsize_t(n);
-}
-
-PyDoc_STRVAR(take_pending_doc, "_take_pending($self, consumer_tag, /)\n--\n\n"
-                               "Take the consumer's messages that wait to be dispatched: list of (method, properties, body).");
-
-static PyObject *
-channel_take_pending(PyObject *op, PyObject *tag)
-{
-    CpikaChannel *ch = (CpikaChannel *)op;
-    if (ch->conn == NULL) {
-        cpika_check_channel(ch);
-        return NULL;
-    }
-    return cpika_take_pending(ch, tag);
-}
-
 PyMethodDef cpika_consuming_methods[] = {
     {"_consume", (PyCFunction)(void (*)(void))channel_consume, METH_FASTCALL, consume_doc},
     {"_cancel", (PyCFunction)(void (*)(void))channel_cancel, METH_FASTCALL, cancel_doc},
     {"_cancel_for_nobody", channel_cancel_for_nobody, METH_O, cancel_for_nobody_doc},
     {"_await_requests", channel_await_requests, METH_O, await_cancelled_doc},
-    {"_give_back_all", channel_give_back_all, METH_O, give_back_doc},
-    {"_pending_count", channel_pending_count, METH_O, pending_count_doc},
-    {"_take_pending", channel_take_pending, METH_O, take_pending_doc},
     {NULL, NULL, 0, NULL},
 };

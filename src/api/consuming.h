@@ -1,4 +1,4 @@
-/* consuming.h - consumers of a channel: begun, cancelled, given back, each in one call that no signal handler divides.
+/* consuming.h - consumers of a channel: begun and cancelled, each in one call that no signal handler divides.
  * Layer: api.
  * Owns: nothing.  Threads: with the GIL.
  * Errors: NULL with an exception. */
@@ -7,7 +7,7 @@
 
 #include "drivers/objects.h"
 
-/* Methods of _core.Channel: _consume, _cancel, _cancel_for_nobody, _await_requests, _give_back_all, ... */
+/* Methods of _core.Channel: _consume, _cancel, _cancel_for_nobody, _await_requests. */
 extern PyMethodDef cpika_consuming_methods[];
 
 #endif

@@ -90,7 +90,7 @@ take_bytes(PyObject *value, publish_body *body)
 }
 
 int
-publish_body_take(cpika_values *v, PyObject *value, publish_body *body)
+publish_body_take_other(cpika_values *v, PyObject *value, publish_body *body)
 {
     *body = (publish_body){0};
     if (PyBytes_Check(value) || PyUnicode_Check(value)) {
@@ -117,7 +117,10 @@ no_memory(void)
     return -1;
 }
 
-/* Basic.Publish: two short strings between fixed bytes. */
+/* A content header without properties. */
+enum { EMPTY_HEADER = CPIKA_FRAME_OVERHEAD + 14 };
+
+/* Basic.Publish: two short strings between fixed bytes.  Leaves room for an empty header. */
 static int
 encode_publish(CpikaChannel *ch, const publish_args *a, cpika_buf *out, cpika_identity *id)
 {
@@ -130,7 +133,7 @@ encode_publish(CpikaChannel *ch, const publish_args *a, cpika_buf *out, cpika_id
     id->exchange_len = (size_t)exchange_len;
     id->key_len = (size_t)key_len;
     size_t payload = 4 + 2 + 1 + id->exchange_len + 1 + id->key_len + 1;
-    if (cpika_buf_reserve(out, CPIKA_FRAME_OVERHEAD + payload) < 0) {
+    if (cpika_buf_reserve(out, CPIKA_FRAME_OVERHEAD + payload + EMPTY_HEADER) < 0) {
         return no_memory();
     }
     uint8_t *p = out->data + out->len;
@@ -151,6 +154,19 @@ encode_publish(CpikaChannel *ch, const publish_args *a, cpika_buf *out, cpika_id
     return 0;
 }
 
+static void
+put_empty_header(const CpikaChannel *ch, size_t body_size, cpika_buf *out)
+{
+    uint8_t *p = out->data + out->len;
+    cpika_frame_put_head(p, CPIKA_FRAME_HEADER, (uint16_t)ch->engine.number, 14);
+    p += CPIKA_FRAME_HEAD_SIZE;
+    cpika_put32(p, (uint32_t)(CPIKA_ID_basic_publish >> 16) << 16);  // class; weight 0
+    cpika_put64(p + 4, body_size);
+    cpika_put16(p + 12, 0);  // flags
+    p[14] = CPIKA_FRAME_END;
+    out->len += EMPTY_HEADER;
+}
+
 static int
 encode_header(CpikaChannel *ch, const publish_args *a, size_t body_size, cpika_buf *out)
 {
@@ -163,8 +179,7 @@ encode_header(CpikaChannel *ch, const publish_args *a, size_t body_size, cpika_b
     cpika_put32(p, (uint32_t)(CPIKA_ID_basic_publish >> 16) << 16);  // class; weight 0
     cpika_put64(p + 4, body_size);
     out->len += 12;
-    // pika: `properties or BasicProperties()`
-    int given = a->properties == NULL ? 0 : cpika_arg_true(a->properties, 0);
+    int given = cpika_arg_true(a->properties, 0);  // pika: `properties or BasicProperties()`
     if (given < 0 || cpika_props_encode(&ch->st->values, given ? a->properties : Py_None, out) < 0) {
         return -1;
     }
@@ -185,7 +200,14 @@ int
 publish_encode_head(CpikaChannel *ch, const publish_args *a, size_t body_size, cpika_buf *out,
                     cpika_identity *identity)
 {
-    return encode_publish(ch, a, out, identity) < 0 ? -1 : encode_header(ch, a, body_size, out);
+    if (encode_publish(ch, a, out, identity) < 0) {
+        return -1;
+    }
+    if (a->properties == NULL || a->properties == Py_None) {
+        put_empty_header(ch, body_size, out);
+        return 0;
+    }
+    return encode_header(ch, a, body_size, out);
 }
 
 int

@@ -40,8 +40,20 @@ typedef struct {
     PyObject *owner;  // owned; NULL while `view` holds the bytes
 } publish_body;
 
+int publish_body_take_other(cpika_values *v, PyObject *value, publish_body *body);
+
 /* Pair with publish_body_free. */
-int publish_body_take(cpika_values *v, PyObject *value, publish_body *body);
+static inline int
+publish_body_take(cpika_values *v, PyObject *value, publish_body *body)
+{
+    if (!PyBytes_CheckExact(value)) {
+        return publish_body_take_other(v, value, body);
+    }
+    body->data = (const uint8_t *)PyBytes_AS_STRING(value);
+    body->size = (size_t)PyBytes_GET_SIZE(value);
+    body->owner = Py_NewRef(value);  // `view` is not looked at then
+    return 0;
+}
 void publish_body_free(publish_body *body);
 
 /* Appends Basic.Publish and content header; exchange and key are noted in `identity`, as long as `a` lives. */

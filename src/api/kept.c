@@ -1,7 +1,8 @@
 /* kept.c - see kept.h.
- * Layer: api.  Owns: nothing.  Threads: see kept.h.  Errors: none. */
+ * Layer: api.  Owns: nothing.  Threads: see kept.h.  Errors: see kept.h. */
 #include "kept.h"
 
+#include "drivers/fair.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
 #include "wire/frame.h"
@@ -40,7 +41,15 @@ send_due(CpikaConnection *conn)
     if (!cpika_engine_ended(&conn->engine) && cpika_transport_flush(&conn->io) == CPIKA_IO_RAISED) {
         return -1;
     }
-    return conn->loop.handler != NULL ? 0 : cpika_settle_quietly(conn);  // a loop does that, in its next turn
+    if (conn->loop.handler != NULL) {
+        return 0;  // the loop does that, in its next turn
+    }
+    if (conn->io.cooperative && cpika_engine_ended(&conn->engine)) {
+        // Closing would go to the event loop of the socket's own thread: whoever waits there does it, or comes next.
+        cpika_roles_notify(&conn->roles, &conn->engine, link);
+        return 0;
+    }
+    return cpika_settle_quietly(conn);
 }
 
 static PyObject *
@@ -71,7 +80,22 @@ connection_keep(PyObject *op, PyObject *ignored)
     return PyFloat_FromDouble((double)(pause < KEEP_IDLE_NS ? pause : KEEP_IDLE_NS) / 1e9);
 }
 
+PyDoc_STRVAR(be_fair_doc, "_be_fair($self, /)\n--\n\n"
+                          "Let the other greenlets of this thread run, if none could for 10 ms.  Does nothing where\n"
+                          "waits are not a library's of green threads.");
+
+static PyObject *
+connection_be_fair(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    if (cpika_be_fair((CpikaConnection *)op) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyMethodDef cpika_kept_methods[] = {
+    {"_be_fair", connection_be_fair, METH_NOARGS, be_fair_doc},
     {"_keep", connection_keep, METH_NOARGS, keep_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -356,10 +356,15 @@ PyDoc_STRVAR(loop_channel_doc, "LoopChannel(connection, channel_number)\n--\n\n"
                                "A channel whose callbacks run on an event loop: the hot half of pika.channel.Channel.");
 
 static PyType_Slot loop_channel_slots[] = {
-    {Py_tp_doc, (void *)loop_channel_doc}, {Py_tp_new, loop_channel_new},
-    {Py_tp_init, loop_channel_init},       {Py_tp_traverse, loop_channel_traverse},
-    {Py_tp_clear, loop_channel_clear}, {Py_tp_dealloc, loop_channel_dealloc}, {Py_tp_methods, loop_channel_methods},
-    {Py_tp_getset, loop_channel_getset},   {0, NULL},
+    {Py_tp_doc, (void *)loop_channel_doc},
+    {Py_tp_new, loop_channel_new},
+    {Py_tp_init, loop_channel_init},
+    {Py_tp_traverse, loop_channel_traverse},
+    {Py_tp_clear, loop_channel_clear},
+    {Py_tp_dealloc, loop_channel_dealloc},
+    {Py_tp_methods, loop_channel_methods},
+    {Py_tp_getset, loop_channel_getset},
+    {0, NULL},
 };
 
 static PyType_Spec loop_channel_spec = {

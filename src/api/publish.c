@@ -3,6 +3,7 @@
 #include "publish.h"
 
 #include "drivers/ended.h"
+#include "drivers/settle.h"
 #include "drivers/wait.h"
 #include "engine/frames.h"
 #include "wire/frame.h"
@@ -77,6 +78,7 @@ static int
 send_by_reference_unlock(CpikaChannel *ch, const cpika_buf *head, const publish_body *body)
 {
     CpikaConnection *conn = ch->conn;
+    cpika_engine_leaving(&conn->engine, head->data, head->len);
     int rc = push_by_reference_locked(ch, head, body);
     cpika_transport_unlock(&conn->io);
     rc = rc < 0 ? end_without_memory(conn) : cpika_transport_flush(&conn->io);
@@ -137,6 +139,14 @@ count_publish_locked(cpika_channel *ch, const cpika_identity *identity, const pu
     return 0;
 }
 
+/* Most bodies take one: a division costs as much as all the rest of a small message's bookkeeping. */
+static uint64_t
+body_frames(const CpikaConnection *conn, size_t size)
+{
+    size_t most = conn->engine.frame_max - CPIKA_FRAME_OVERHEAD;
+    return size == 0 ? 0 : size <= most ? 1 : (size + most - 1) / most;
+}
+
 static int
 send_encoded(CpikaChannel *ch, const publish_args *a, const publish_body *body, const publish_mode *mode,
              const cpika_buf *message, const cpika_identity *identity)
@@ -161,9 +171,7 @@ send_encoded(CpikaChannel *ch, const publish_args *a, const publish_body *body, 
         cpika_transport_unlock(&conn->io);
         return -1;
     }
-    conn->io.frames_sent += 2
-                            + (body->size + conn->engine.frame_max - CPIKA_FRAME_OVERHEAD - 1)
-                                  / (conn->engine.frame_max - CPIKA_FRAME_OVERHEAD);
+    conn->io.frames_sent += 2 + body_frames(conn, body->size);
     return by_reference           ? send_by_reference_unlock(ch, message, body)
            : mode->hold_bytes > 0 ? hold_message_unlock(ch, message, mode)
                                   : send_message_unlock(ch, message);

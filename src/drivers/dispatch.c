@@ -2,112 +2,18 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see dispatch.h. */
 #include "dispatch.h"
 
+#include "deliver.h"
 #include "ended.h"
-#include "engine/delivery.h"
 #include "engine/frames.h"
+#include "fair.h"
 #include "made.h"
 #include "settle.h"
-#include "values/consumer.h"
 #include "wait.h"
 
 enum {
     OFFER_EVERY = 16,                         // callbacks between two looks at the clock
     SLOW_CALLBACK_NS = 50 * CPIKA_NS_PER_US,  // held acks leave after a callback that took longer (rule 4)
 };
-
-/* ---- consumers ---- */
-
-void
-cpika_forget_found(CpikaChannel *ch)
-{
-    PyObject *tag = ch->found_tag;
-    PyObject *info = ch->found_info;
-    ch->found_tag = ch->found_info = NULL;
-    Py_XDECREF(tag);
-    Py_XDECREF(info);
-}
-
-/* New reference; NULL: there is none, or an exception.  Most deliveries are for the consumer of the one before: it is
- * remembered while nobody else holds the dict, and forgotten when somebody asks for it.  (A dict's lookup is 7 % of the
- * instructions of an auto-acked message.) */
-static PyObject *
-find_consumer(CpikaChannel *ch, PyObject *tag)
-{
-    if (tag == ch->found_tag && Py_REFCNT(ch->consumer_infos) == 1) {
-        return Py_NewRef(ch->found_info);
-    }
-    cpika_forget_found(ch);
-    PyObject *infos = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
-    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(infos, tag));
-    bool same = infos == ch->consumer_infos;
-    Py_DECREF(infos);
-    if (found != NULL && same && Py_REFCNT(ch->consumer_infos) == 1 && ch->found_tag == NULL) {
-        ch->found_tag = Py_NewRef(tag);
-        ch->found_info = Py_NewRef(found);
-    }
-    return found;
-}
-
-/* ---- one message ---- */
-
-/* To the sink that consume() has set up. */
-static int
-feed_sink(CpikaConnection *conn, CpikaConsumerInfo *info, const cpika_made *made)
-{
-    PyObject *evt = cpika_delivery_evt_new(conn->st, made->method, made->properties, made->body);
-    if (evt == NULL) {
-        return -1;
-    }
-    PyObject *sink = Py_NewRef(info->alternate_event_sink);
-    PyObject *done = PyObject_CallOneArg(sink, evt);
-    Py_DECREF(sink);
-    Py_DECREF(evt);
-    if (done == NULL) {
-        return -1;
-    }
-    Py_DECREF(done);
-    cpika_roles_ask_return(&conn->roles, conn->io.link);  // consume() may wait in another thread than this
-    return 0;
-}
-
-static int
-call_callback(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made)
-{
-    if (info->on_message_callback == NULL || info->on_message_callback == Py_None) {
-        return 0;
-    }
-    PyObject *callback = Py_NewRef(info->on_message_callback);
-    PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
-    PyObject *done = PyObject_Vectorcall(callback, args, 4, NULL);
-    Py_DECREF(callback);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-static int
-nobody_wants(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
-{
-    PyObject *done = PyObject_CallMethodOneArg((PyObject *)ch, conn->st->names._on_unexpected, made->method);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
-}
-
-static int
-run_message(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
-{
-    PyObject *found = find_consumer(ch, made->tag);
-    if (found == NULL) {
-        return PyErr_Occurred() ? -1 : nobody_wants(conn, ch, made);
-    }
-    int rc = 0;
-    if (PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
-        CpikaConsumerInfo *info = (CpikaConsumerInfo *)found;
-        bool sink = info->alternate_event_sink != NULL && info->alternate_event_sink != Py_None;
-        rc = sink ? feed_sink(conn, info, made) : call_callback(ch, info, made);
-    }
-    Py_DECREF(found);
-    return rc;
-}
 
 /* ---- the other events ---- */
 
@@ -149,17 +55,26 @@ run_object(CpikaConnection *conn, const cpika_event *event)
 }
 
 static int
-run_event(CpikaConnection *conn, const cpika_event *event)
+run_delivery(CpikaConnection *conn, CpikaChannel *ch, const cpika_message *message)
 {
     cpika_made made = {0};
-    int rc = -1;
+    cpika_take_in_hand(ch);
+    int rc = cpika_make_message(conn, message, &made);
+    if (rc == 0) {
+        rc = cpika_deliver(conn, ch, &made);
+        cpika_made_clear(&made);
+    } else {
+        cpika_drop_from_hand(ch);
+    }
+    return rc;
+}
+
+static int
+run_event(CpikaConnection *conn, const cpika_event *event)
+{
     switch (event->kind) {
     case CPIKA_EVENT_DELIVERY:
-        if (cpika_make_message(conn, event->message, &made) == 0) {
-            rc = run_message(conn, cpika_channel_object(event->channel), &made);
-        }
-        cpika_made_clear(&made);
-        return rc;
+        return run_delivery(conn, cpika_channel_object(event->channel), event->message);
     case CPIKA_EVENT_RETURN:
         return run_return(conn, event);
     case CPIKA_EVENT_CANCEL:
@@ -244,11 +159,14 @@ dispatch_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *
     cpika_made made = {0};
     Py_INCREF(ch);
     before_callback(conn, call, &ch->roles);
+    cpika_take_in_hand(ch);
     int rc = cpika_make_raw(conn, raw, &made);
     cpika_input_unpin(raw->chunk);
     if (rc == 0) {
-        rc = run_message(conn, ch, &made);
+        rc = cpika_deliver(conn, ch, &made);
         cpika_made_clear(&made);
+    } else {
+        cpika_drop_from_hand(ch);
     }
     after_callback(conn, call, &ch->roles);
     Py_DECREF(ch);
@@ -304,6 +222,9 @@ cpika_dispatch(CpikaConnection *conn, cpika_call *call)
         if (rc == 0 && n % OFFER_EVERY == 0) {
             rc = cpika_offer_gil(&conn->offer);  // a C callable as callback runs no bytecode
         }
+        if (rc == 0) {
+            rc = cpika_be_fair(conn);
+        }
         if (rc < 0) {
             break;
         }
@@ -316,26 +237,6 @@ cpika_dispatch(CpikaConnection *conn, cpika_call *call)
 }
 
 /* ---- of one consumer ---- */
-
-int
-cpika_tag_of(PyObject *value, cpika_consumer_tag *tag)
-{
-    Py_ssize_t len = 0;
-    if (PyBytes_Check(value)) {
-        tag->bytes = (const uint8_t *)PyBytes_AS_STRING(value);
-        len = PyBytes_GET_SIZE(value);
-    } else if (PyUnicode_Check(value)) {
-        tag->bytes = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &len);
-        if (tag->bytes == NULL) {
-            return -1;
-        }
-    } else {
-        PyErr_Format(PyExc_TypeError, "a consumer tag must be a str, but got %R", value);
-        return -1;
-    }
-    tag->n = (size_t)len;
-    return 0;
-}
 
 /* Puts (method, properties, body) of a delivery into the list. */
 static int

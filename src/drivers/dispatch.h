@@ -22,10 +22,4 @@ PyObject *cpika_take_pending(CpikaChannel *ch, PyObject *tag);
 /* Gives them back to their queue instead.  0 or -1. */
 int cpika_reject_pending(CpikaChannel *ch, const cpika_consumer_tag *tag);
 
-/* The bytes of a str or bytes: borrowed, good as long as it lives.  0 or -1. */
-int cpika_tag_of(PyObject *value, cpika_consumer_tag *tag);
-
-/* Forgets what the last delivery has found in consumer_infos. */
-void cpika_forget_found(CpikaChannel *ch);
-
 #endif

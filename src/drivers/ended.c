@@ -107,12 +107,6 @@ cpika_raise_ended(CpikaConnection *conn)
 }
 
 int
-cpika_raise_io(CpikaConnection *conn, int rc)
-{
-    return rc >= 0 ? rc : rc == CPIKA_IO_RAISED ? -1 : cpika_raise_ended(conn);
-}
-
-int
 cpika_check_fork(CpikaConnection *conn)
 {
     if (conn->io.link == NULL) {

@@ -20,9 +20,6 @@ int cpika_check_fork(CpikaConnection *conn);
 /* Raises why the connection has ended; ConnectionWrongStateError where there is nothing to raise.  Always -1. */
 int cpika_raise_ended(CpikaConnection *conn);
 
-/* What a function of transport.h has answered: as it is, or -1 with an exception. */
-int cpika_raise_io(CpikaConnection *conn, int rc);
-
 /* New reference to the exception that says why it has ended; None: it has not, or in good order.  NULL with an exception. */
 PyObject *cpika_ending_error(CpikaConnection *conn);
 

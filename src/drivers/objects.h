@@ -58,6 +58,8 @@ typedef struct {
     PyObject *consumer_infos;    // owned dict: tag -> _ConsumerInfo
     PyObject *found_tag;         // owned: looked up in it last; NULL: none, or it was handed out since
     PyObject *found_info;        // owned
+    bool in_hand;                // a message is on its way from the engine to the program: see deliver.h
+    PyObject *refused_in_hand;   // owned: tag of a consumer that was cancelled meanwhile; or NULL
     PyObject *closing_reason;    // owned exception, or NULL: not made yet, or there is none
     struct cpika_block *blocks;  // of those who are inside `with channel.buffered()`
 } CpikaChannel;

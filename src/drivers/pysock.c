@@ -42,6 +42,17 @@ cpika_pysock_load_errors(cpika_state *st)
     return st->want_read == NULL || st->want_write == NULL ? -1 : 0;
 }
 
+int
+cpika_pysock_waits_in_greenlets(cpika_state *st)
+{
+    PyObject *module = PyImport_ImportModule("select");
+    PyObject *select = module == NULL ? NULL : PyObject_GetAttr(module, st->names.select);
+    int replaced = select == NULL ? -1 : !PyCFunction_Check(select);
+    Py_XDECREF(select);
+    Py_XDECREF(module);
+    return replaced;
+}
+
 /* ---- one user at a time ---- */
 
 static void
@@ -59,6 +70,20 @@ leave(cpika_transport *t)
     cpika_user_clear(&t->inside);
 }
 
+/* close() was interrupted by the exception that is on its way: left open, the broker would go on delivering to nobody. */
+static void
+close_again(PyObject *sock)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyObject *done = PyObject_CallMethod(sock, "close", NULL);
+    if (done == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(done);
+    PyErr_Restore(type, error, traceback);
+}
+
 static int
 close_sock(cpika_transport *t)
 {
@@ -68,6 +93,9 @@ close_sock(cpika_transport *t)
     t->sock_closed = true;
     Py_CLEAR(t->chunk);
     PyObject *done = PyObject_CallMethod(t->sock, "close", NULL);
+    if (done == NULL && !PyErr_ExceptionMatches(PyExc_OSError)) {
+        close_again(t->sock);
+    }
     cpika_link_wake(t->link);
     if (done == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
         PyErr_Clear();  // it is closed all the same

@@ -11,6 +11,9 @@
 int cpika_pysock_is_plain(PyObject *sock);
 int cpika_pysock_load_errors(cpika_state *st);
 
+/* True where a library of green threads has replaced select.select; -1: exception. */
+int cpika_pysock_waits_in_greenlets(cpika_state *st);
+
 int cpika_pysock_flush(cpika_transport *t);
 Py_ssize_t cpika_pysock_read(cpika_transport *t);
 int cpika_pysock_close(cpika_transport *t);

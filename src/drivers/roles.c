@@ -188,12 +188,13 @@ cpika_roles_begin_park(cpika_roles *r, cpika_call *call)
 }
 
 void
-cpika_roles_end_park(cpika_roles *r, cpika_call *call)
+cpika_roles_end_park(cpika_roles *r, cpika_call *call, cpika_link *link)
 {
     assert(call->sleep == CPIKA_PARKED);
     call->sleep = CPIKA_AWAKE;
     r->asleep--;
-    if (call->woken) {
+    if (call->woken
+        && !cpika_link_forked(link)) {  // a child's greenlets would take what is meant for the parent's
         cpika_sock_wake_drain(call->wake_rd);
     }
 }

@@ -116,7 +116,7 @@ bool cpika_roles_may_poll(const cpika_roles *r, const cpika_call *call);
 cpika_call *cpika_roles_begin_poll(cpika_roles *r, cpika_call *call);
 void cpika_roles_end_poll(cpika_roles *r, cpika_call *call, cpika_call *before, cpika_link *link);
 int cpika_roles_begin_park(cpika_roles *r, cpika_call *call);
-void cpika_roles_end_park(cpika_roles *r, cpika_call *call);
+void cpika_roles_end_park(cpika_roles *r, cpika_call *call, cpika_link *link);
 
 /* Whether a call has reason to go on: to be asked again right before it falls asleep. */
 bool cpika_roles_has_reason(const cpika_roles *r, const cpika_engine *e, const cpika_call *call);

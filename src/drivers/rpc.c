@@ -4,6 +4,7 @@
 
 #include "ended.h"
 #include "made.h"
+#include "settle.h"
 #include "values/values.h"
 #include "wait.h"
 #include "wire/frame.h"

@@ -148,6 +148,15 @@ cpika_settle_slow(CpikaConnection *conn)
 }
 
 int
+cpika_raise_io(CpikaConnection *conn, int rc)
+{
+    if (rc >= 0) {
+        return rc;
+    }
+    return rc == CPIKA_IO_RAISED || cpika_settle(conn) < 0 ? -1 : cpika_raise_ended(conn);
+}
+
+int
 cpika_terminate(CpikaConnection *conn, PyObject *error, bool by_client)
 {
     const cpika_ending why = {.kind = CPIKA_ENDING_GIVEN, .error = error, .by_client = by_client};

@@ -30,6 +30,10 @@ cpika_settle(CpikaConnection *conn)
     return cpika_is_unsettled(conn) ? cpika_settle_slow(conn) : 0;
 }
 
+/* What a function of transport.h has answered: as it is, or -1 with an exception. Whoever is to be told of the
+ * end is told first: its callbacks, the log. */
+int cpika_raise_io(CpikaConnection *conn, int rc);
+
 /* The part that runs no user code, for a thread that is nobody's: the rest is left to the next driving call.  -1 with an
  * exception of a Python socket. */
 int cpika_settle_quietly(CpikaConnection *conn);

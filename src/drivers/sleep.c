@@ -46,6 +46,7 @@ typedef enum {
     UNWATCHED,  // the program uses the wakeup descriptor itself
     WATCHED,
     WATCHED_BY_OUTER,  // a wait further down in the stack, inside a Python socket's poll
+    HUBS_OWN,  // greenlets: signals wake the hub in which they all wait, and many watches would not nest
 } watch;
 
 /* signal.set_wakeup_fd: the descriptor before; NOBODYS where this thread may not. */
@@ -102,7 +103,8 @@ end_watch(cpika_state *st, watch how)
         }
         PyErr_Restore(type, value, traceback);
     }
-    if (how == WATCHED || how == WATCHED_BY_OUTER) {
+    bool ours = st->signal_generation == cpika_fork_generation();  // else a handler has forked
+    if (ours && (how == WATCHED || how == WATCHED_BY_OUTER)) {
         cpika_sock_wake_drain(st->signal_rd);
     }
 }
@@ -130,8 +132,10 @@ wait_in_python(CpikaConnection *conn, PyObject *sock, int wake_rd, bool want_wri
     Py_XDECREF(args[1]);
     Py_XDECREF(args[4]);
     Py_XDECREF(args[5]);
+    io->others_ran_ns = cpika_now_ns();
+    int ready = done == NULL ? -1 : PyObject_IsTrue(done);
     Py_XDECREF(done);
-    return done == NULL ? -1 : CPIKA_WOKEN | CPIKA_READABLE;
+    return ready > 0 ? CPIKA_WOKEN | CPIKA_READABLE : ready;
 }
 
 static int
@@ -180,7 +184,7 @@ sleep_once(CpikaConnection *conn, cpika_call *call, bool want_write, int signal_
         timeout_ms = BUSY_MS;
     }
     bits = wait_for_wake(conn, call->wake_rd, signal_rd, timeout_ms);
-    cpika_roles_end_park(r, call);
+    cpika_roles_end_park(r, call, conn->io.link);
     return bits;
 }
 
@@ -201,7 +205,7 @@ static int
 sleep_long(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t until_ns)
 {
     cpika_state *st = conn->st;
-    watch watched = begin_watch(st);
+    watch watched = conn->io.cooperative ? HUBS_OWN : begin_watch(st);
     int signal_rd = watched == WATCHED || watched == WATCHED_BY_OUTER ? st->signal_rd : -1;
     int most = watched == UNWATCHED ? SHORT_MS : LONG_MS;
     // What came before the watch began.  Its handler may have done what this call waits for.

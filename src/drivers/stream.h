@@ -16,8 +16,10 @@ typedef struct {
     cpika_state *st;
     PyObject *owner;  // borrowed: the connection, whose Python side keeps Python sockets
     cpika_engine *engine;
-    cpika_link *link;           // counted; NULL before it is attached
-    PyObject *sock;             // owned: Python socket that does the I/O; NULL: the link's descriptor does
+    cpika_link *link;  // counted; NULL before it is attached
+    PyObject *sock;    // owned: Python socket that does the I/O; NULL: the link's descriptor does
+    bool cooperative;  // waits let other greenlets of the thread run: a library has put in its own select
+    uint64_t others_ran_ns;     //   when they last could
     PyObject *chunk;            // owned bytes that sock.send() wants again; NULL: none
     bool wants_write;           // a TLS read that waits for room to write
     bool wants_read;            // a TLS write that waits for bytes to read

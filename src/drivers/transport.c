@@ -131,7 +131,8 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
     int fd = -1;
     bool number = PyLong_Check(sock);  // a descriptor that nobody else has
     int plain = sock == Py_None ? 0 : number ? 1 : cpika_pysock_is_plain(sock);
-    if (plain < 0 || (number && (fd = (int)PyLong_AsLong(sock)) < 0)
+    int cooperative = plain || sock == Py_None ? 0 : cpika_pysock_waits_in_greenlets(t->st);
+    if (plain < 0 || cooperative < 0 || (number && (fd = (int)PyLong_AsLong(sock)) < 0)
         || (plain && !number && detach_descriptor(sock, &fd) < 0)
         || (!plain && sock != Py_None && cpika_pysock_load_errors(t->st) < 0)) {
         return -1;
@@ -145,6 +146,7 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
         return -1;
     }
     t->sock = plain || sock == Py_None ? NULL : Py_NewRef(sock);
+    t->cooperative = cooperative != 0;
     t->engine->in_place_allowed = plain != 0;
     return 0;
 }
@@ -230,6 +232,7 @@ int
 cpika_transport_send_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t now_ns)
 {
     t->holding = false;
+    cpika_engine_leaving(t->engine, bytes, n);
     if (t->sock != NULL) {
         int pushed = cpika_outq_push(&t->link->out, bytes, n);
         cpika_transport_unlock(t);
@@ -249,6 +252,7 @@ cpika_transport_hold_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, 
     cpika_link *link = t->link;
     bool known = t->holding && link->held;  // else the keeper has sent what it knew of
     int rc;
+    cpika_engine_leaving(t->engine, bytes, n);
     if (t->sock == NULL) {
         rc = cpika_link_hold_locked(link, bytes, n, until);
     } else {

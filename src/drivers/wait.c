@@ -4,6 +4,7 @@
 
 #include "ended.h"
 #include "engine/frames.h"
+#include "fair.h"
 #include "settle.h"
 #include "sleep.h"
 
@@ -44,6 +45,9 @@ cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, u
 {
     cpika_engine *e = &conn->engine;
     bool want_write = false;
+    if (cpika_be_fair(conn) < 0) {
+        return CPIKA_TURN_RAISED;
+    }
     if (cpika_transport_has_output(&conn->io)) {
         int rc = cpika_transport_flush(&conn->io);
         if (rc != CPIKA_AGAIN) {
@@ -173,5 +177,5 @@ cpika_look_quietly(CpikaConnection *conn)
 int
 cpika_look(CpikaConnection *conn)
 {
-    return cpika_look_quietly(conn) < 0 ? -1 : cpika_settle(conn);
+    return cpika_be_fair(conn) < 0 || cpika_look_quietly(conn) < 0 ? -1 : cpika_settle(conn);
 }

@@ -33,6 +33,8 @@ typedef struct cpika_channel {
     uint8_t state;
     bool confirming;       // Confirm.Select has left: the broker counts what is published
     bool close_sent;       // Channel.Close has left: nothing may follow it
+    bool close_left;       // the same as leaving.h saw it
+    bool tells_verdicts;   // each Basic.Ack and Basic.Nack of the broker becomes a notice, too
     int return_callbacks;  // how many are to see a message that comes back
     cpika_content content;
     cpika_requests requests;

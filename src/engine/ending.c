@@ -74,7 +74,7 @@ cpika_ending_set_violation(cpika_ending *e, int status, long detail)
                       detail >> 16, detail & 0xffff);
         return;
     case CPIKA_E_FIELD_KIND:
-        set_violation(e, CPIKA_EXC_InvalidFieldTypeException, REPLY_SYNTAX_ERROR, "in a table of %ld bytes",
+        set_violation(e, CPIKA_EXC_InvalidFieldTypeException, REPLY_SYNTAX_ERROR, "in a frame of %ld bytes",
                       detail);
         return;
     case CPIKA_E_DEPTH:

@@ -120,8 +120,8 @@ cpika_engine_close_channel(cpika_engine *e, cpika_channel *ch, cpika_closed_by b
 
 /* ---- what is owed ---- */
 
-int
-cpika_engine_owe(cpika_engine *e, uint16_t channel, uint32_t id, const uint8_t *arguments, size_t n)
+static int
+append_owed(cpika_engine *e, uint16_t channel, uint32_t id, const uint8_t *arguments, size_t n)
 {
     if (cpika_buf_reserve(&e->owed, CPIKA_FRAME_OVERHEAD + 4 + n) != CPIKA_OK) {
         return CPIKA_E_NOMEM;
@@ -136,6 +136,15 @@ cpika_engine_owe(cpika_engine *e, uint16_t channel, uint32_t id, const uint8_t *
     e->owed.len += CPIKA_FRAME_OVERHEAD + 4 + n;
     e->frames_owed++;
     return CPIKA_OK;
+}
+
+int
+cpika_engine_owe(cpika_engine *e, uint16_t channel, uint32_t id, const uint8_t *arguments, size_t n)
+{
+    size_t before = e->owed.len;
+    int rc = append_owed(e, channel, id, arguments, n);
+    cpika_engine_leaving(e, e->owed.data + before, e->owed.len - before);
+    return rc;
 }
 
 int
@@ -226,7 +235,7 @@ request_for_nobody(cpika_engine *e, cpika_channel *ch, uint32_t id, uint32_t rep
 {
     size_t before = e->owed.len;
     cpika_request *r = cpika_request_new(reply, 0);
-    if (r == NULL || cpika_engine_owe(e, (uint16_t)ch->number, id, arguments, n) < 0) {
+    if (r == NULL || append_owed(e, (uint16_t)ch->number, id, arguments, n) < 0) {
         PyMem_Free(r);
         return CPIKA_E_NOMEM;
     }
@@ -236,6 +245,7 @@ request_for_nobody(cpika_engine *e, cpika_channel *ch, uint32_t id, uint32_t rep
         e->owed.len = before;
         e->frames_owed--;
     }
+    cpika_engine_leaving(e, e->owed.data + before, e->owed.len - before);
     if (rc < 0) {
         cpika_request_free(r);
     }
@@ -355,6 +365,7 @@ send_next(cpika_engine *e, cpika_channel *ch, cpika_request *next)
     if (rc == CPIKA_OK) {
         rc = cpika_buf_append(&e->owed, next->frame.data, next->frame.len);
         e->frames_owed += rc == CPIKA_OK;
+        cpika_engine_leaving(e, next->frame.data, next->frame.len);
     }
     return rc;
 }

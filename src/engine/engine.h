@@ -13,6 +13,7 @@
 #include "channel.h"  // Python.h before any other header
 
 #include "input.h"
+#include "leaving.h"
 #include "wire/buf.h"
 #include "wire/clock.h"
 #include "wire/heartbeat.h"
@@ -41,6 +42,7 @@ typedef struct cpika_engine {
     bool
         tells_all;  // every method and message becomes an event; nothing is answered, nothing is closed for it
     bool close_sent;    // Connection.Close has left: nothing may follow it
+    bool close_left;    // the same as leaving.h saw it
     bool input_over;    // no more bytes come: `pending_end` applies once those that came are handled
     cpika_ending over;  // why
     // input
@@ -134,6 +136,19 @@ void cpika_engine_input_over(cpika_engine *e, cpika_ending_kind kind, int code);
 /* A deadline of its own: a silent peer, a block that lasts too long.  To be asked after a read that found nothing. */
 void cpika_engine_check_deadlines(cpika_engine *e, uint64_t now_ns);
 uint64_t cpika_engine_next_deadline_ns(const cpika_engine *e);
+
+/* For whoever queues frames that the engine does not owe: see leaving.h. */
+static inline void
+cpika_engine_leaving(cpika_engine *e, const uint8_t *bytes, size_t n)
+{
+#ifdef CPIKA_DEBUG
+    cpika_debug_leaving(e->channels, e->channels_cap, &e->close_left, bytes, n);
+#else
+    (void)e;
+    (void)bytes;
+    (void)n;
+#endif
+}
 
 static inline bool
 cpika_engine_ended(const cpika_engine *e)

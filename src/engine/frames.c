@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "delivery.h"
+#include "wire/debug.h"
 #include "wire/frame.h"
 #include "wire/method.h"
 
@@ -58,8 +59,9 @@ content_violation(cpika_engine *e, const cpika_channel *ch, int status, size_t n
                                     "content body where none was due on channel %d", ch->number);
         break;
     case CPIKA_E_BODY_TOO_LONG:
-        cpika_ending_set_unexpected(&why, REPLY_FRAME_ERROR, "(%llu, %llu)",
-                                    (unsigned long long)(c->received + n), (unsigned long long)c->size);
+        cpika_ending_set_unexpected(
+            &why, REPLY_FRAME_ERROR, "content of %llu bytes on channel %d where its header said %llu",
+            (unsigned long long)(c->received + n), ch->number, (unsigned long long)c->size);
         why.exception = CPIKA_EXC_BodyTooLongError;
         why.numbers[0] = c->received + n;
         why.numbers[1] = c->size;
@@ -204,7 +206,12 @@ handle_verdict(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame, boo
                                    .nack = nack,
                                    .requeue = (bits & 2) != 0};
     e->changes++;
-    return cpika_channel_settle(ch, &verdict);
+    int rc = cpika_channel_settle(ch, &verdict);
+    if (rc != CPIKA_OK || !ch->tells_verdicts || e->notices.count >= MOST_NOTICES) {
+        return rc;
+    }
+    cpika_message *m = cpika_message_new(frame->payload, frame->size, NULL, 0, NULL);
+    return m == NULL ? CPIKA_E_NOMEM : notice(e, ch, CPIKA_NOTICE_METHOD, m, 0);
 }
 
 /* Reply code and text of a Close; the walk over its arguments has passed. */
@@ -471,7 +478,9 @@ end_in_place(cpika_engine *e)
     e->in.pos++;
     e->frames_received++;
     if (cpika_content_is_whole(&ch->content)) {
+        cpika_debug_begin_handling();
         check(e, complete(e, ch), 0);
+        cpika_debug_end_handling();
     }
     return CPIKA_STEP_DONE;
 }
@@ -606,7 +615,9 @@ cpika_engine_step(cpika_engine *e, cpika_raw_delivery *direct)
     }
     e->in.pos += frame.total;
     e->frames_received++;
+    cpika_debug_begin_handling();
     handle_frame(e, &frame);
+    cpika_debug_end_handling();
     return CPIKA_STEP_DONE;
 }
 

@@ -50,7 +50,7 @@ class_set_fields(cpika_class *cls)
     return 0;
 }
 
-/* New str: the signature that inspect finds in the type's docstring, and a line about it. */
+/* New str: the signature that inspect finds in the type's docstring, and a sentence about it. */
 static PyObject *
 class_doc(const cpika_class *cls, const char *short_name)
 {
@@ -72,7 +72,7 @@ class_doc(const cpika_class *cls, const char *short_name)
         arguments = PyUnicode_Join(comma, parts);
     }
     if (arguments != NULL) {
-        doc = PyUnicode_FromFormat("%s(%U)\n--\n\n%s of AMQP 0-9-1.", short_name, arguments, cls->name);
+        doc = PyUnicode_FromFormat("%s(%U)\n--\n\n%s", short_name, arguments, cls->doc);
     }
     Py_XDECREF(parts);
     Py_XDECREF(comma);

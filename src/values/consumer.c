@@ -48,6 +48,8 @@ info_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(info->consumer_tag);
     Py_VISIT(info->on_message_callback);
     Py_VISIT(info->alternate_event_sink);
+    Py_VISIT(info->store);
+    Py_VISIT(info->sink_of_store);
     return 0;
 }
 
@@ -58,6 +60,8 @@ info_clear(PyObject *self)
     Py_CLEAR(info->consumer_tag);
     Py_CLEAR(info->on_message_callback);
     Py_CLEAR(info->alternate_event_sink);
+    Py_CLEAR(info->store);
+    Py_CLEAR(info->sink_of_store);
     return 0;
 }
 
@@ -78,6 +82,24 @@ info_in_state(PyObject *self, void *state)
 {
     return PyBool_FromLong(((CpikaConsumerInfo *)self)->state == (int)(intptr_t)state);
 }
+
+PyDoc_STRVAR(keep_in_doc, "_keep_in($self, store, /)\n--\n\n"
+                          "Have messages appended to store.pending_events where alternate_event_sink, which does the same,\n"
+                          "would be called: no signal handler runs between the two.");
+
+static PyObject *
+info_keep_in(PyObject *self, PyObject *store)
+{
+    CpikaConsumerInfo *info = (CpikaConsumerInfo *)self;
+    Py_XSETREF(info->store, Py_NewRef(store));
+    Py_XSETREF(info->sink_of_store, Py_XNewRef(info->alternate_event_sink));
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef info_methods[] = {
+    {"_keep_in", info_keep_in, METH_O, keep_in_doc},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyMemberDef info_members[] = {
     {"consumer_tag", T_OBJECT_EX, offsetof(CpikaConsumerInfo, consumer_tag), 0, "The consumer's tag."},
@@ -107,9 +129,11 @@ PyDoc_STRVAR(info_doc, "_ConsumerInfo(consumer_tag, auto_ack, on_message_callbac
                        "What a channel knows of a consumer.  Exactly one of the two callables is given.");
 
 static PyType_Slot info_slots[] = {
-    {Py_tp_doc, (void *)info_doc},   {Py_tp_new, PyType_GenericNew}, {Py_tp_init, info_init},
-    {Py_tp_traverse, info_traverse}, {Py_tp_clear, info_clear},      {Py_tp_dealloc, info_dealloc},
-    {Py_tp_members, info_members},   {Py_tp_getset, info_getset},    {0, NULL},
+    {Py_tp_doc, (void *)info_doc}, {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, info_init},       {Py_tp_traverse, info_traverse},
+    {Py_tp_clear, info_clear},     {Py_tp_dealloc, info_dealloc},
+    {Py_tp_members, info_members}, {Py_tp_getset, info_getset},
+    {Py_tp_methods, info_methods}, {0, NULL},
 };
 
 static PyType_Spec info_spec = {
@@ -183,6 +207,17 @@ cpika_delivery_evt_new(cpika_state *st, PyObject *method, PyObject *properties, 
         evt->body = Py_NewRef(body);
     }
     return (PyObject *)evt;
+}
+
+PyObject *
+cpika_delivery_evt_message(const cpika_state *st, PyObject *evt)
+{
+    const delivery_evt *d = (const delivery_evt *)evt;
+    if (!Py_IS_TYPE(evt, st->delivery_evt_type) || d->method == NULL || d->properties == NULL
+        || d->body == NULL) {
+        return Py_NewRef(evt);
+    }
+    return PyTuple_Pack(3, d->method, d->properties, d->body);
 }
 
 static PyMemberDef evt_members[] = {

@@ -5,6 +5,8 @@
 
 #include "state.h"
 
+#include <stdbool.h>
+
 /* pika's states of a consumer, same numbers. */
 enum {
     CONSUMER_SETTING_UP = 1,
@@ -18,12 +20,18 @@ typedef struct {
     PyObject *consumer_tag;
     PyObject *on_message_callback;  // read at each dispatch: tracers replace it after basic_consume
     PyObject *alternate_event_sink;
+    PyObject *store;          // of consume(): its `pending_events` gets what the sink would; NULL: none
+    PyObject *sink_of_store;  // owned: the sink it stands for, while nobody replaces that
     char auto_ack;
+    bool forgotten;  // its channel knows it no more
     int state;
 } CpikaConsumerInfo;
 
 /* New _ConsumerDeliveryEvt; the arguments are borrowed. */
 PyObject *cpika_delivery_evt_new(cpika_state *st, PyObject *method, PyObject *properties, PyObject *body);
+
+/* (method, properties, body) of one; anything else is returned as it is.  New reference. */
+PyObject *cpika_delivery_evt_message(const cpika_state *st, PyObject *evt);
 
 int cpika_consumer_exec(PyObject *module, cpika_state *st);
 

@@ -7,8 +7,8 @@
  * Tools ask a method for what only functions have: unittest.mock checks the arguments of an autospec against __code__,
  * inspect and help() read the source and the signature, functools.wraps copies, pickle looks for the name.  So each hot
  * method has a twin, a Python function with its signature and docstring, and every attribute is the twin's, __class__
- * too.  A call goes to C, and to the twin when the twin has to say what is wrong, or when somebody has given it other
- * code.  The type has Py_TPFLAGS_METHOD_DESCRIPTOR: `channel.basic_ack(1)` makes no bound method. */
+ * too.  A call goes to C, and to the twin when the twin has to say what is wrong, when somebody has given it other
+ * code, or while the short way is closed: for tracers have wrapped what the twin calls.  The type has Py_TPFLAGS_METHOD_DESCRIPTOR: `channel.basic_ack(1)` makes no bound method. */
 #include "hot_method.h"
 
 #include <stdbool.h>
@@ -50,6 +50,13 @@ hot_vectorcall(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kwn
         return self->call(args[0], args + 1, nargs - 1, kwnames);
     }
     return PyObject_Vectorcall(self->twin, args, nargsf, kwnames);
+}
+
+/* While the short way is closed: another function in the object's slot costs the open one nothing. */
+static PyObject *
+hot_vectorcall_twin(PyObject *op, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return PyObject_Vectorcall(((hot_method *)op)->twin, args, nargsf, kwnames);
 }
 
 static PyObject *
@@ -98,6 +105,24 @@ static PyObject *
 hot_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     return PyObject_GetAttrString(((hot_method *)op)->twin, "__qualname__");
+}
+
+static void hot_dealloc(PyObject *op);
+
+static PyObject *
+hot_set_direct(PyObject *Py_UNUSED(ignored), PyObject *args)
+{
+    PyObject *method;
+    int direct;
+
+    if (!PyArg_ParseTuple(args, "Op:set_direct", &method, &direct)) {
+        return NULL;
+    }
+    if (Py_TYPE(method)->tp_dealloc != hot_dealloc) {
+        return PyErr_Format(PyExc_TypeError, "set_direct() takes a hot_method, not %R", method);
+    }
+    ((hot_method *)method)->vectorcall = direct ? hot_vectorcall : hot_vectorcall_twin;
+    Py_RETURN_NONE;
 }
 
 /* ---- life ---- */
@@ -181,8 +206,12 @@ hot_dealloc(PyObject *op)
     Py_DECREF(type);
 }
 
+PyDoc_STRVAR(hot_set_direct_doc, "set_direct(method, direct, /)\n--\n\n"
+                                 "Whether calls of a hot_method go to C at once (the default) or to the function.");
+
 static PyMethodDef hot_methods[] = {
     {"__reduce__", hot_reduce, METH_NOARGS, "For pickle and copy."},
+    {"set_direct", hot_set_direct, METH_VARARGS | METH_STATIC, hot_set_direct_doc},
     {NULL, NULL, 0, NULL},
 };
 

@@ -2,6 +2,7 @@
  * Layer: values.  Owns: the types' tables (constant).  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set. */
 #include "methods.h"
+#include "docs.h"
 
 /* ---- encode ---- */
 
@@ -380,8 +381,9 @@ CPIKA_SPEC_METHODS(METHOD, FIELD)
 #undef METHOD
 #undef FIELD
 
-#define FIELD(owner, member, kind, name, dflt) \
-    {#name, cpika_object_getter, cpika_object_setter, NULL, (void *)(intptr_t)IX_##owner##_##name},
+#define FIELD(owner, member, kind, name, dflt)                                \
+    {#name, cpika_object_getter, cpika_object_setter, CPIKA_DOC_FIELD_##name, \
+     (void *)(intptr_t)IX_##owner##_##name},
 #define METHOD(id, cls, name, owner, flags, ...)                                                         \
     static PyGetSetDef getset_##owner[COUNT_##owner + 2] = {                                             \
         __VA_ARGS__{"synchronous", get_synchronous, NULL, "Whether the sender awaits an answer.", NULL}, \
@@ -399,6 +401,14 @@ static PyGetSetDef *const method_getsets[CPIKA_METHOD_COUNT] = {
 #undef FIELD
 };
 
+static const char *const method_docs[CPIKA_METHOD_COUNT] = {
+#define FIELD(owner, member, kind, name, dflt)
+#define METHOD(id, cls, name, owner, flags, ...) CPIKA_DOC_METHOD_##owner,
+    CPIKA_SPEC_METHODS(METHOD, FIELD)
+#undef METHOD
+#undef FIELD
+};
+
 static int
 set_number(PyObject *type, const char *name, unsigned long number)
 {
@@ -410,10 +420,11 @@ set_number(PyObject *type, const char *name, unsigned long number)
 
 /* Basic, ...: a class statement's work, for a method's type to stand in. */
 static int
-make_class(cpika_values *v, PyObject *classes, const char *name, unsigned long id)
+make_class(cpika_values *v, PyObject *classes, const char *name, unsigned long id, const char *doc)
 {
-    PyObject *type = PyObject_CallFunction((PyObject *)&PyType_Type, "s(O){s:s,s:k,s:s}", name, v->klass.type,
-                                           "__module__", "cpika.spec", "INDEX", id, "NAME", name);
+    PyObject *type =
+        PyObject_CallFunction((PyObject *)&PyType_Type, "s(O){s:s,s:k,s:s,s:s}", name, v->klass.type,
+                              "__module__", "cpika.spec", "INDEX", id, "NAME", name, "__doc__", doc);
     int rc = type == NULL ? -1 : PyDict_SetItemString(classes, name, type);
     Py_XDECREF(type);
     return rc;
@@ -436,6 +447,7 @@ make_method(cpika_values *v, int i, PyObject *module, PyObject *classes, PyObjec
 
     cls->spec = spec;
     cls->name = spec->full_name;
+    cls->doc = method_docs[i];
     cls->fields = spec->fields;
     cls->count = (Py_ssize_t)spec->field_count;
     // Only what comes with every message is worth keeping dead.
@@ -457,9 +469,13 @@ make_bases(cpika_values *v, PyObject *module)
     PyObject *root;
 
     v->amqp_object.name = "AMQPObject";
+    v->amqp_object.doc = "The base of all values of the protocol: equal if their types and fields are.";
     v->klass.name = "Unextended Class";
+    v->klass.doc = "The base of AMQP's classes, which hold its methods.";
     v->method.name = "Unextended Method";
+    v->method.doc = "The base of AMQP's methods.";
     v->properties.name = "Unextended Properties";
+    v->properties.doc = "The base of the properties of a class's messages.";
     if (cpika_class_init(&v->amqp_object, v, module, "cpika.amqp_object", "AMQPObject", NULL,
                          cpika_amqp_object_slots)
         < 0) {
@@ -481,9 +497,9 @@ cpika_methods_init(cpika_values *v, PyObject *module, PyObject *classes, PyObjec
     if (make_bases(v, module) < 0) {
         return -1;
     }
-#define CLASS(id, name)                            \
-    if (make_class(v, classes, #name, (id)) < 0) { \
-        return -1;                                 \
+#define CLASS(id, name)                                                    \
+    if (make_class(v, classes, #name, (id), CPIKA_DOC_CLASS_##name) < 0) { \
+        return -1;                                                         \
     }
     CPIKA_SPEC_CLASSES(CLASS)
 #undef CLASS

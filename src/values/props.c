@@ -7,6 +7,7 @@
  * at any field decodes all. */
 #include "props.h"
 
+#include "docs.h"
 #include "methods.h"
 
 enum {
@@ -297,8 +298,9 @@ static PyMethodDef props_methods[] = {
 };
 
 static PyGetSetDef props_getset[CPIKA_PROP_COUNT + 1] = {
-#define PROPERTY(bit, kind, name) \
-    {#name, cpika_object_getter, cpika_object_setter, NULL, (void *)(intptr_t)CPIKA_PROP_##name},
+#define PROPERTY(bit, kind, name)                                                \
+    {#name, cpika_object_getter, cpika_object_setter, CPIKA_DOC_PROPERTY_##name, \
+     (void *)(intptr_t)CPIKA_PROP_##name},
     CPIKA_SPEC_PROPERTIES(PROPERTY)
 #undef PROPERTY
         {NULL, NULL, NULL, NULL, NULL},
@@ -338,6 +340,7 @@ cpika_props_init(cpika_values *v, PyObject *module, PyObject *basic)
     int rc = -1;
 
     cls->name = "BasicProperties";
+    cls->doc = "The properties of a message; each is None while it is not set.";
     cls->fields = cpika_prop_fields;
     cls->count = CPIKA_PROP_COUNT;
     cls->free_limit = CPIKA_FREELIST_MAX;

@@ -42,6 +42,7 @@ typedef enum {
 
 /* Names that the hot paths look up or compare; interned once. */
 #define CPIKA_NAMES(X)      \
+    X(append)               \
     X(dispatch)             \
     X(_signal)              \
     X(set_wakeup_fd)        \
@@ -62,15 +63,19 @@ typedef enum {
     X(_on_output_low)       \
     X(_on_unwanted)         \
     X(_run_delivery)        \
+    X(select)               \
     X(_dispatch_cancel)     \
     X(_dispatch_return)     \
     X(_on_closed_by_broker) \
     X(_on_ended)            \
+    X(_let_run)             \
     X(_on_held)             \
     X(_on_method)           \
     X(_on_nack)             \
     X(_on_returned)         \
     X(_on_unexpected)       \
+    X(pending_events)       \
+    X(popleft)              \
     X(_returned_message)    \
     X(_run_due)             \
     X(_tick)                \

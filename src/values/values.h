@@ -27,6 +27,7 @@ typedef struct {
     PyTypeObject *type;             // owned
     const cpika_method_spec *spec;  // NULL for the base types and BasicProperties
     const char *name;               // pika's NAME
+    const char *doc;                // a sentence about it
     const cpika_field *fields;
     PyObject *names[CPIKA_MAX_FIELDS];     // owned, interned; in __init__'s order
     PyObject *defaults[CPIKA_MAX_FIELDS];  // owned; NULL: the argument is required

@@ -3,7 +3,18 @@
 #include "debug.h"
 
 #ifdef CPIKA_DEBUG
+#    include <stdio.h>
+#    include <stdlib.h>
+
 void (*cpika_debug_wait_hook)(void);
+_Thread_local int cpika_debug_handling;
+
+void
+cpika_debug_abort(const char *what)
+{
+    fprintf(stderr, "Fatal error: %s\n", what);
+    abort();
+}
 #else
 typedef int cpika_debug_is_off;  // a file with nothing in it is none
 #endif

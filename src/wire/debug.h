@@ -6,20 +6,51 @@
 #define CPIKA_WIRE_DEBUG_H
 
 #ifdef CPIKA_DEBUG
+/* Says so on standard error, and aborts. */
+_Noreturn void cpika_debug_abort(const char *what);
+
 /* Called wherever a thread may wait: for a lock, for a descriptor.  Aborts when it holds what it must not (the GIL: the
  * floors above, which know of one, set this). */
 extern void (*cpika_debug_wait_hook)(void);
 
+/* How many frames this thread is handling: it does not wait then, whatever it holds. */
+extern _Thread_local int cpika_debug_handling;
+
 static inline void
 cpika_debug_may_wait(void)
 {
+    if (cpika_debug_handling > 0) {
+        cpika_debug_abort("cpika waits, and is handling a frame");
+    }
     if (cpika_debug_wait_hook != 0) {
         cpika_debug_wait_hook();
     }
 }
+
+static inline void
+cpika_debug_begin_handling(void)
+{
+    cpika_debug_handling++;
+}
+
+static inline void
+cpika_debug_end_handling(void)
+{
+    cpika_debug_handling--;
+}
 #else
 static inline void
 cpika_debug_may_wait(void)
+{
+}
+
+static inline void
+cpika_debug_begin_handling(void)
+{
+}
+
+static inline void
+cpika_debug_end_handling(void)
 {
 }
 #endif

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import socket
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from support import answers
 from support.apart import Together, apart, await_sleep, connect, interrupt_main, on_signal, outcome
 from support.fakeserver import FakeServer, Peer
+from support.subject import pika
 
 MAY_RAISE = {
     "ok",
@@ -190,3 +193,42 @@ def close_in_many_threads(rounds: int) -> list[Any]:
 def test_several_threads_close_the_same_channel_and_connection(broker_url: str) -> None:
     """Row 11, check then act: closed once; who comes later is told so."""
     assert apart(close_in_many_threads, 10) == [[True, True, True]] * 20
+
+
+class InterruptedClose(socket.socket):
+    """A Python socket whose close() a signal handler interrupts before it has closed anything, once."""
+
+    interrupt: BaseException | None = None
+
+    def close(self) -> None:
+        if InterruptedClose.interrupt is not None:
+            error, InterruptedClose.interrupt = InterruptedClose.interrupt, None
+            raise error
+        super().close()
+
+
+@pytest.mark.parametrize("how", ["close()", "by the peer"])
+def test_an_interrupt_inside_the_sockets_close_leaves_no_socket_open(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker would go on delivering to a connection that the program takes for closed."""
+    hung_up = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.handshake()
+        if how == "by the peer":
+            peer.send(answers.connection_close())
+        with contextlib.suppress(EOFError):
+            peer.serve_to_end()
+            while peer.sock.recv(1 << 16):
+                pass
+        hung_up.set()
+
+    monkeypatch.setattr(socket, "socket", InterruptedClose)
+    with FakeServer(script) as server:
+        connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", server.port))
+        InterruptedClose.interrupt = KeyboardInterrupt()
+        with pytest.raises(KeyboardInterrupt):
+            connection.close() if how == "close()" else connection.process_data_events(5)
+        assert hung_up.wait(10), "the socket is still open"
+    assert connection.is_closed

@@ -184,11 +184,20 @@ def check_error(session: Session) -> None:
     if not session.connection.is_closed or (session.channel is not None and not session.channel.is_closed):
         ledger.fault("wrong", f"{place}: something is still open after {error!r}")
         return
-    try:
-        session.connection.process_data_events(time_limit=None)
-        ledger.fault("wrong", f"{place}: a closed connection dispatches")
-    except WRONG_STATE:  # its own; or a callback's, for what stood behind the message whose callback was told
-        pass
+    dispatch_the_rest(session, place)
+
+
+def dispatch_the_rest(session: Session, place: str) -> None:
+    """A callback that was told of the end has left its call: what stood behind is for the next ones."""
+    seen = -1
+    while seen < len(session.seen):
+        seen = len(session.seen)
+        try:
+            session.connection.process_data_events(time_limit=None)
+        except WRONG_STATE:  # a callback's again; at last the connection's own
+            continue
+        session.room.ledger.fault("wrong", f"{place}: a closed connection dispatches")
+        return
 
 
 def check_answers(session: Session, answers: dict[str, tuple[str, int]]) -> None:

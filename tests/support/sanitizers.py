@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -37,7 +38,11 @@ def environment(sanitizers: str = "address,undefined") -> dict[str, str]:
     }
     command = [sys.executable, "setup.py", "--quiet", "build"]
     command += [f"--build-base={folder}", f"--build-lib={folder}/lib"]
-    built = subprocess.run(command, cwd=ROOT, env=build_environment, capture_output=True, text=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Several processes of one test run want it: the first one builds, the others find it up to date.
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        built = subprocess.run(command, cwd=ROOT, env=build_environment, capture_output=True, text=True)
     assert built.returncode == 0, built.stderr
     made = {
         **os.environ,

@@ -190,6 +190,9 @@ class Actor:
 
     def may_fail(self, error: BaseException, line: Line | None) -> bool:
         """Whether an error of pika's is the consequence of an end that somebody has brought about."""
+        if self.world.interrupts is not None and self.world.interrupts.raised is not None:
+            # A finalizer that runs behind the handler meets what that has ended before the step is over.
+            self.world.interrupts.look_at_connections("judging")
         if self.world.room.endings or (line is not None and (line.ending or line.link.ending)):
             return True
         return line is None and any(each.ending or each.link.ending for each in self.world.all_lines)

@@ -98,12 +98,13 @@ class Ledger:
                 complain("a message of another queue", f"asked {queue}, got {method!r}: {message}")
             if message.state in (RETURNED, REFUSED, WITHDRAWN):
                 complain("a message that did not arrive was delivered", f"{message} from {queue}")
-            # What was received before the end of a connection, or of a channel that the broker closes, comes
-            # late: it is in the queue again by then, and others may have acknowledged it.
-            if message.deliveries and not method.redelivered and line.intact and line.channel.is_open:
+            # What was received before the end of a connection, or of a channel, whoever ends it, comes late:
+            # it is in the queue again by then, and others may have acknowledged it.
+            fresh = line.intact and line.channel.is_open
+            if message.deliveries and not method.redelivered and fresh:
                 complain("delivered twice", f"{method!r}, not marked as redelivered: {message}")
-            if message.gone and line.intact and all(d.line.intact for d in message.deliveries):
-                complain("delivered again after it was acknowledged", f"{method!r}: {message}")
+            if message.gone and fresh and all(d.line.intact for d in message.deliveries):
+                complain("delivered again after it was acknowledged", f"{method!r} of {line.name}: {message}")
             self._look_at_order(message, method, reader)
             delivery = Delivery(message, line, method.delivery_tag)
             message.deliveries.append(delivery)

@@ -38,7 +38,9 @@ def by_callback(channel: BlockingChannel) -> None:
     channel.basic_qos(prefetch_count=10)
     channel.add_on_cancel_callback(on_cancel)
     assert_type(channel.basic_consume("tasks", on_message), str)
-    tag = channel.basic_consume(queue="tasks", on_message_callback=lambda *message: None, auto_ack=True)
+    tag = channel.basic_consume(
+        queue="tasks", on_message_callback=lambda channel, method, properties, body: None, auto_ack=True
+    )
     try:
         channel.start_consuming()
     except KeyboardInterrupt:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cpika import exceptions, spec, validators
 from cpika._async.hot import HotChannel
 from cpika._async.requests import Answer, Arguments, Requests
-from cpika.channel import Channel as _Channel
 
 if TYPE_CHECKING:
     from cpika._async.connection import Connection
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("pika.channel")
 
 
-class Channel(Requests, HotChannel, _Channel):  # type: ignore[override]
+class Channel(Requests, HotChannel):
     """One channel of a connection on an event loop; `connection.channel()` makes it.
 
     :param connection: the connection
@@ -42,7 +41,6 @@ class Channel(Requests, HotChannel, _Channel):  # type: ignore[override]
     }
 
     _closing_reason: BaseException | None = None
-    _cookie: Any = None
     connection: Any
 
     _ON_CHANNEL_CLEANUP_CB_KEY = "_on_channel_cleanup"

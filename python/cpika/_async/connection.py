@@ -195,6 +195,10 @@ class Connection(Output, AbstractBase):
                 f"Channel allocation requires an open connection: {self}"
             )
         validators.rpc_completion_callback(on_open_callback)
+        owner: Any = self
+        if not isinstance(owner, Connection):  # what stands behind a BlockingConnection: tracers wrap it here
+            made: Channel = owner._new_channel(channel_number, on_open_callback)
+            return made
         number = channel_number or self._next_channel_number()
         channel = self._create_channel(number, on_open_callback)
         self._channels[number] = channel

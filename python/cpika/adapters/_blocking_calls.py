@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpika import frame, spec, validators
 from cpika.adapters import _blocking_hot
+from cpika.adapters import _blocking_through as _through
 from cpika.amqp_object import Method
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cpika.adapters.blocking_connection import BlockingConnection
-    from cpika.channel import Channel
 
 _ReplyT = TypeVar("_ReplyT", bound=Method)
 
@@ -23,7 +25,6 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
     It has the name of the class that users know: the errors about a call's arguments show it.
     """
 
-    _impl: Channel
     _connection: BlockingConnection
 
     def _call(self, method: Method, reply: type[_ReplyT]) -> frame.Method[_ReplyT]:
@@ -40,6 +41,8 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :param active: True to go on
         :returns: what the broker does now
         """
+        if "flow" in self._impl._wrapped:
+            return _through.flow(self, active)
         self._impl._raise_if_not_open()
         return bool(self._call(spec.Channel.Flow(active), spec.Channel.FlowOk).method.active)
 
@@ -52,6 +55,14 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :param prefetch_count: messages; 0 is no limit
         :param global_qos: with RabbitMQ: for the channel as a whole instead of for each new consumer
         """
+        if "basic_qos" in self._impl._wrapped:
+            return _through.signal(
+                self,
+                "basic_qos",
+                prefetch_size=prefetch_size,
+                prefetch_count=prefetch_count,
+                global_qos=global_qos,
+            )
         self._impl._raise_if_not_open()
         validators.zero_or_greater("prefetch_size", prefetch_size)
         validators.zero_or_greater("prefetch_count", prefetch_count)
@@ -62,6 +73,8 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
 
         :param requeue: to any consumer of the queue, not to the same; RabbitMQ takes True only
         """
+        if "basic_recover" in self._impl._wrapped:
+            return _through.signal(self, "basic_recover", requeue=requeue)
         self._impl._raise_if_not_open()
         self._call(spec.Basic.Recover(requeue), spec.Basic.RecoverOk)
 
@@ -75,7 +88,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         durable: bool = False,
         auto_delete: bool = False,
         internal: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Exchange.DeclareOk]:
         """Make an exchange, or make sure that it is there and alike (AMQP Exchange.Declare).
 
@@ -90,6 +103,18 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :raises pika.exceptions.ChannelClosedByBroker: 404 passive and not there, 406 not alike
         """
         validators.require_string(exchange, "exchange")
+        if "exchange_declare" in self._impl._wrapped:
+            return _through.method_frame(
+                self,
+                "exchange_declare",
+                exchange=exchange,
+                exchange_type=exchange_type,
+                passive=passive,
+                durable=durable,
+                auto_delete=auto_delete,
+                internal=internal,
+                arguments=arguments,
+            )
         self._impl._raise_if_not_open()
         if isinstance(exchange_type, Enum):
             exchange_type = exchange_type.value
@@ -109,11 +134,13 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :param if_unused: only if nothing is bound to it
         :returns: method frame with spec.Exchange.DeleteOk
         """
+        if "exchange_delete" in self._impl._wrapped:
+            return _through.method_frame(self, "exchange_delete", exchange=exchange, if_unused=if_unused)
         self._impl._raise_if_not_open()
         return self._call(spec.Exchange.Delete(0, exchange, if_unused, False), spec.Exchange.DeleteOk)
 
     def exchange_bind(
-        self, destination: str, source: str, routing_key: str = "", arguments: dict[str, Any] | None = None
+        self, destination: str, source: str, routing_key: str = "", arguments: Mapping[str, Any] | None = None
     ) -> frame.Method[spec.Exchange.BindOk]:
         """Bind an exchange to another (RabbitMQ's Exchange.Bind).
 
@@ -125,6 +152,15 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         validators.require_string(destination, "destination")
         validators.require_string(source, "source")
+        if "exchange_bind" in self._impl._wrapped:
+            return _through.method_frame(
+                self,
+                "exchange_bind",
+                destination=destination,
+                source=source,
+                routing_key=routing_key,
+                arguments=arguments,
+            )
         self._impl._raise_if_not_open()
         return self._call(
             spec.Exchange.Bind(0, destination, source, routing_key, False, arguments or {}),
@@ -136,7 +172,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         destination: str | None = None,
         source: str | None = None,
         routing_key: str = "",
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Exchange.UnbindOk]:
         """Undo `exchange_bind` (RabbitMQ's Exchange.Unbind).
 
@@ -146,6 +182,15 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :param arguments: as bound
         :returns: method frame with spec.Exchange.UnbindOk
         """
+        if "exchange_unbind" in self._impl._wrapped:
+            return _through.method_frame(
+                self,
+                "exchange_unbind",
+                destination=destination,
+                source=source,
+                routing_key=routing_key,
+                arguments=arguments,
+            )
         self._impl._raise_if_not_open()
         return self._call(
             spec.Exchange.Unbind(0, destination, source, routing_key, False, arguments),
@@ -161,7 +206,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         durable: bool = False,
         exclusive: bool = False,
         auto_delete: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Queue.DeclareOk]:
         """Make a queue, or make sure that it is there and alike (AMQP Queue.Declare).
 
@@ -175,6 +220,17 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :raises pika.exceptions.ChannelClosedByBroker: 404 passive and not there, 405 another's, 406 not alike
         """
         validators.require_string(queue, "queue")
+        if "queue_declare" in self._impl._wrapped:
+            return _through.method_frame(
+                self,
+                "queue_declare",
+                queue=queue,
+                passive=passive,
+                durable=durable,
+                exclusive=exclusive,
+                auto_delete=auto_delete,
+                arguments=arguments,
+            )
         self._impl._raise_if_not_open()
         return self._call(
             spec.Queue.Declare(0, queue, passive, durable, exclusive, auto_delete, False, arguments or {}),
@@ -191,6 +247,10 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :param if_empty: only if it has no messages
         :returns: method frame with spec.Queue.DeleteOk
         """
+        if "queue_delete" in self._impl._wrapped:
+            return _through.method_frame(
+                self, "queue_delete", queue=queue, if_unused=if_unused, if_empty=if_empty
+            )
         self._impl._raise_if_not_open()
         validators.require_string(queue, "queue")
         return self._call(spec.Queue.Delete(0, queue, if_unused, if_empty, False), spec.Queue.DeleteOk)
@@ -201,6 +261,8 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :param queue: its name
         :returns: method frame with spec.Queue.PurgeOk
         """
+        if "queue_purge" in self._impl._wrapped:
+            return _through.method_frame(self, "queue_purge", queue=queue)
         self._impl._raise_if_not_open()
         validators.require_string(queue, "queue")
         return self._call(spec.Queue.Purge(0, queue, False), spec.Queue.PurgeOk)
@@ -210,7 +272,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         queue: str,
         exchange: str,
         routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Queue.BindOk]:
         """Bind a queue to an exchange (AMQP Queue.Bind).
 
@@ -222,6 +284,15 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         validators.require_string(queue, "queue")
         validators.require_string(exchange, "exchange")
+        if "queue_bind" in self._impl._wrapped:
+            return _through.method_frame(
+                self,
+                "queue_bind",
+                queue=queue,
+                exchange=exchange,
+                routing_key=routing_key,
+                arguments=arguments,
+            )
         self._impl._raise_if_not_open()
         if routing_key is None:
             routing_key = queue
@@ -234,7 +305,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         queue: str,
         exchange: str,
         routing_key: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> frame.Method[spec.Queue.UnbindOk]:
         """Undo `queue_bind` (AMQP Queue.Unbind).
 
@@ -244,6 +315,15 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         :param arguments: as bound
         :returns: method frame with spec.Queue.UnbindOk
         """
+        if "queue_unbind" in self._impl._wrapped:
+            return _through.method_frame(
+                self,
+                "queue_unbind",
+                queue=queue,
+                exchange=exchange,
+                routing_key=routing_key,
+                arguments=arguments,
+            )
         self._impl._raise_if_not_open()
         validators.require_string(queue, "queue")
         if routing_key is None:
@@ -259,6 +339,8 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
 
         :returns: method frame with spec.Tx.SelectOk
         """
+        if "tx_select" in self._impl._wrapped:
+            return _through.transaction(self, "tx_select")
         self._impl._raise_if_not_open()
         return self._call(spec.Tx.Select(), spec.Tx.SelectOk)
 
@@ -267,6 +349,8 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
 
         :returns: method frame with spec.Tx.CommitOk
         """
+        if "tx_commit" in self._impl._wrapped:
+            return _through.transaction(self, "tx_commit")
         self._impl._raise_if_not_open()
         return self._call(spec.Tx.Commit(), spec.Tx.CommitOk)
 
@@ -275,5 +359,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
 
         :returns: method frame with spec.Tx.RollbackOk
         """
+        if "tx_rollback" in self._impl._wrapped:
+            return _through.transaction(self, "tx_rollback")
         self._impl._raise_if_not_open()
         return self._call(spec.Tx.Rollback(), spec.Tx.RollbackOk)

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Any, overload
 
 from cpika import exceptions, frame, spec, validators
 from cpika._core import BufferedPublishing, _ConsumerInfo
-from cpika.adapters import _blocking_calls
+from cpika._wrappers import outside
+from cpika.adapters import _blocking_inside
+from cpika.adapters import _blocking_through as _through
 from cpika.adapters._blocking_events import (
-    ReturnedMessage,
     _ConsumerCancellationEvt,
     _QueueConsumerGeneratorInfo,
     _ReturnedMessageEvt,
 )
-from cpika.channel import UNTRACED_PUBLISH, Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
 
     from cpika.adapters.blocking_connection import BlockingConnection
+    from cpika.channel import Channel
 
     Message = tuple[spec.Basic.Deliver, spec.BasicProperties, bytes]
     OnMessage = Callable[["BlockingChannel", spec.Basic.Deliver, spec.BasicProperties, bytes], Any]
@@ -33,11 +35,12 @@ _CHANNEL_LOGGER = logging.getLogger("pika.channel")
 _CALLBACK_LOGGER = logging.getLogger("pika.callback")
 
 
-class BlockingChannel(_blocking_calls.BlockingChannel):
-    """A channel whose methods return when the broker has answered.
+# `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base, what is one
+# request and its answer from `_blocking_calls`, pika's private names from `_blocking_inside`.
+class BlockingChannel(_blocking_inside.BlockingChannel):
+    """A channel whose methods return when the broker has answered; `BlockingConnection.channel` makes it.
 
-    `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base,
-    what is one request and its answer from `_blocking_calls`.
+    As a context manager it closes itself, if it is still open, at the end of the block.
 
     :param channel_impl: what stands behind it, `pika.channel.Channel`
     :param connection: its connection
@@ -47,12 +50,10 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         super().__init__(connection._impl, channel_impl.channel_number)
         self._impl = channel_impl
         self._connection = connection
-        self._queue_consumer_generator: _QueueConsumerGeneratorInfo | None = None
+        self._begin_inside()
+        self._queue_consumer_generator = None
         self._cancel_callbacks: list[OnCancel] = []
         self._return_callbacks: list[OnReturn] = []
-        if type(channel_impl).basic_publish is not UNTRACED_PUBLISH:
-            # A tracer has wrapped pika.channel.Channel.basic_publish, through which pika publishes.
-            self.basic_publish = channel_impl.basic_publish  # type: ignore[assignment]
         LOGGER.info("Created channel=%s", self.channel_number)
 
     def __int__(self) -> int:
@@ -100,19 +101,19 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         try:
             self._cancel_all_consumers()
             self._impl._raise_if_not_open()
+            if "close" in self._impl._wrapped:
+                with outside():
+                    self._impl.close(reply_code=reply_code, reply_text=reply_text)
+                return
             _CHANNEL_LOGGER.info("Closing channel (%s): %r on %s", reply_code, reply_text, self._impl)
-            answer = self._call(close, spec.Channel.CloseOk)
-            _CHANNEL_LOGGER.info("Received %s on %s", answer.method, self._impl)
-            crossed = self._closing_reason
-            if crossed is not None:
-                raise crossed
-            self._set_closed(exceptions.ChannelClosedByClient(reply_code, reply_text))
+            self._close_now(close)
         finally:
             self._cleanup()
 
     def _cleanup(self) -> None:
         """Drop what refers to users' objects."""
         self._consumer_infos = {}
+        self._forget_inside()
         self._queue_consumer_generator = None
 
     # ---- called by the core, by whatever call drives the connection: what these raise leaves that call ----
@@ -125,6 +126,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         _CHANNEL_LOGGER.warning(
             "Received remote Channel.Close (%s): %r on %s", reason.reply_code, reason.reply_text, before
         )
+        self._impl._tell_closed(reason)
 
     def _on_unexpected(self, method: spec.Basic.Deliver) -> None:
         """A delivery came for a consumer that is not there."""
@@ -154,13 +156,6 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             body,
         )
 
-    @staticmethod
-    def _returned_message(
-        method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
-    ) -> ReturnedMessage:
-        """Make what UnroutableError and NackError carry."""
-        return ReturnedMessage(method, properties, body)
-
     def _on_cancelled_by_broker(self, method: spec.Basic.Cancel) -> None:
         """Basic.Cancel came: the queue is gone, for example. It is dispatched in its turn."""
         info = self._consumer_infos.get(method.consumer_tag)
@@ -180,7 +175,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         info = self._consumer_infos.get(method.consumer_tag)
         if info is None:
             return
-        evt = _ConsumerCancellationEvt(frame.Method(self.channel_number, method), self)
+        evt = _ConsumerCancellationEvt(frame.Method(self.channel_number, method))
+        evt._channel = self
         if info.alternate_event_sink is not None:
             info.alternate_event_sink(evt)
             self._connection._request_channel_dispatch(-self.channel_number)
@@ -195,10 +191,15 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             callback(method_frame)
 
     def _on_consumer_generator_event(self, evt: Any) -> None:
-        """Keep an event for `consume()`; the core ends its wait then."""
+        """Keep an event for `consume()`; the core ends its wait then.
+
+        The core does the same without calling it, unless it was replaced.
+        """
         generator = self._queue_consumer_generator
-        if generator is not None:
+        if generator is not None and generator.consumer_tag == evt.method.consumer_tag:
             generator.pending_events.append(evt)
+        elif self.is_open:  # cancel() in another thread or greenlet was faster than this message
+            self._give_back_all(deque((evt,)))
 
     # ---- callbacks ----
 
@@ -233,7 +234,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         auto_ack: bool = False,
         exclusive: bool = False,
         consumer_tag: str | None = None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> str:
         """Have the messages of a queue delivered to a callback (AMQP Basic.Consume).
 
@@ -259,11 +260,15 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         auto_ack: bool,
         exclusive: bool,
         consumer_tag: str | None,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         on_message_callback: OnMessage | None = None,
         alternate_event_sink: Callable[[Any], Any] | None = None,
+        store: _QueueConsumerGeneratorInfo | None = None,
     ) -> str:
-        """Consume for a callback or for a sink that gets each event as it arrives."""
+        """Consume for a callback, or for a sink that gets each event as it arrives.
+
+        :param store: where `_on_consumer_generator_event` as the sink keeps them
+        """
         if (on_message_callback is None) == (alternate_event_sink is None):
             raise ValueError(
                 (
@@ -278,9 +283,17 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             raise exceptions.DuplicateConsumerTag(consumer_tag)
         validators.require_string(queue, "queue")
         self._impl._raise_if_not_open()
+        info = _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink)
+        if store is not None and getattr(alternate_event_sink, "__func__", None) is _KEEP:
+            info._keep_in(store)
+        if not self._delivers_plainly():
+            info.alternate_event_sink = _through.ThroughConsumer(self, alternate_event_sink)
+        if "basic_consume" in self._impl._wrapped:
+            _through.consume(self, info, queue, exclusive, arguments)
+            return consumer_tag
         # The core knows it before the request leaves: messages may come right behind its answer.
         self._consume(
-            _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink),
+            info,
             spec.Basic.Consume(
                 queue=queue,
                 consumer_tag=consumer_tag,
@@ -310,8 +323,17 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             return []
         if info.cancelled_by_broker:
             _CHANNEL_LOGGER.warning("basic_cancel - consumer not found: %s", consumer_tag)
-        # The core gives back what still arrives, or keeps it with auto_ack.
-        return self._cancel(info, self._connection._time_left())
+        received = self._remove_pending_deliveries(consumer_tag)
+        if not info.auto_ack:
+            for evt in received:
+                self._impl.basic_reject(evt.method.delivery_tag, requeue=True)
+        if _through.is_asked_for(self, "basic_cancel", "basic_reject"):
+            messages = _through.cancel(self, info)
+        else:  # the core gives back what still arrives, or keeps it with auto_ack
+            messages = self._cancel(info, self._connection._time_left())
+        if received and info.auto_ack:
+            return [(evt.method, evt.properties, evt.body) for evt in received] + messages
+        return messages
 
     def _cancel_all_consumers(self) -> None:
         if self._consumer_infos:
@@ -380,7 +402,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         queue: str,
         auto_ack: bool = False,
         exclusive: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         inactivity_timeout: None = None,
         consumer_tag: str | None = None,
     ) -> Generator[Message, None, None]: ...
@@ -391,7 +413,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         queue: str,
         auto_ack: bool = False,
         exclusive: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         inactivity_timeout: float | None = None,
         consumer_tag: str | None = None,
     ) -> Generator[Message | tuple[None, None, None], None, None]: ...
@@ -401,7 +423,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         queue: str,
         auto_ack: bool = False,
         exclusive: bool = False,
-        arguments: dict[str, Any] | None = None,
+        arguments: Mapping[str, Any] | None = None,
         inactivity_timeout: float | None = None,
         consumer_tag: str | None = None,
     ) -> Generator[Message | tuple[None, None, None], None, None]:
@@ -422,39 +444,43 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         """
         self._impl._raise_if_not_open()
         self._start_generator((queue, auto_ack, exclusive), arguments, consumer_tag)
+        hand: list[Any] = [None]
+        be_fair = self._connection._impl._be_fair if self._connection._impl._cooperative else None
         while True:
-            asks = self._connection._impl._asks  # before the look: what comes behind it asks again
-            # Read anew each time: cancel() may end it, and a tracer may replace the store.
-            generator = self._queue_consumer_generator
+            generator = self._queue_consumer_generator  # read anew each time: cancel() may end it
             if generator is None:
                 return
-            events = generator.pending_events
-            if events:
-                evt = events[0]
-                try:
-                    evt = events.popleft()
-                except BaseException:  # a signal handler's: the message is for the next who asks
-                    if not events or events[0] is not evt:
-                        events.appendleft(evt)
-                    raise
-                if type(evt) is _ConsumerCancellationEvt:
+            try:
+                kept = self._next_kept(generator, hand)
+            except BaseException:  # a signal handler's: the message is for the next who asks
+                self._keep_again(generator, hand)
+                if not auto_ack and self._queue_consumer_generator is not generator and self.is_open:
+                    self._give_back_all(generator.pending_events)
+                raise
+            kind = type(kept)
+            if kind is tuple:
+                yield kept
+                if be_fair is not None:
+                    be_fair()
+            elif kind is not int:
+                if kind is _ConsumerCancellationEvt:
                     self._consumer_infos.pop(generator.consumer_tag, None)
-                    self._queue_consumer_generator = None
+                    self._end_generator(generator)
                     return
-                yield (evt.method, evt.properties, evt.body)
-                continue
-            in_time = True
-            if inactivity_timeout is None:
-                self._process_data_events(None, asks, generator.consumer_tag)
-            else:
-                in_time = self._await_generator_event(inactivity_timeout)
-            if self._closed_alone and not generator.pending_events:
-                return
-            if not in_time:
-                yield (None, None, None)
+                yield (kept.method, kept.properties, kept.body)  # a tracer's
+            elif self._queue_consumer_generator is generator:  # else cancelled before it counted who asks
+                in_time = True
+                if inactivity_timeout is None:
+                    self._process_data_events(None, kept, generator.consumer_tag)
+                else:
+                    in_time = self._await_generator_event(inactivity_timeout)
+                if self._closed_alone and not generator.pending_events:
+                    return
+                if not in_time:
+                    yield (None, None, None)
 
     def _start_generator(
-        self, params: tuple[str, bool, bool], arguments: dict[str, Any] | None, consumer_tag: str | None
+        self, params: tuple[str, bool, bool], arguments: Mapping[str, Any] | None, consumer_tag: str | None
     ) -> None:
         """Begin the consumer of `consume()`, or make sure that the one there is has these parameters."""
         if self._queue_consumer_generator is not None:
@@ -467,7 +493,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         LOGGER.debug("Creating new queue consumer generator; params: %r", params)
         if not consumer_tag:
             consumer_tag = self._impl._generate_consumer_tag()
-        self._queue_consumer_generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
+        generator = self._queue_consumer_generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
         try:
             queue, auto_ack, exclusive = params
             self._basic_consume_impl(
@@ -477,14 +503,20 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
                 consumer_tag,
                 arguments,
                 alternate_event_sink=self._on_consumer_generator_event,
+                store=generator,
             )
         except BaseException:
-            self._queue_consumer_generator = None
+            self._end_generator(generator)
             info = self._consumer_infos.get(consumer_tag)
-            if info is not None and info.alternate_event_sink == self._on_consumer_generator_event:
+            if info is not None and _through.sink_of(info) == self._on_consumer_generator_event:
                 self._cancel_for_nobody(consumer_tag)  # interrupted behind the answer
             raise
         LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
+
+    def _end_generator(self, generator: _QueueConsumerGeneratorInfo) -> None:
+        """It is over; another thread may have begun the next one."""
+        if self._queue_consumer_generator is generator:
+            self._queue_consumer_generator = None
 
     def _await_generator_event(self, timeout: float) -> bool:
         """Wait for an event of `consume()`, or its end. Returns False when there was none in time."""
@@ -528,14 +560,21 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         _, auto_ack, _ = generator.params
         try:
             if not auto_ack:
-                self._give_back_all(generator.pending_events)
+                self._give_back(generator.pending_events)
             self.basic_cancel(generator.consumer_tag)
         finally:
             if not auto_ack and self.is_open:
                 # What arrived while the broker had not answered yet.
-                self._give_back_all(generator.pending_events)
-            self._queue_consumer_generator = None
+                self._give_back(generator.pending_events)
+            self._end_generator(generator)
         return 0
+
+    def _give_back(self, events: Any) -> None:
+        """Requeue the messages of `consume()` that nobody has taken."""
+        if "basic_reject" in self._impl._wrapped:
+            _through.reject_all(self, events)
+        else:
+            self._give_back_all(events)
 
     # ---- publishing ----
 
@@ -552,7 +591,11 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._impl._raise_if_not_open()
         if not (self._impl.connection.publisher_confirms and self._impl.connection.basic_nack):
             raise exceptions.MethodNotImplemented("Confirm.Select not Supported by Server")
-        self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
+        if "confirm_delivery" in self._impl._wrapped:
+            ack_nack_callback = self._message_confirmation_result.set_value_once
+            _through.signal(self, "confirm_delivery", ack_nack_callback=ack_nack_callback)
+        else:
+            self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
         self._delivery_confirmation = True
 
     def buffered(self, max_bytes: int = 65536, max_delay: float = 0.001) -> BufferedPublishing:
@@ -575,3 +618,6 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             when something that it held back was lost
         """
         return BufferedPublishing(self, max_bytes, max_delay)
+
+
+_KEEP = BlockingChannel._on_consumer_generator_event

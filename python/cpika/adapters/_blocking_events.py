@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from abc import ABC
 from collections import deque
 from typing import TYPE_CHECKING, Any
+
+from cpika._core import _ConsumerDeliveryEvt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,18 +18,28 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("pika.adapters.blocking_connection")
 
 
+class _ChannelPendingEvt(ABC):  # noqa: B024  # pika's name for the three kinds of them
+    """Something that was received for a channel."""
+
+    __slots__ = ()
+
+
+_ChannelPendingEvt.register(_ConsumerDeliveryEvt)
+
+
 class _TimerEvt:
     """A timer of `BlockingConnection.call_later`; also the opaque timer id that the user gets.
 
+    `deadline` is the moment of `time.monotonic()` when it is due.
+
     :param callback: called without arguments; None once the timer is removed or has fired
-    :param deadline: moment of `time.monotonic()`
     """
 
     __slots__ = ("callback", "deadline", "timer_id")
 
-    def __init__(self, callback: Callable[[], Any], deadline: float = 0.0) -> None:
+    def __init__(self, callback: Callable[[], Any]) -> None:
         self.callback: Callable[[], Any] | None = callback
-        self.deadline = deadline
+        self.deadline = 0.0
         self.timer_id: object = None  # pika's name; here the timer is its own id
 
     def __repr__(self) -> str:
@@ -46,8 +59,8 @@ class _TimerEvt:
             callback()
 
 
-class _ConnectionEvt:
-    """A Connection.Blocked or Connection.Unblocked for a user's callback.
+class _ConnectionBlockedUnblockedEvtBase:
+    """What is common to the next two: something for a user's callback.
 
     :param callback: called with the method frame
     :param method_frame: what the broker sent
@@ -67,18 +80,29 @@ class _ConnectionEvt:
         self._callback(self._method_frame)
 
 
-class _ConsumerCancellationEvt:
+class _ConnectionBlockedEvt(_ConnectionBlockedUnblockedEvtBase):
+    """A Connection.Blocked of the broker."""
+
+    __slots__ = ()
+
+
+class _ConnectionUnblockedEvt(_ConnectionBlockedUnblockedEvtBase):
+    """A Connection.Unblocked of the broker."""
+
+    __slots__ = ()
+
+
+class _ConsumerCancellationEvt(_ChannelPendingEvt):
     """The broker has cancelled a consumer (AMQP Basic.Cancel).
 
     :param method_frame: what the broker sent
-    :param channel: the channel of the consumer, which `dispatch` tells
     """
 
     __slots__ = ("_channel", "method_frame")
 
-    def __init__(self, method_frame: Any, channel: BlockingChannel | None = None) -> None:
+    def __init__(self, method_frame: Any) -> None:
         self.method_frame = method_frame
-        self._channel = channel
+        self._channel: Any = None  # the channel of the consumer, which `dispatch` tells
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} method_frame={self.method_frame!r}>"
@@ -95,7 +119,7 @@ class _ConsumerCancellationEvt:
             self._channel._forget_cancelled_consumer(self.method_frame)
 
 
-class _ReturnedMessageEvt:
+class _ReturnedMessageEvt(_ChannelPendingEvt):
     """A message that the broker returned (AMQP Basic.Return), for a callback of `add_on_return_callback`."""
 
     __slots__ = ("body", "callback", "channel", "method", "properties")

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from cpika import spec
+from cpika import _wrappers, spec
 from cpika._core import Channel as _CoreChannel
 from cpika._core import hot_method
+from cpika.adapters import _blocking_through as _through
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from cpika.channel import Channel
 else:
     Buffer = Any  # for typing.get_type_hints: what says it is new in Python 3.12
+
+# Further methods of pika.channel.Channel that have a part in the work of one of these.
+_ALSO_WRAPPED = {"basic_get": ("_on_getok", "_on_getempty")}
 
 _MethodT = TypeVar("_MethodT", bound=Callable[..., Any])
 
 
 def _in_c(twin: _MethodT) -> _MethodT:
     """Have the C method of the same name called in place of this function, which tools go on to see."""
-    return hot_method(getattr(_CoreChannel, twin.__name__), twin)
+    method = hot_method(getattr(_CoreChannel, twin.__name__), twin)
+    _wrappers.add_shortcut(method, twin.__name__, *_ALSO_WRAPPED.get(twin.__name__, ()))
+    return method
 
 
 class BlockingChannel(_CoreChannel):
@@ -27,6 +35,8 @@ class BlockingChannel(_CoreChannel):
 
     It has the name of the class that users know: the errors about a call's arguments show it.
     """
+
+    _impl: Channel
 
     def __copy__(self) -> BlockingChannel:
         """`copy.copy`: what it holds is the channel itself, and there are no two of one number."""
@@ -59,7 +69,10 @@ class BlockingChannel(_CoreChannel):
         :raises pika.exceptions.UnsupportedAMQPFieldException: a header of a type that AMQP does not have
         :raises AssertionError: a name that is no string
         """
-        _CoreChannel.basic_publish(self, exchange, routing_key, body, properties, mandatory)
+        if _through.is_asked_for(self, "basic_publish"):
+            _through.publish(self, exchange, routing_key, body, properties, mandatory)
+        else:
+            _CoreChannel.basic_publish(self, exchange, routing_key, body, properties, mandatory)
 
     @_in_c
     def publish_many(self, messages: Iterable[Sequence[Any]], window: int = 1024) -> int:
@@ -92,7 +105,11 @@ class BlockingChannel(_CoreChannel):
             outstanding ones
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
-        _CoreChannel.basic_ack(self, delivery_tag, multiple)
+        if _through.is_asked_for(self, "basic_ack"):
+            with _wrappers.outside():
+                self._impl.basic_ack(delivery_tag=delivery_tag, multiple=multiple)
+        else:
+            _CoreChannel.basic_ack(self, delivery_tag, multiple)
 
     @_in_c
     def basic_nack(self, delivery_tag: int = 0, multiple: bool = False, requeue: bool = True) -> None:
@@ -104,7 +121,11 @@ class BlockingChannel(_CoreChannel):
         :param requeue: back to the queue; else they are dropped or dead-lettered
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
-        _CoreChannel.basic_nack(self, delivery_tag, multiple, requeue)
+        if _through.is_asked_for(self, "basic_nack"):
+            with _wrappers.outside():
+                self._impl.basic_nack(delivery_tag=delivery_tag, multiple=multiple, requeue=requeue)
+        else:
+            _CoreChannel.basic_nack(self, delivery_tag, multiple, requeue)
 
     @_in_c
     def basic_reject(self, delivery_tag: int = 0, requeue: bool = True) -> None:
@@ -115,7 +136,11 @@ class BlockingChannel(_CoreChannel):
         :raises TypeError: a delivery tag that is no int
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
-        _CoreChannel.basic_reject(self, delivery_tag, requeue)
+        if _through.is_asked_for(self, "basic_reject"):
+            with _wrappers.outside():
+                self._impl.basic_reject(delivery_tag=delivery_tag, requeue=requeue)
+        else:
+            _CoreChannel.basic_reject(self, delivery_tag, requeue)
 
     @_in_c
     def basic_get(
@@ -129,4 +154,6 @@ class BlockingChannel(_CoreChannel):
         :raises pika.exceptions.ChannelClosedByBroker: no such queue, or access refused
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open
         """
+        if _through.is_asked_for(self, "basic_get", *_ALSO_WRAPPED["basic_get"]):
+            return _through.get(self, queue, auto_ack)
         return _CoreChannel.basic_get(self, queue, auto_ack)

@@ -9,10 +9,10 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import cpika
-from cpika import _core, exceptions, frame, spec
+from cpika import exceptions, frame, spec
 from cpika._loggable import loggable
-from cpika.adapters import _pykeeper
-from cpika.adapters.utils import _waiting
+from cpika.adapters import _engine_names, _pykeeper
+from cpika.adapters.utils import _green, _waiting
 from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _REFUSED_AT: dict[int, tuple[type[exceptions.AMQPConnectionError], str]] = {
 }
 
 
-class Engine(_core.Connection):
+class Engine(_engine_names.EngineNames):
     """One connection: what `BlockingConnection._impl` is.
 
     :param sock: connected, non-blocking socket, TLS done; it belongs to the engine from now on
@@ -75,6 +75,7 @@ class Engine(_core.Connection):
         self.known_hosts: str | None = None
         self._opened = False
         self._secured = not isinstance(sock, socket.socket) or sock.fileno() != -1
+        self._begin_names(sock if self._secured else None)
         self._blocked_callbacks: list[Callable[[Any], None]] = []
         self._unblocked_callbacks: list[Callable[[Any], None]] = []
 
@@ -171,8 +172,9 @@ class Engine(_core.Connection):
         params.channel_max = _negotiate(params.channel_max, tune.channel_max)
         frame_max = _negotiate(params.frame_max, tune.frame_max)
         if frame_max < spec.FRAME_MIN_SIZE:
-            # As pika: the stream is lost, because of what the setter of the parameters raises.
-            nonsense = ValueError(f"Min AMQP 0.9.1 Frame Size is {spec.FRAME_MIN_SIZE}, but got {frame_max}")
+            # As with pika the stream is lost; there, because of the ValueError of the parameters' setter.
+            text = f"Connection.Tune with a frame_max of {frame_max}, below {spec.FRAME_MIN_SIZE}"
+            nonsense = exceptions.InvalidFrameError(text)
             raise exceptions.StreamLostError(f"Stream connection lost: {nonsense!r}")
         params._frame_max = frame_max  # the broker may want less than the setter allows a user
         heartbeat = params.heartbeat
@@ -230,11 +232,6 @@ class Engine(_core.Connection):
         """Whether the broker confirms publishes."""
         return self.server_capabilities.get("publisher_confirms", False)
 
-    @property
-    def _channels(self) -> dict[int, Any]:
-        """pika's name for the open channels by number: what stands behind each `BlockingChannel`."""
-        return {number: channel._impl for number, channel in self._open_channels.items()}
-
     # ---- closing ----
 
     def close(self, reply_code: int, reply_text: str, timeout: float | None) -> None:
@@ -261,6 +258,8 @@ class Engine(_core.Connection):
         """A method came that nobody waits for: for the log, and for callbacks, which are queued first."""
         number = 0 if channel is None else channel.channel_number
         method_frame = frame.Method(number, method)
+        if self._callbacks is not None:
+            self._callbacks.process(number, method, self if channel is None else channel._impl, method_frame)
         if isinstance(method, spec.Connection.Blocked):
             _call_all(self._blocked_callbacks, method_frame)
             _LOG.warning("Received %s from broker", method_frame)
@@ -269,6 +268,8 @@ class Engine(_core.Connection):
             _LOG.info("Received %s from broker", method_frame)
         elif channel is not None and isinstance(method, spec.Basic.Cancel):
             channel._on_cancelled_by_broker(method)
+        elif isinstance(method, (spec.Basic.Ack, spec.Basic.Nack)):
+            pass  # the core keeps the books; the callbacks have been told
         elif channel is not None and isinstance(method, spec.Channel.Flow):
             _CHANNEL_LOG.warning("Channel.Flow received from server")
         else:
@@ -278,6 +279,7 @@ class Engine(_core.Connection):
         """The connection has ended."""
         self._blocked_callbacks.clear()
         self._unblocked_callbacks.clear()
+        self._tell_ended(error)
         if not self._opened:
             return
         _LOG.info("Stack terminated due to %r", error)
@@ -294,21 +296,33 @@ class Engine(_core.Connection):
     @staticmethod
     def _wait_socket(
         sock: socket.socket | None, wake: int, read: bool, write: bool, signals: int, timeout_ms: int
-    ) -> None:
+    ) -> bool:
         """Wait until a Python socket can go on, or one of the descriptors `wake` and `signals` is readable.
 
         :param sock: None to wait for the descriptors only
         :param signals: -1 for none
+        :returns: False if nothing was ready in time
         """
-        if sock is not None and sock.fileno() < 0:
-            return  # closed by another thread: the engine's next look says so
-        _waiting.wait(
-            -1 if sock is None else sock.fileno(),
-            read=read,
-            write=write,
-            wakes=[wake] if signals < 0 else [wake, signals],
-            milliseconds=timeout_ms,
-        )
+        descriptor = -1 if sock is None else sock.fileno()
+        if sock is not None and descriptor < 0:
+            return True  # closed by another thread: the engine's next look says so
+        try:
+            return _waiting.wait(
+                descriptor,
+                read=read,
+                write=write,
+                wakes=[wake] if signals < 0 else [wake, signals],
+                milliseconds=timeout_ms,
+            )
+        except OSError:
+            if sock is not None and sock.fileno() < 0:
+                return True  # closed meanwhile
+            raise
+
+    @staticmethod
+    def _let_run() -> None:
+        """Let other greenlets run: there was something to do here all the time."""
+        _green.let_others_run()
 
     def __copy__(self) -> Engine:
         return self  # pika's connection is copied to itself, too

@@ -1,17 +1,19 @@
 """Heartbeats of connections over Python sockets (TLS, monkey-patched): one daemon thread an interpreter.
 
-The core's own background thread must not touch Python objects; this one may.
+The core's own background thread must not touch Python objects; this one may. It is a thread of the system
+where threading's are greenlets, too: a greenlet would not run while another one computes.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
-import threading
 import weakref
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from cpika.adapters.utils import _green
 
 if TYPE_CHECKING:
     from cpika._core import Connection as Engine
@@ -30,20 +32,24 @@ class _Keeper:
         self._pid = os.getpid()
         self._added: deque[weakref.ref[Engine]] = deque()
         self._engines: set[weakref.ref[Engine]] = set()  # the thread's own
-        self._sleep = threading.Lock()  # released to wake it
+        allocate_lock, self._start_new_thread = _green.system_threads()
+        self._sleep = allocate_lock()  # released to wake it
         self._sleep.acquire()
+        self._over = allocate_lock()  # released when the thread has ended
+        self._over.acquire()
         self._ended = False
-        self._thread = threading.Thread(target=self._run, name="cpika-keeper", daemon=True)
+        self._started = False
 
     def start(self) -> None:
         """Start its thread."""
         atexit.register(self.end)
-        self._thread.start()
+        self._start_new_thread(self._run, ())
+        self._started = True
 
     @property
     def alive(self) -> bool:
         """False before the start, and in a child made by fork: it has no such thread."""
-        return self._pid == os.getpid() and self._thread.is_alive()
+        return self._pid == os.getpid() and self._started and self._over.locked()
 
     def add(self, engine: Engine) -> None:
         """Keep this engine as long as it lives and is open."""
@@ -55,15 +61,19 @@ class _Keeper:
         if self.alive:
             self._ended = True
             self._wake()
-            self._thread.join(1.0)
+            if self._over.acquire(timeout=1.0):
+                self._over.release()
 
     def _wake(self) -> None:
         with suppress(RuntimeError):  # it has been woken already
             self._sleep.release()
 
     def _run(self) -> None:
-        while not self._ended:
-            self._sleep.acquire(timeout=self._keep_all())
+        try:
+            while not self._ended:
+                self._sleep.acquire(timeout=self._keep_all())
+        finally:
+            self._over.release()
 
     def _keep_all(self) -> float:
         """Send what is due; return the seconds until more is."""

@@ -8,32 +8,41 @@ import heapq
 import itertools
 import logging
 import math
-import threading
 import time
-from collections import deque
+import weakref
+from collections import deque, namedtuple
 from typing import TYPE_CHECKING, Any
 
-from cpika import exceptions, spec, validators
+from cpika import _home, exceptions, spec, validators
 from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
 from cpika.adapters._blocking_channel import BlockingChannel
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
-    _ConnectionEvt,
+    _ChannelPendingEvt,
+    _ConnectionBlockedEvt,
+    _ConnectionBlockedUnblockedEvtBase,
+    _ConnectionUnblockedEvt,
     _ConsumerCancellationEvt,
     _QueueConsumerGeneratorInfo,
     _ReturnedMessageEvt,
     _TimerEvt,
 )
+from cpika.adapters._blocking_results import _CallbackResult
 from cpika.adapters._engine import Engine
 from cpika.adapters.utils.connection_workflow import as_configs, open_stream
-from cpika.channel import MAX_CHANNELS, Channel
 from cpika.credentials import encode_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
+    from cpika import frame
     from cpika.connection import Parameters
+
+    # They get this connection, although pika's annotations say `pika.connection.Connection`: programs that
+    # are typed either way are right.
+    OnBlocked = Callable[[Any, frame.Method[spec.Connection.Blocked]], Any]
+    OnUnblocked = Callable[[Any, frame.Method[spec.Connection.Unblocked]], Any]
 
 __all__ = [
     "BlockingChannel",
@@ -47,6 +56,22 @@ __all__ = [
 ]
 
 LOGGER = logging.getLogger("pika.adapters.blocking_connection")
+
+_home.at_home(
+    __name__,
+    *(kind for kind in BlockingChannel.__mro__ if kind.__name__ == BlockingChannel.__name__),
+    ReturnedMessage,
+    _ChannelPendingEvt,
+    _ConnectionBlockedEvt,
+    _ConnectionBlockedUnblockedEvtBase,
+    _ConnectionUnblockedEvt,
+    _ConsumerCancellationEvt,
+    _ConsumerDeliveryEvt,
+    _ConsumerInfo,
+    _QueueConsumerGeneratorInfo,
+    _ReturnedMessageEvt,
+    _TimerEvt,
+)
 
 
 class BlockingConnection:
@@ -65,19 +90,26 @@ class BlockingConnection:
     :raises ValueError: an empty sequence
     """
 
+    _OnClosedArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingConnection__OnClosedArgs", "connection error"
+    )
+    _OnChannelOpenedArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingConnection__OnChannelOpenedArgs", "channel"
+    )
+
     def __init__(
-        self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: None = None
+        self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: Any = None
     ) -> None:
         self._ready_events: deque[Any] = deque()
         self._threadsafe_callbacks: deque[Callable[[], Any]] = deque()
         self._timers: list[tuple[float, int, _TimerEvt]] = []
         self._timer_order = itertools.count()
         self._removed_timers = 0
-        self._channel_lock = threading.RLock()
         self._close_deadline: float | None = None
         if _impl_class is not None:
             raise TypeError(f"_impl_class must be None, but got {_impl_class!r}")
         self._impl: Engine = open_stream(as_configs(parameters), Engine.open)
+        self._impl._owner = weakref.ref(self)
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} impl={self._impl!r}>"
@@ -197,7 +229,7 @@ class BlockingConnection:
 
     # ---- timers and callbacks ----
 
-    def call_later(self, delay: float, callback: Callable[[], Any]) -> object:
+    def call_later(self, delay: float, callback: Callable[[], Any]) -> int:
         """Have a callback called once, after a time, by a method that dispatches.
 
         :param delay: seconds, not negative
@@ -212,10 +244,11 @@ class BlockingConnection:
         if delay < 0:
             raise ValueError(f"call_later: delay must be non-negative, but got {delay!r}")
         # A delay that is no number is never over.
-        evt = _TimerEvt(callback, time.monotonic() + delay if delay == delay else math.inf)
+        evt = _TimerEvt(callback)
+        evt.deadline = time.monotonic() + delay if delay == delay else math.inf
         heapq.heappush(self._timers, (evt.deadline, next(self._timer_order), evt))
         self._tell_next_timer()
-        return evt
+        return evt  # type: ignore[return-value] # pika's annotation of what is opaque in both
 
     def remove_timeout(self, timeout_id: object) -> None:
         """Remove a timer that has not been dispatched yet.
@@ -250,29 +283,27 @@ class BlockingConnection:
         self._threadsafe_callbacks.append(callback)
         self._impl._set_due()
 
-    def add_on_connection_blocked_callback(self, callback: Callable[[BlockingConnection, Any], Any]) -> None:
+    def add_on_connection_blocked_callback(self, callback: OnBlocked) -> None:
         """Have a callback called when a broker short of memory or disk stops reading (Connection.Blocked).
 
         :param callback: called with (connection, method frame) by a method that dispatches
         """
-        self._impl._blocked_callbacks.append(self._connection_evt_maker(callback))
+        self._impl._blocked_callbacks.append(self._connection_evt_maker(_ConnectionBlockedEvt, callback))
 
-    def add_on_connection_unblocked_callback(
-        self, callback: Callable[[BlockingConnection, Any], Any]
-    ) -> None:
+    def add_on_connection_unblocked_callback(self, callback: OnUnblocked) -> None:
         """Have a callback called when the broker reads again (Connection.Unblocked).
 
         :param callback: called with (connection, method frame) by a method that dispatches
         """
-        self._impl._unblocked_callbacks.append(self._connection_evt_maker(callback))
+        self._impl._unblocked_callbacks.append(self._connection_evt_maker(_ConnectionUnblockedEvt, callback))
 
     def _connection_evt_maker(
-        self, callback: Callable[[BlockingConnection, Any], Any]
+        self, kind: type[_ConnectionBlockedUnblockedEvtBase], callback: OnBlocked | OnUnblocked
     ) -> Callable[[Any], None]:
         user_callback = functools.partial(callback, self)
 
         def queue(method_frame: Any) -> None:
-            self._ready_events.append(_ConnectionEvt(user_callback, method_frame))
+            self._ready_events.append(kind(user_callback, method_frame))
             self._impl._set_due()
 
         return queue
@@ -297,26 +328,30 @@ class BlockingConnection:
         impl = self._impl
         if not impl.is_open:
             impl._tell()
-            raise exceptions.ConnectionWrongStateError(
-                f"Channel allocation requires an open connection: {impl}"
-            )
-        limit = impl.params.channel_max or MAX_CHANNELS
-        with self._channel_lock:  # a number that is free is not taken by two threads
-            if not channel_number:
-                channel_number = impl._free_channel_number(limit)
-                if channel_number is None:
-                    raise exceptions.NoFreeChannels()
-            elif (
-                not isinstance(channel_number, int)
-                or not 1 <= channel_number <= limit
-                or channel_number in impl._open_channels
-            ):
-                raise exceptions.InvalidChannelNumber(channel_number)
-            impl_channel = Channel(impl, channel_number)
-            channel = BlockingChannel(impl_channel, self)
+        number: int | None = None
+        with _CallbackResult(self._OnChannelOpenedArgs) as opened_args:
+            try:
+                impl_channel = impl.channel(
+                    channel_number=channel_number, on_open_callback=opened_args.set_value_once
+                )
+                number = impl_channel.channel_number
+                channel = BlockingChannel(impl_channel, self)  # the core keeps its number from now on
+            finally:
+                impl._numbers_taken.discard(number)
             impl_channel._set_cookie(channel)
-        channel._open()
+            channel._flush_output(opened_args.is_ready)
         return channel
+
+    def _flush_output(self, *waiters: Callable[[], bool]) -> None:
+        """Do input and output until one of the waiters returns true; without any, until everything is sent.
+
+        :raises pika.exceptions.AMQPConnectionError: the connection broke
+        """
+        if self.is_closed:
+            self._impl._tell()
+            raise exceptions.ConnectionWrongStateError()
+        while waiters and not any(ready() for ready in waiters):
+            self._impl._await_frame(None)
 
     def close(self, reply_code: int = 200, reply_text: str = "Normal shutdown") -> None:
         """Close the channels and the connection (AMQP Connection.Close).

@@ -1,0 +1,186 @@
+"""Who has wrapped which methods of `pika.channel.Channel`: tracers do, on the class or on one channel.
+
+In pika a `BlockingChannel` does everything by calling its `Channel`.  Here it does its work itself, without a
+call more, as long as nobody wants to see one.  So an assignment to a method is noticed when it is made, and
+from then on the calls go pika's way: what looks at each call costs each call.
+"""
+
+from __future__ import annotations
+
+import weakref
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cpika._core import LoopChannel, hot_method
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_EVERYTHING = frozenset({"_send_method", "_rpc"})  # every other method calls one of these
+
+_known: weakref.WeakSet[Traceable] = weakref.WeakSet()
+_shortcuts: dict[str, tuple[Any, frozenset[str]]] = {}
+
+
+class _Watched(type):
+    """The type of `Channel`: it notices what is assigned to the class."""
+
+    _originals: dict[str, FunctionType]
+    _found: frozenset[str]
+    _wrapped: frozenset[str]
+
+    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
+        super().__init__(name, bases, namespace)
+        if cls._originals:
+            cls._look_over()
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        # A channel on an event loop is one too, in C: `LoopChannel` is its base.
+        return super().__instancecheck__(instance) or (
+            bool(cls._originals) and isinstance(instance, LoopChannel)
+        )
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in cls._originals:
+            cls._look_over()
+
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
+        if name in cls._originals:
+            cls._look_over()
+
+    def _look_over(cls) -> None:
+        """Find out which methods of the class are not the ones that it was written with."""
+        found = frozenset(
+            name
+            for name, original in cls._originals.items()
+            if next((vars(kind)[name] for kind in cls.__mro__ if name in vars(kind)), None) is not original
+        )
+        type.__setattr__(cls, "_found", found)
+        type.__setattr__(cls, "_wrapped", _with_callers(cls._originals, found))
+        for subclass in cls.__subclasses__():  # type: ignore[var-annotated]
+            subclass._look_over()
+        for channel in list(_known):
+            if type(channel) is cls:
+                channel._look_again()
+        _set_shortcuts()
+
+
+class Traceable(metaclass=_Watched):
+    """The base of `Channel`: knows which of its methods somebody has wrapped.
+
+    `_wrapped` has their names; where what all go through is wrapped, all names.
+    """
+
+    _originals: ClassVar[dict[str, FunctionType]] = {}
+    _found: ClassVar[frozenset[str]] = frozenset()
+    _wrapped: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        _known.add(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+        if name in self._originals:
+            self._look_again()
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        if name in self._originals:
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Find out which methods of this object are not those of the class as it was written."""
+        own = {name: value for name, value in vars(self).items() if name in self._originals}
+        if own or "_wrapped" in vars(self):
+            found = (
+                type(self)
+                ._found.difference(own)
+                .union(name for name, value in own.items() if not self._is_original(name, value))
+            )
+            object.__setattr__(self, "_wrapped", self._with_more(_with_callers(self._originals, found)))
+            _set_shortcuts()
+        self._wrapping_changed()
+
+    def _is_original(self, name: str, value: Any) -> bool:
+        """Return whether it is the method as it was written: some agents put it back for one object."""
+        return (
+            getattr(value, "__func__", None) is self._originals[name]
+            and getattr(value, "__self__", None) is self
+        )
+
+    def _with_more(self, names: frozenset[str]) -> frozenset[str]:
+        """Return the names with those for which there are other reasons."""
+        return names
+
+    def _wrapping_changed(self) -> None:
+        """Do what is to be done when other methods are wrapped than before."""
+
+
+def watch(cls: type[Traceable]) -> type[Traceable]:
+    """Watch a class's methods, as they are now, from now on."""
+    kinds = [kind for kind in reversed(cls.__mro__) if issubclass(kind, Traceable) and kind is not Traceable]
+    originals = {
+        name: value
+        for kind in kinds
+        for name, value in vars(kind).items()
+        if isinstance(value, FunctionType) and not name.startswith("__")
+    }
+    type.__setattr__(cls, "_originals", originals)
+    return cls
+
+
+def add_shortcut(method: Any, *names: str) -> None:
+    """Have a `hot_method` go to C at once only while nobody has wrapped one of these methods of `Channel`."""
+    _shortcuts[method.__name__] = (method, frozenset(names))
+    _set_shortcuts()  # they may be wrapped before anybody has imported the blocking adapter
+
+
+def _with_callers(originals: dict[str, FunctionType], found: frozenset[str]) -> frozenset[str]:
+    return found if _EVERYTHING.isdisjoint(found) else frozenset(originals)
+
+
+def _set_shortcuts() -> None:
+    wrapped = _wrapped_by_class(Traceable).union(
+        *(vars(channel)["_wrapped"] for channel in list(_known) if "_wrapped" in vars(channel))
+    )
+    for method, names in _shortcuts.values():
+        hot_method.set_direct(method, names.isdisjoint(wrapped))
+
+
+def _wrapped_by_class(cls: type[Traceable]) -> frozenset[str]:
+    return cls._wrapped.union(*(_wrapped_by_class(subclass) for subclass in cls.__subclasses__()))
+
+
+# ---- what a wrapped method leaves to be done when its wrappers have returned ----
+
+_steps: ContextVar[list[Callable[[], Any]] | None] = ContextVar("_steps", default=None)
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """Inside, `later` keeps what it gets; it is done at the end of the block, unless that is an exception.
+
+    As in pika, a method of `Channel` begins and its `BlockingChannel` awaits the end: what goes wrong then is
+    raised where no wrapper of the method sees it.
+    """
+    steps: list[Callable[[], Any]] = []
+    token = _steps.set(steps)
+    try:
+        yield
+    finally:
+        _steps.reset(token)
+    for step in steps:
+        step()
+
+
+def later(step: Callable[[], Any]) -> None:
+    """Do something at the end of the block `outside`; at once, where there is none."""
+    steps = _steps.get()
+    if steps is None:
+        step()
+    else:
+        steps.append(step)

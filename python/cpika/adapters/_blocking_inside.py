@@ -1,0 +1,260 @@
+"""The half of `BlockingChannel` that pika keeps to itself, as far as programs and tracers use it.
+
+Nothing here runs on the way of a call or a message, unless somebody has replaced or wrapped what pika would
+call there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque, namedtuple
+from typing import TYPE_CHECKING, Any, Callable, cast
+
+from cpika import exceptions, frame, spec
+from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
+from cpika.adapters import _blocking_calls
+from cpika.adapters._blocking_events import (
+    ReturnedMessage,
+    _ConsumerCancellationEvt,
+    _QueueConsumerGeneratorInfo,
+)
+from cpika.adapters._blocking_through import ThroughConsumer, sink_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cpika.amqp_object import Method
+
+LOGGER = logging.getLogger("pika.adapters.blocking_connection")
+_CHANNEL_LOGGER = logging.getLogger("pika.channel")
+
+
+class _Confirmations:
+    """What pika's channels tell of confirms; here the core keeps the books."""
+
+    def set_value_once(self, *args: Any, **kwargs: Any) -> None:
+        """Take a confirm."""
+
+    def reset(self) -> None:
+        """Forget it."""
+
+
+class _PendingEvents(deque):  # type: ignore[type-arg]
+    """What waits to be dispatched: holds what went through `Channel`; its length counts the core's, too."""
+
+    channel: BlockingChannel
+
+    def __len__(self) -> int:
+        return super().__len__() + self.channel._waiting_events()
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+    def held(self) -> Iterator[Any]:
+        """Take out, one by one, what is here."""
+        while super().__len__():
+            yield self.popleft()
+
+    def dispatch(self) -> None:
+        """An event of the core: what a callback that raised has left."""
+        self.channel._dispatch_events()
+
+
+class BlockingChannel(_blocking_calls.BlockingChannel):
+    """Names that begin with an underscore.
+
+    It has the name of the class that users know: the errors about a call's arguments show it.
+    """
+
+    _RxMessageArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingChannel__RxMessageArgs", ["channel", "method", "properties", "body"]
+    )
+    _MethodFrameCallbackResultArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingChannel__MethodFrameCallbackResultArgs", "method_frame"
+    )
+    _OnMessageConfirmationReportArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingChannel__OnMessageConfirmationReportArgs", "method_frame"
+    )
+    _FlowOkCallbackResultArgs = namedtuple(  # type: ignore[name-match]
+        "BlockingChannel__FlowOkCallbackResultArgs", "active"
+    )
+
+    _CONSUMER_CANCELLED_CB_KEY = "blocking_channel_consumer_cancelled"
+    _ALWAYS_READY_WAITERS: tuple[Callable[[], bool], ...] = (lambda: True,)
+
+    _message_confirmation_result = _Confirmations()
+    _queue_consumer_generator: _QueueConsumerGeneratorInfo | None
+
+    def _begin_inside(self) -> None:
+        """Set up the attributes of this half."""
+        self._expected_consumers: dict[str, _ConsumerInfo] = {}
+        self._cancelled_messages: dict[str, list[Any]] = {}
+        self._own_pending_events: _PendingEvents | None = None
+
+    def _forget_inside(self) -> None:
+        """Drop what refers to users' objects."""
+        self._expected_consumers.clear()
+        self._cancelled_messages.clear()
+        self._own_pending_events = None
+
+    # ---- called by pika.channel.Channel ----
+
+    def _exchange(self, method: Method, reply: type[Method]) -> Any:
+        """Send a method and return its answer."""
+        left = self._connection._time_left()
+        if isinstance(method, spec.Basic.Consume):
+            return self._consume(self._expected_consumers.pop(method.consumer_tag), method, left)
+        if isinstance(method, spec.Basic.Cancel):
+            info = self._consumer_infos.get(method.consumer_tag)
+            if info is not None:
+                self._cancelled_messages[method.consumer_tag] = self._cancel_openly(info, left)
+            return spec.Basic.CancelOk(method.consumer_tag)
+        if isinstance(method, spec.Channel.Close):
+            self._close_now(method)
+            return spec.Channel.CloseOk()
+        return self._rpc(method, reply.INDEX, left)
+
+    def _cancel_openly(self, info: _ConsumerInfo, timeout: float | None) -> list[Any]:
+        """`_cancel`, but the core rejects nothing by itself where `Channel.basic_reject` is wrapped."""
+        if info.auto_ack or "basic_reject" not in self._impl._wrapped:
+            return self._cancel(info, timeout)
+        info.auto_ack = True
+        try:
+            late = self._cancel(info, timeout)
+        finally:
+            info.auto_ack = False
+        for method, _, _ in late:
+            self._impl.basic_reject(method.delivery_tag)
+        return []
+
+    def _close_now(self, close: spec.Channel.Close) -> None:
+        """Send Channel.Close and await the answer.
+
+        :raises pika.exceptions.ChannelClosedByBroker: the broker was first
+        """
+        answer = self._call(close, spec.Channel.CloseOk)
+        _CHANNEL_LOGGER.info("Received %s on %s", answer.method, self._impl)
+        crossed = self._closing_reason
+        if crossed is not None:
+            raise crossed
+        reason = exceptions.ChannelClosedByClient(close.reply_code, close.reply_text)
+        self._set_closed(reason)
+        self._impl._tell_closed(reason)
+
+    def _expect_consumer(self, consumer_tag: str, auto_ack: bool, callback: Callable[..., Any]) -> None:
+        """Make what the core knows of a consumer that `Channel.basic_consume` is about to begin."""
+        info = self._expected_consumers.get(consumer_tag)
+        if info is None:  # a program's own call
+            info = _ConsumerInfo(consumer_tag, auto_ack, callback)
+            self._expected_consumers[consumer_tag] = info
+        if callback != self._on_consumer_message_delivery:
+            info.alternate_event_sink = ThroughConsumer(self, sink_of(info))
+            dict.__setitem__(self._impl._consumers, consumer_tag, callback)
+
+    def _lead_through(self, consumer_tag: str) -> None:
+        """From now on what is delivered to a consumer goes through `Channel._on_deliver`."""
+        info = self._consumer_infos.get(consumer_tag)
+        if info is not None and not isinstance(info.alternate_event_sink, ThroughConsumer):
+            info.alternate_event_sink = ThroughConsumer(self, info.alternate_event_sink)
+
+    def _delivers_plainly(self) -> bool:
+        """Return whether the core may call the callback of a consumer without anybody missing a call."""
+        return "_on_deliver" not in self._impl._wrapped and all(
+            name not in vars(self) and getattr(type(self), name) is plain for name, plain in _PLAIN.items()
+        )
+
+    # ---- deliveries ----
+
+    def _on_consumer_message_delivery(
+        self, _channel: Any, method: spec.Basic.Deliver, properties: spec.BasicProperties, body: bytes
+    ) -> None:
+        """Take a message for a consumer: pika's `Channel` calls it for each."""
+        evt = _ConsumerDeliveryEvt(method, properties, body)
+        sink = sink_of(self._consumer_infos[method.consumer_tag])
+        if sink is not None:
+            sink(evt)
+        else:
+            self._add_pending_event(evt)
+
+    @property
+    def _pending_events(self) -> _PendingEvents:
+        """What was received and waits to be dispatched."""
+        if self._own_pending_events is None:
+            self._own_pending_events = _PendingEvents()
+            self._own_pending_events.channel = self
+        return self._own_pending_events
+
+    def _add_pending_event(self, evt: Any) -> None:
+        """Have an event dispatched."""
+        self._pending_events.append(evt)
+
+    def _dispatch_events(self) -> None:
+        """Dispatch what waits; that of the core, in the turn of a dispatching call."""
+        pending = self._pending_events
+        try:
+            for evt in pending.held():
+                self._dispatch_event(evt)
+        except BaseException:
+            if deque.__len__(pending) and self.is_open:
+                self._queue_event(pending)  # the next dispatching call goes on with them
+            raise
+
+    def _dispatch_event(self, evt: Any) -> None:
+        if type(evt) is _ConsumerDeliveryEvt:
+            callback = self._consumer_infos[evt.method.consumer_tag].on_message_callback
+            if callback is not None:
+                callback(cast("Any", self), evt.method, evt.properties, evt.body)
+        elif type(evt) is _ConsumerCancellationEvt:
+            self._forget_cancelled_consumer(evt.method_frame)
+        else:
+            evt.dispatch()
+
+    def _remove_pending_deliveries(self, consumer_tag: str) -> list[_ConsumerDeliveryEvt]:
+        """Take out the messages of a consumer that went through `Channel` and wait to be dispatched."""
+        pending = self._own_pending_events
+        if pending is None:
+            return []
+        events = list(pending.held())
+        removed = [
+            evt
+            for evt in events
+            if type(evt) is _ConsumerDeliveryEvt and evt.method.consumer_tag == consumer_tag
+        ]
+        pending.extend(evt for evt in events if evt not in removed)
+        return removed
+
+    def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
+        raise NotImplementedError  # of the class that has the callbacks
+
+    # ---- waiting ----
+
+    def _flush_output(self, *waiters: Callable[[], bool]) -> None:
+        """Do input and output until one of the waiters returns true; without any, until everything is sent.
+
+        :raises pika.exceptions.ChannelClosedByBroker: the broker closed the channel
+        """
+        if self._state == self._impl.OPENING:
+            self._open()
+            self._impl._opened()
+        self._impl._raise_if_not_open()
+        self._connection._flush_output(lambda: self.is_closed, *(waiters or self._ALWAYS_READY_WAITERS))
+        if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
+            raise self._closing_reason
+
+    def _on_puback_message_returned(
+        self, channel: Any, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
+    ) -> None:
+        """pika notes a returned message with it; the core has done so."""
+
+    @staticmethod
+    def _returned_message(
+        method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
+    ) -> ReturnedMessage:
+        """Make what UnroutableError and NackError carry."""
+        return ReturnedMessage(method, properties, body)
+
+
+_PLAIN = {
+    name: vars(BlockingChannel)[name]
+    for name in ("_on_consumer_message_delivery", "_add_pending_event", "_dispatch_events")
+}

@@ -1,0 +1,213 @@
+/* deliver.c - see deliver.h.
+ * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see deliver.h. */
+#include "deliver.h"
+
+/* ---- consumers ---- */
+
+void
+cpika_forget_found(CpikaChannel *ch)
+{
+    PyObject *tag = ch->found_tag;
+    PyObject *info = ch->found_info;
+    ch->found_tag = ch->found_info = NULL;
+    Py_XDECREF(tag);
+    Py_XDECREF(info);
+}
+
+/* New reference; NULL: there is none, or an exception.  Most deliveries are for the consumer of the one before: it is
+ * remembered while nobody else holds the dict, and forgotten when somebody asks for it.  (A dict's lookup is 7 % of the
+ * instructions of an auto-acked message.) */
+static PyObject *
+find_consumer(CpikaChannel *ch, PyObject *tag)
+{
+    if (tag == ch->found_tag && Py_REFCNT(ch->consumer_infos) == 1) {
+        return Py_NewRef(ch->found_info);
+    }
+    cpika_forget_found(ch);
+    PyObject *infos = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
+    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(infos, tag));
+    bool same = infos == ch->consumer_infos;
+    Py_DECREF(infos);
+    if (found != NULL && same && Py_REFCNT(ch->consumer_infos) == 1 && ch->found_tag == NULL) {
+        ch->found_tag = Py_NewRef(tag);
+        ch->found_info = Py_NewRef(found);
+    }
+    return found;
+}
+
+int
+cpika_tag_of(PyObject *value, cpika_consumer_tag *tag)
+{
+    Py_ssize_t len = 0;
+    if (PyBytes_Check(value)) {
+        tag->bytes = (const uint8_t *)PyBytes_AS_STRING(value);
+        len = PyBytes_GET_SIZE(value);
+    } else if (PyUnicode_Check(value)) {
+        tag->bytes = (const uint8_t *)PyUnicode_AsUTF8AndSize(value, &len);
+        if (tag->bytes == NULL) {
+            return -1;
+        }
+    } else {
+        PyErr_Format(PyExc_TypeError, "a consumer tag must be a str, but got %R", value);
+        return -1;
+    }
+    tag->n = (size_t)len;
+    return 0;
+}
+
+/* ---- in hand ---- */
+
+void
+cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info)
+{
+    if (ch->in_hand && !info->auto_ack) {
+        Py_XSETREF(ch->refused_in_hand, Py_NewRef(info->consumer_tag));
+    }
+}
+
+void
+cpika_drop_from_hand(CpikaChannel *ch)
+{
+    ch->in_hand = false;
+    Py_CLEAR(ch->refused_in_hand);
+}
+
+/* Requeues the message that a Basic.Deliver tells of. */
+static int
+give_back(CpikaChannel *ch, PyObject *method)
+{
+    PyObject *tag = PyObject_GetAttrString(method, "delivery_tag");
+    uint64_t number = tag == NULL ? 0 : PyLong_AsUnsignedLongLong(tag);
+    Py_XDECREF(tag);
+    if (PyErr_Occurred()) {
+        return -1;
+    }
+    if (cpika_engine_owe_reject(&ch->conn->engine, &ch->engine, number) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    return 0;
+}
+
+static int
+give_back_event(CpikaChannel *ch, PyObject *evt)
+{
+    if (!PyObject_TypeCheck(evt, ch->st->delivery_evt_type)) {
+        return 0;  // a cancellation
+    }
+    PyObject *method = PyObject_GetAttrString(evt, "method");
+    int rc = method == NULL ? -1 : give_back(ch, method);
+    Py_XDECREF(method);
+    return rc;
+}
+
+int
+cpika_give_back_all(CpikaChannel *ch, PyObject *events)
+{
+    for (;;) {
+        int any = PyObject_IsTrue(events);
+        if (any <= 0) {
+            return any;
+        }
+        PyObject *evt = PyObject_CallMethodNoArgs(events, ch->st->names.popleft);
+        if (evt == NULL && PyErr_ExceptionMatches(PyExc_IndexError)) {
+            PyErr_Clear();  // another thread has taken it
+            return 0;
+        }
+        int rc = evt == NULL ? -1 : give_back_event(ch, evt);
+        Py_XDECREF(evt);
+        if (rc < 0) {
+            return -1;
+        }
+    }
+}
+
+/* ---- a consumer's ---- */
+
+/* Into the store of consume(): in one step where it is the library's own. */
+static PyObject *
+keep(CpikaChannel *ch, const CpikaConsumerInfo *info, PyObject *evt)
+{
+    PyObject *events = PyObject_GetAttr(info->store, ch->st->names.pending_events);
+    PyObject *done = events == NULL ? NULL : PyObject_CallMethodOneArg(events, ch->st->names.append, evt);
+    if (done != NULL && info->forgotten && !info->auto_ack && cpika_give_back_all(ch, events) < 0) {
+        Py_CLEAR(done);
+    }
+    Py_XDECREF(events);
+    return done;
+}
+
+/* To the sink that consume() has set up. */
+static int
+feed_sink(CpikaConnection *conn, CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made)
+{
+    PyObject *evt = cpika_delivery_evt_new(conn->st, made->method, made->properties, made->body);
+    if (evt == NULL) {
+        return -1;
+    }
+    PyObject *done;
+    if (info->store != NULL && info->alternate_event_sink == info->sink_of_store) {
+        done = keep(ch, info, evt);
+    } else {
+        PyObject *sink = Py_NewRef(info->alternate_event_sink);
+        done = PyObject_CallOneArg(sink, evt);
+        Py_DECREF(sink);
+    }
+    Py_DECREF(evt);
+    if (done == NULL) {
+        return -1;
+    }
+    Py_DECREF(done);
+    cpika_roles_ask_return(&conn->roles, conn->io.link);  // consume() may wait in another thread than this
+    return 0;
+}
+
+static int
+call_callback(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made)
+{
+    if (info->on_message_callback == NULL || info->on_message_callback == Py_None) {
+        return 0;
+    }
+    PyObject *callback = Py_NewRef(info->on_message_callback);
+    PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
+    PyObject *done = PyObject_Vectorcall(callback, args, 4, NULL);
+    Py_DECREF(callback);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* The tag is of no consumer: cancelled while the message was in hand, or never there. */
+static int
+nobody_wants(CpikaConnection *conn, CpikaChannel *ch, PyObject *refused, const cpika_made *made)
+{
+    int same = refused == NULL ? 0 : PyObject_RichCompareBool(refused, made->tag, Py_EQ);
+    if (same < 0) {
+        return -1;
+    }
+    if (same > 0) {
+        return give_back(ch, made->method);
+    }
+    PyObject *done = PyObject_CallMethodOneArg((PyObject *)ch, conn->st->names._on_unexpected, made->method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
+{
+    PyObject *found = find_consumer(ch, made->tag);
+    PyObject *refused = ch->refused_in_hand;
+    ch->in_hand = false;
+    ch->refused_in_hand = NULL;
+    int rc = 0;
+    if (found == NULL) {
+        rc = PyErr_Occurred() ? -1 : nobody_wants(conn, ch, refused, made);
+    } else if (PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
+        CpikaConsumerInfo *info = (CpikaConsumerInfo *)found;
+        bool sink = info->alternate_event_sink != NULL && info->alternate_event_sink != Py_None;
+        rc = sink ? feed_sink(conn, ch, info, made) : call_callback(ch, info, made);
+    }
+    Py_XDECREF(refused);
+    Py_XDECREF(found);
+    return rc;
+}

@@ -1,0 +1,42 @@
+/* deliver.h - one message to whom it is for: a callback, or the store of consume().
+ * Layer: drivers.
+ * Owns: nothing.  Threads: with the GIL.
+ * Errors: -1 with an exception.
+ *
+ * From the moment when a message leaves the engine it is in somebody's hand.  Making its objects may run user code (the
+ * collector's finalizers), and so does putting it into a store that is not the library's: meanwhile the consumer may be
+ * cancelled, by whoever.  What the program does not get then goes back, as what stood behind it does. */
+#ifndef CPIKA_DRIVERS_DELIVER_H
+#define CPIKA_DRIVERS_DELIVER_H
+
+#include "made.h"
+#include "objects.h"
+#include "values/consumer.h"
+
+/* A message of the channel is in hand from now on; its objects are made next. */
+static inline void
+cpika_take_in_hand(CpikaChannel *ch)
+{
+    ch->in_hand = true;
+}
+
+/* Hands it over. */
+int cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made);
+
+/* It could not be made. */
+void cpika_drop_from_hand(CpikaChannel *ch);
+
+/* A consumer is cancelled: what is in hand for it and finds it gone goes back, unless nobody acknowledges it. */
+void cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info);
+
+/* Requeues what a store (a deque, or what a tracer has put in its place) holds, each as it is taken out, so that an
+ * interrupt leaves none in nobody's hand.  Other events are dropped.  0 or -1. */
+int cpika_give_back_all(CpikaChannel *ch, PyObject *events);
+
+/* Forgets what the last delivery has found in consumer_infos. */
+void cpika_forget_found(CpikaChannel *ch);
+
+/* The bytes of a str or bytes: borrowed, good as long as it lives.  0 or -1. */
+int cpika_tag_of(PyObject *value, cpika_consumer_tag *tag);
+
+#endif
