@@ -5,6 +5,7 @@
 #include "api/buffered.h"
 #include "api/channel.h"
 #include "api/connection.h"
+#include "api/loop_channel.h"
 #include "drivers/replaced.h"
 #include "drivers/sleep.h"
 #include "values/consumer.h"
@@ -37,6 +38,11 @@ intern_names(cpika_state *st)
     }
     CPIKA_NAMES(CPIKA_NAME_INTERN)
 #undef CPIKA_NAME_INTERN
+    st->names.basic_ack_name = PyUnicode_InternFromString("Basic.Ack");
+    st->names.basic_nack_name = PyUnicode_InternFromString("Basic.Nack");
+    if (st->names.basic_ack_name == NULL || st->names.basic_nack_name == NULL) {
+        return -1;
+    }
     st->empty_bytes = PyBytes_FromStringAndSize(NULL, 0);
     return st->empty_bytes == NULL ? -1 : 0;
 }
@@ -52,8 +58,9 @@ core_exec(PyObject *module)
     st->modules_seen = -1;
     if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_values_exec(module, &st->values) < 0
         || cpika_consumer_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
-        || cpika_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0
-        || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
+        || cpika_channel_exec(module, st) < 0 || cpika_loop_channel_exec(module, st) < 0
+        || cpika_buffered_exec(module, st) < 0 || cpika_hot_method_exec(module) < 0
+        || cpika_watch_exec() < 0) {
         return -1;
     }
     return 0;
@@ -68,6 +75,8 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     }
     Py_VISIT(st->connection_type);
     Py_VISIT(st->channel_type);
+    Py_VISIT(st->loop_channel_type);
+    Py_VISIT(st->method_frame);
     Py_VISIT(st->consumer_info_type);
     Py_VISIT(st->delivery_evt_type);
     Py_VISIT(st->want_read);
@@ -85,6 +94,10 @@ core_clear(PyObject *module)
     }
     Py_CLEAR(st->connection_type);
     Py_CLEAR(st->channel_type);
+    Py_CLEAR(st->loop_channel_type);
+    Py_CLEAR(st->method_frame);
+    Py_CLEAR(st->names.basic_ack_name);
+    Py_CLEAR(st->names.basic_nack_name);
     Py_CLEAR(st->consumer_info_type);
     Py_CLEAR(st->delivery_evt_type);
     Py_CLEAR(st->want_read);

@@ -20,20 +20,6 @@ import pika
 import pytest
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(pika.__path__, "pika.") if module.name)
-NOT_BUILT = [
-    "Connection",
-    "BaseConnection",
-    "SelectConnection",
-    "AMQPConnectionWorkflow",
-    "adapters.AsyncioConnection",
-    "adapters.IOLoop",
-    "adapters.gevent_connection.GeventConnection",
-    "adapters.tornado_connection.TornadoConnection",
-    "adapters.twisted_connection.TwistedProtocolConnection",
-    "adapters.twisted_connection.TwistedChannel",
-    "adapters.utils.connection_workflow.AMQPConnector",
-    "heartbeat.HeartbeatChecker",
-]
 
 
 def run(*command: str, cwd: Path | None = None, stdin: str = "", **options: Any) -> tuple[int, str, str]:
@@ -349,36 +335,6 @@ def test_importing_loads_neither_ssl_nor_asyncio() -> None:
     if sys.version_info < (3, 14):  # from then on typing itself needs it
         unwanted.add("ast")
     assert succeeds(f"import cpika, sys; print(*{unwanted} & {{*sys.modules}})") == "\n"
-
-
-@pytest.mark.parametrize("name", NOT_BUILT)
-def test_what_is_not_built_says_so_when_it_is_constructed(name: str) -> None:
-    import cpika
-
-    cls: Any = cpika
-    for part in name.split("."):
-        cls = getattr(cls, part)
-    assert not isinstance(object(), cls)
-    with pytest.raises(NotImplementedError) as info:
-        cls(object(), on_open_callback=print)
-    last = name.rpartition(".")[2]
-    assert str(info.value).startswith(f"{last} is not part of cpika: ")
-    assert "pika.BlockingConnection" in str(info.value) or "heartbeat" in str(info.value)
-
-
-def test_a_subclass_of_what_is_not_built_says_so_too() -> None:
-    import cpika
-
-    class Ours(cpika.SelectConnection):
-        def __init__(self) -> None:
-            super().__init__(None)
-
-    with pytest.raises(NotImplementedError, match=r"^Ours is not part of cpika"):
-        Ours()
-    with pytest.raises(NotImplementedError):
-        Ours.create_connection([], print)
-    assert issubclass(Ours, cpika.connection.Connection)
-    assert callable(cpika.connection.Connection.channel)
 
 
 # --- python -m cpika

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cpika._core import hot_method
+from cpika._core import LoopChannel, hot_method
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,6 +35,12 @@ class _Watched(type):
         super().__init__(name, bases, namespace)
         if cls._originals:
             cls._look_over()
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        # A channel on an event loop is one too, in C: `LoopChannel` is its base.
+        return super().__instancecheck__(instance) or (
+            bool(cls._originals) and isinstance(instance, LoopChannel)
+        )
 
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)

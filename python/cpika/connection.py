@@ -9,18 +9,17 @@ from __future__ import annotations
 import copy
 import logging
 import numbers
-from typing import TYPE_CHECKING, Any, NoReturn, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from cpika import credentials as _credentials
-from cpika import exceptions
-from cpika._not_built import NotBuilt
 from cpika._url import mask_url, parse_number, parse_ssl_options, split_url, without_secret
-from cpika.compat import AbstractBase
-from cpika.validators import require_string, rpc_completion_callback
+from cpika.validators import require_string
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
+
+    from cpika._async.connection import Connection as Connection
 
     HeartbeatOption = Union[int, Callable[[Any, Any], int], None]
 
@@ -568,42 +567,11 @@ class SSLOptions:
         self.server_hostname = server_hostname
 
 
-class Connection(NotBuilt, AbstractBase):
-    """The class under pika's asynchronous adapters: a name to import, to patch and to ask `isinstance` about.
+def __getattr__(name: str) -> Any:
+    """Load `Connection`, which needs the C core, when it is first asked for."""
+    if name != "Connection":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cpika._async.connection import Connection
 
-    `BlockingConnection` stands on the C core and is no child of it, as in pika.
-    """
-
-    ON_CONNECTION_CLOSED = "_on_connection_closed"
-    ON_CONNECTION_ERROR = "_on_connection_error"
-    ON_CONNECTION_OPEN_OK = "_on_connection_open_ok"
-    CONNECTION_CLOSED = 0
-    CONNECTION_INIT = 1
-    CONNECTION_PROTOCOL = 2
-    CONNECTION_START = 3
-    CONNECTION_TUNE = 4
-    CONNECTION_OPEN = 5
-    CONNECTION_CLOSING = 6
-
-    @classmethod
-    def create_connection(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """
-        :raises NotImplementedError: always
-        """
-        cls._refuse()
-
-    def channel(
-        self, channel_number: int | None = None, on_open_callback: Callable[[Any], Any] | None = None
-    ) -> Any:
-        """Make a channel (AMQP Channel.Open); on_open_callback is called with it when it is open.
-
-        Also that of the connection behind a `BlockingConnection`: tracers wrap it here, and see all channels.
-        """
-        if isinstance(self, Connection):
-            self._refuse()
-        if not self.is_open:
-            raise exceptions.ConnectionWrongStateError(
-                f"Channel allocation requires an open connection: {self}"
-            )
-        rpc_completion_callback(on_open_callback)
-        return self._new_channel(channel_number, on_open_callback)
+    globals()[name] = Connection
+    return Connection

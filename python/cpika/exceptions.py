@@ -42,6 +42,10 @@ class ConnectionOpenAborted(AMQPConnectionError):
     """The client gave up a connection that was still being opened."""
 
 
+class WorkQueueFullError(AMQPConnectionError):
+    """Callbacks of a thread-safe connection did not keep up with what came; of pika's next release."""
+
+
 class StreamLostError(AMQPConnectionError):
     """The TCP or TLS stream broke."""
 

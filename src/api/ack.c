@@ -14,22 +14,19 @@
 #include "wire/frame.h"
 #include "wire/method.h"
 
-/* Every acknowledgement is a frame of one size: id, delivery tag, bits. */
-enum { ACK_FRAME = CPIKA_FRAME_OVERHEAD + 4 + 8 + 1 };
-
-static void
-encode_ack(uint8_t *frame, int channel, uint32_t id, uint64_t tag, unsigned bits)
+void
+channel_encode_ack(uint8_t *frame, int channel, uint32_t id, uint64_t tag, unsigned bits)
 {
-    cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, (uint16_t)channel, ACK_FRAME - CPIKA_FRAME_OVERHEAD);
+    cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, (uint16_t)channel,
+                         CHANNEL_ACK_FRAME - CPIKA_FRAME_OVERHEAD);
     cpika_put32(frame + 7, id);
     cpika_put64(frame + 11, tag);
     frame[19] = (uint8_t)bits;
     frame[20] = CPIKA_FRAME_END;
 }
 
-/* A delivery tag as pika takes it: what struct.pack('>Q', value) takes, and its error otherwise. */
-static int
-delivery_tag_arg(CpikaChannel *ch, PyObject *value, uint64_t *tag)
+int
+channel_delivery_tag(CpikaChannel *ch, PyObject *value, uint64_t *tag)
 {
     *tag = 0;
     if (value == NULL) {
@@ -67,7 +64,7 @@ hold_ack(CpikaChannel *ch, const uint8_t *frame)
         return cpika_raise_not_open(ch);
     }
     conn->io.frames_sent++;
-    rc = cpika_transport_hold_unlock(&conn->io, frame, ACK_FRAME, CPIKA_HOLD_ACKS_NS, &queued);
+    rc = cpika_transport_hold_unlock(&conn->io, frame, CHANNEL_ACK_FRAME, CPIKA_HOLD_ACKS_NS, &queued);
     return cpika_raise_io(conn, rc);
 }
 
@@ -75,8 +72,8 @@ static PyObject *
 send_ack(CpikaChannel *ch, uint32_t id, uint64_t tag, unsigned bits)
 {
     CpikaConnection *conn = ch->conn;
-    uint8_t frame[ACK_FRAME];
-    encode_ack(frame, ch->engine.number, id, tag, bits);
+    uint8_t frame[CHANNEL_ACK_FRAME];
+    channel_encode_ack(frame, ch->engine.number, id, tag, bits);
     const cpika_call *holder = conn->roles.holder;
     int rc;
     if (holder != NULL && cpika_user_is_here(ch->st, &holder->user)) {
@@ -102,7 +99,7 @@ channel_basic_ack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
     PyObject *given[2];
     uint64_t tag;
     if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
-        || delivery_tag_arg(ch, given[0], &tag) < 0) {
+        || channel_delivery_tag(ch, given[0], &tag) < 0) {
         return NULL;
     }
     int multiple = cpika_arg_true(given[1], 0);
@@ -118,7 +115,7 @@ channel_basic_nack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObje
     PyObject *given[3];
     uint64_t tag;
     if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
-        || delivery_tag_arg(ch, given[0], &tag) < 0) {
+        || channel_delivery_tag(ch, given[0], &tag) < 0) {
         return NULL;
     }
     int multiple = cpika_arg_true(given[1], 0);
@@ -141,7 +138,7 @@ channel_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyOb
         PyErr_SetString(PyExc_TypeError, "delivery_tag must be an integer");
         return NULL;
     }
-    if (delivery_tag_arg(ch, given[0], &tag) < 0) {
+    if (channel_delivery_tag(ch, given[0], &tag) < 0) {
         return NULL;
     }
     int requeue = cpika_arg_true(given[1], 1);

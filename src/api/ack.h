@@ -12,4 +12,11 @@ PyObject *channel_basic_nack(PyObject *self, PyObject *const *args, Py_ssize_t n
 PyObject *channel_basic_reject(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 PyObject *channel_basic_get(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames);
 
+/* Every acknowledgement is a frame of one size: id, delivery tag, bits. */
+enum { CHANNEL_ACK_FRAME = 7 + 1 + 4 + 8 + 1 };
+void channel_encode_ack(uint8_t *frame, int channel, uint32_t id, uint64_t tag, unsigned bits);
+
+/* A delivery tag as pika takes it: what struct.pack('>Q', value) takes, and its error otherwise.  0 or -1. */
+int channel_delivery_tag(CpikaChannel *ch, PyObject *value, uint64_t *tag);
+
 #endif

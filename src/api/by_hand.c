@@ -93,6 +93,9 @@ kind_name(cpika_event_kind kind)
         return "cancel";
     case CPIKA_EVENT_OBJECT:
         return "object";
+    case CPIKA_EVENT_CONTENT:
+        return "content";
+    case CPIKA_EVENT_METHOD:
     case CPIKA_NOTICE_METHOD:
         return "method";
     case CPIKA_NOTICE_RETURNED:

@@ -322,8 +322,8 @@ static PyGetSetDef channel_getset[] = {
 
 /* ---- life ---- */
 
-static PyObject *
-channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+PyObject *
+cpika_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     (void)args;
     (void)kwargs;
@@ -342,8 +342,8 @@ channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     return (PyObject *)ch;
 }
 
-static int
-channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
+int
+cpika_channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"connection", "channel_number", NULL};
     CpikaChannel *ch = (CpikaChannel *)op;
@@ -372,8 +372,8 @@ channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
     return 0;
 }
 
-static int
-channel_traverse(PyObject *op, visitproc visit, void *arg)
+int
+cpika_channel_traverse(PyObject *op, visitproc visit, void *arg)
 {
     CpikaChannel *ch = (CpikaChannel *)op;
     Py_VISIT(Py_TYPE(op));
@@ -385,8 +385,8 @@ channel_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
-static int
-channel_clear(PyObject *op)
+int
+cpika_channel_clear(PyObject *op)
 {
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_forget_found(ch);
@@ -398,8 +398,8 @@ channel_clear(PyObject *op)
     return 0;
 }
 
-static void
-channel_dealloc(PyObject *op)
+void
+cpika_channel_dealloc(PyObject *op)
 {
     CpikaChannel *ch = (CpikaChannel *)op;
     PyTypeObject *type = Py_TYPE(op);
@@ -407,7 +407,7 @@ channel_dealloc(PyObject *op)
     if (ch->weakrefs != NULL) {
         PyObject_ClearWeakRefs(op);
     }
-    channel_clear(op);
+    cpika_channel_clear(op);
     cpika_channel_free(&ch->engine);
     if (ch->conn != NULL && ch->engine.engine == NULL) {
         reserve(ch, false);
@@ -493,11 +493,11 @@ PyDoc_STRVAR(channel_doc, "Channel(connection, channel_number)\n--\n\n"
                           "One channel of a connection: the hot half of BlockingChannel.");
 
 static PyType_Slot channel_slots[] = {
-    {Py_tp_doc, (void *)channel_doc}, {Py_tp_new, channel_new},
-    {Py_tp_init, channel_init},       {Py_tp_traverse, channel_traverse},
-    {Py_tp_clear, channel_clear},     {Py_tp_dealloc, channel_dealloc},
-    {Py_tp_methods, channel_methods}, {Py_tp_members, channel_members},
-    {Py_tp_getset, channel_getset},   {0, NULL},
+    {Py_tp_doc, (void *)channel_doc},   {Py_tp_new, cpika_channel_new},
+    {Py_tp_init, cpika_channel_init},   {Py_tp_traverse, cpika_channel_traverse},
+    {Py_tp_clear, cpika_channel_clear}, {Py_tp_dealloc, cpika_channel_dealloc},
+    {Py_tp_methods, channel_methods},   {Py_tp_members, channel_members},
+    {Py_tp_getset, channel_getset},     {0, NULL},
 };
 
 static PyType_Spec channel_spec = {

@@ -7,4 +7,11 @@
 
 int cpika_channel_exec(PyObject *module, cpika_state *st);
 
+/* What a type on top of it calls: the slots of _core.Channel. */
+PyObject *cpika_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
+int cpika_channel_init(PyObject *op, PyObject *args, PyObject *kwargs);
+int cpika_channel_traverse(PyObject *op, visitproc visit, void *arg);
+int cpika_channel_clear(PyObject *op);
+void cpika_channel_dealloc(PyObject *op);
+
 #endif

@@ -11,12 +11,14 @@
 #include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
+#include "drivers/loop.h"
 #include "drivers/process.h"
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
 #include "inner.h"
 #include "kept.h"
+#include "looped.h"
 #include "type.h"
 #include "values/errors.h"
 
@@ -501,7 +503,8 @@ connection_traverse(PyObject *op, visitproc visit, void *arg)
             Py_VISIT(e->channels[i]->owner);
         }
     }
-    int rc = visit_events(&e->events, visit, arg);
+    int rc = cpika_loop_traverse(&conn->loop, visit, arg);
+    rc = rc != 0 ? rc : visit_events(&e->events, visit, arg);
     rc = rc != 0 ? rc : visit_events(&e->notices, visit, arg);
     return rc != 0 ? rc : visit_events(&e->grave, visit, arg);
 }
@@ -511,6 +514,7 @@ connection_clear(PyObject *op)
 {
     CpikaConnection *conn = (CpikaConnection *)op;
     conn->engine.state = CONNECTION_CLOSED;  // methods that still run find it so
+    cpika_loop_clear(&conn->loop);
     cpika_engine_free(&conn->engine);
     return 0;
 }
@@ -593,6 +597,7 @@ cpika_connection_exec(PyObject *module, cpika_state *st)
     }
     return cpika_add_methods(st->connection_type, cpika_by_hand_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_kept_methods) < 0
+                   || cpika_add_methods(st->connection_type, cpika_looped_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_inner_connection_methods) < 0
                ? -1
                : PyModule_AddType(module, st->connection_type);

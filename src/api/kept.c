@@ -41,7 +41,7 @@ send_due(CpikaConnection *conn)
 {
     cpika_link *link = conn->io.link;
     // Before it learns the hard way that nobody is there: what the peer said last is the reason.
-    if (!link->held && cpika_look_quietly(conn) < 0) {
+    if (!link->held && conn->loop.handler == NULL && cpika_look_quietly(conn) < 0) {
         return -1;
     }
     // What is queued counts as the sign of life that is due.
@@ -54,6 +54,9 @@ send_due(CpikaConnection *conn)
     }
     if (!cpika_engine_ended(&conn->engine) && cpika_transport_flush(&conn->io) == CPIKA_IO_RAISED) {
         return -1;
+    }
+    if (conn->loop.handler != NULL) {
+        return 0;  // the loop does that, in its next turn
     }
     if (conn->io.cooperative && cpika_engine_ended(&conn->engine)) {
         // Closing would go to the event loop of the socket's own thread: whoever waits there does it, or comes next.

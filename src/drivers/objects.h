@@ -13,6 +13,19 @@
 #include "transport.h"
 #include "values/strcache.h"
 
+/* What an event loop that drives a connection has left with it: see loop.h. */
+typedef struct {
+    PyObject *handler;          // owned: told what happens; NULL: no loop drives it
+    PyObject *soon;             // owned: asks the loop for a flush, from its own thread
+    PyObject *soon_threadsafe;  // owned
+    unsigned long thread;       // the loop's
+    int inside;                 // calls of the loop that run callbacks: their output leaves at their end
+    bool asked;                 // for a flush
+    bool above;                 // more output is queued than `high`, and has not come down to `low`
+    size_t high, low;           // bytes
+    uint64_t reads;             // counts the loop's calls
+} cpika_loop;
+
 typedef struct {
     PyObject_HEAD
     cpika_state *st;
@@ -20,6 +33,7 @@ typedef struct {
     cpika_engine engine;
     cpika_transport io;
     cpika_roles roles;
+    cpika_loop loop;
     cpika_offer offer;       // of the loops of C (rule 1)
     cpika_strcache strings;  // of deliveries
     cpika_buf scratch;       // taken by the call that encodes, given back after

@@ -9,9 +9,8 @@
 #include "wait.h"
 #include "wire/frame.h"
 
-/* Appends a method frame; -1 with an exception, `out` unchanged.  May run user code. */
-static int
-encode_method(CpikaConnection *conn, int channel, PyObject *method, cpika_buf *out)
+int
+cpika_encode_method(CpikaConnection *conn, int channel, PyObject *method, cpika_buf *out)
 {
     size_t start = 0;
     size_t before = out->len;
@@ -112,7 +111,8 @@ cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uin
 {
     // Encoding may run user code, which may send requests of its own: they go first.
     cpika_buf frame = CPIKA_BUF_INIT;
-    if (method != Py_None && encode_method(conn, ch == NULL ? 0 : ch->engine.number, method, &frame) < 0) {
+    if (method != Py_None
+        && cpika_encode_method(conn, ch == NULL ? 0 : ch->engine.number, method, &frame) < 0) {
         cpika_buf_free(&frame);
         return NULL;
     }
@@ -150,7 +150,7 @@ int
 cpika_send_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method)
 {
     cpika_buf frame = CPIKA_BUF_INIT;
-    int rc = encode_method(conn, ch == NULL ? 0 : ch->engine.number, method, &frame);
+    int rc = cpika_encode_method(conn, ch == NULL ? 0 : ch->engine.number, method, &frame);
     if (rc == 0) {
         rc = cpika_send_bytes(conn, ch, frame.data, frame.len, 1);
     }

@@ -16,6 +16,9 @@ cpika_message *cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_r
 PyObject *cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uint32_t reply,
                             uint64_t deadline_ns);
 
+/* Appends a method frame; -1 with an exception, `out` unchanged.  May run user code. */
+int cpika_encode_method(CpikaConnection *conn, int channel, PyObject *method, cpika_buf *out);
+
 /* Sends a method that has no answer, and waits until it has left.  0 or -1. */
 int cpika_send_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method);
 

@@ -129,16 +129,18 @@ int
 cpika_transport_attach(cpika_transport *t, PyObject *sock)
 {
     int fd = -1;
-    int plain = sock == Py_None ? 0 : cpika_pysock_is_plain(sock);
+    bool number = PyLong_Check(sock);  // a descriptor that nobody else has
+    int plain = sock == Py_None ? 0 : number ? 1 : cpika_pysock_is_plain(sock);
     int cooperative = plain || sock == Py_None ? 0 : cpika_pysock_waits_in_greenlets(t->st);
-    if (plain < 0 || cooperative < 0 || (plain && detach_descriptor(sock, &fd) < 0)
+    if (plain < 0 || cooperative < 0 || (number && (fd = (int)PyLong_AsLong(sock)) < 0)
+        || (plain && !number && detach_descriptor(sock, &fd) < 0)
         || (!plain && sock != Py_None && cpika_pysock_load_errors(t->st) < 0)) {
         return -1;
     }
     t->link = cpika_link_new(fd);
     if (t->link == NULL) {
         PyErr_SetFromErrno(PyExc_OSError);
-        if (plain) {
+        if (plain && !number) {
             give_up_descriptor(sock, fd);
         }
         return -1;

@@ -11,7 +11,7 @@
 
 #include "stream.h"
 
-/* Takes the socket over; None: there is none, bytes are fed and taken by hand.  0, or -1 with an exception. */
+/* Takes the socket, or the descriptor (an int), over; None: there is none, bytes are fed and taken by hand.  0, or -1 with an exception. */
 int cpika_transport_attach(cpika_transport *t, PyObject *sock);
 void cpika_transport_free(cpika_transport *t);
 

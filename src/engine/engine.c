@@ -41,7 +41,7 @@ cpika_engine_free(cpika_engine *e)
             cpika_engine_close_channel(e, e->channels[i], CPIKA_CLOSED_WITH_CONNECTION);
         }
     }
-    for (cpika_event *event = e->events.first; event != NULL; event = event->next) {
+    for (cpika_event *event = e->events.first; event != NULL && !e->tells_all; event = event->next) {
         event->channel->events = (cpika_channel_events){NULL, NULL};
     }
     to_grave(e, &e->events);
@@ -407,7 +407,7 @@ cpika_engine_end(cpika_engine *e, const cpika_ending *why)
     e->changes++;
     e->blocked_until_ns = 0;
     cpika_requests_fail(&e->requests);
-    for (size_t i = 0; i < e->channels_cap; i++) {
+    for (size_t i = 0; i < e->channels_cap && !e->tells_all; i++) {
         if (e->channels[i] != NULL) {
             cpika_engine_close_channel(e, e->channels[i], CPIKA_CLOSED_WITH_CONNECTION);
         }

@@ -39,6 +39,8 @@ typedef struct cpika_engine {
     uint8_t state;
     uint32_t frame_max;
     cpika_ending ending;
+    bool
+        tells_all;  // every method and message becomes an event; nothing is answered, nothing is closed for it
     bool close_sent;    // Connection.Close has left: nothing may follow it
     bool close_left;    // the same as leaving.h saw it
     bool input_over;    // no more bytes come: `pending_end` applies once those that came are handled

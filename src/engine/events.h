@@ -22,6 +22,9 @@ typedef enum {
     CPIKA_EVENT_RETURN,    // message; `number`: which callback
     CPIKA_EVENT_CANCEL,    // message: the broker's Basic.Cancel
     CPIKA_EVENT_OBJECT,    // object with dispatch()
+    // where everything is told (engine.h): in the one list, in the stream's order, with deliveries
+    CPIKA_EVENT_METHOD,   // message: a method without content, of a channel or (NULL) of the connection
+    CPIKA_EVENT_CONTENT,  // message: what Basic.Get brought, or came back
     // notices, for the log and the Python side's books
     CPIKA_NOTICE_METHOD,          // message: a method that nobody awaits
     CPIKA_NOTICE_RETURNED,        // message: came back to a channel in confirm mode

@@ -97,6 +97,18 @@ queue(cpika_engine *e, cpika_channel *ch, cpika_event_kind kind, cpika_message *
     return CPIKA_OK;
 }
 
+/* The same where everything is told: behind all others, and in no list of the channel's, which may end before it is run. */
+static int
+tell(cpika_engine *e, cpika_channel *ch, cpika_event_kind kind, cpika_message *message)
+{
+    cpika_event *event = cpika_event_new(kind, ch, ch == NULL ? NULL : ch->owner, message);
+    if (event == NULL) {
+        return CPIKA_E_NOMEM;
+    }
+    cpika_events_append(&e->events, NULL, event);
+    return CPIKA_OK;
+}
+
 /* Takes `message` over. */
 static int
 notice(cpika_engine *e, cpika_channel *ch, cpika_event_kind kind, cpika_message *message, int number)
@@ -120,6 +132,9 @@ accept_delivery(cpika_engine *e, cpika_channel *ch, cpika_message *m)
     if (rc != CPIKA_OK || ch->state != CHANNEL_OPEN) {
         cpika_message_decref(m);
         return rc;
+    }
+    if (e->tells_all) {
+        return tell(e, ch, CPIKA_EVENT_DELIVERY, m);
     }
     const cpika_consumer *consumer =
         cpika_consumers_find(&ch->consumers, &(cpika_consumer_tag){d.tag, d.tag_len});
@@ -171,6 +186,7 @@ complete(cpika_engine *e, cpika_channel *ch)
         return CPIKA_E_NOMEM;
     }
     return id == CPIKA_ID_basic_deliver  ? accept_delivery(e, ch, m)
+           : e->tells_all                ? tell(e, ch, CPIKA_EVENT_CONTENT, m)
            : id == CPIKA_ID_basic_get_ok ? accept_get(e, ch, m)
                                          : accept_return(e, ch, m);
 }
@@ -292,15 +308,18 @@ handle_cold_method(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame)
     if (rc != CPIKA_OK || used != frame->size - 4) {
         return rc != CPIKA_OK ? rc : CPIKA_E_TRAILING;
     }
-    if (id == CPIKA_ID_connection_close) {
+    if (id == CPIKA_ID_connection_close && !e->tells_all) {
         return handle_connection_close(e, frame);
     }
-    if (id == CPIKA_ID_channel_close && ch != NULL) {
+    if (id == CPIKA_ID_channel_close && ch != NULL && !e->tells_all) {
         return handle_channel_close(e, ch, frame);
     }
     cpika_message *m = cpika_message_new(frame->payload, frame->size, NULL, 0, NULL);
     if (m == NULL) {
         return CPIKA_E_NOMEM;
+    }
+    if (e->tells_all) {
+        return tell(e, ch, CPIKA_EVENT_METHOD, m);
     }
     return cpika_requests_match(cpika_engine_requests(e, ch), id) != NULL ? cpika_engine_answer(e, ch, m)
                                                                           : handle_unasked(e, ch, id, m);
@@ -338,9 +357,9 @@ handle_method(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame)
     case CPIKA_ID_basic_return:
         return begin_content(ch, frame, id);
     case CPIKA_ID_basic_ack:
-        return handle_verdict(e, ch, frame, false);
     case CPIKA_ID_basic_nack:
-        return handle_verdict(e, ch, frame, true);
+        return e->tells_all ? handle_cold_method(e, ch, frame)
+                            : handle_verdict(e, ch, frame, id == CPIKA_ID_basic_nack);
     default:
         return handle_cold_method(e, ch, frame);
     }
@@ -507,6 +526,26 @@ take_whole(cpika_engine *e, const cpika_frame *method, size_t available, cpika_r
     return true;
 }
 
+/* The broker's word for publishes, where everything is told: false for anything else. */
+static bool
+take_verdict(cpika_engine *e, const cpika_frame *frame, cpika_raw_delivery *d)
+{
+    cpika_channel *ch = cpika_engine_channel(e, frame->channel);
+    if (frame->type != CPIKA_FRAME_METHOD || frame->size != 4 + 9 || ch == NULL
+        || ch->content.method_id != 0) {
+        return false;
+    }
+    uint32_t id = cpika_get32(frame->payload);
+    if (id != CPIKA_ID_basic_ack && id != CPIKA_ID_basic_nack) {
+        return false;
+    }
+    *d = (cpika_raw_delivery){
+        .channel = ch, .chunk = cpika_input_pin(&e->in), .method = frame->payload, .method_len = frame->size};
+    e->in.pos += frame->total;
+    e->frames_received++;
+    return true;
+}
+
 void
 cpika_engine_queue_delivery(cpika_engine *e, const cpika_raw_delivery *d)
 {
@@ -570,6 +609,9 @@ cpika_engine_step(cpika_engine *e, cpika_raw_delivery *direct)
     }
     if (direct != NULL && frame.type == CPIKA_FRAME_METHOD && take_whole(e, &frame, available, direct)) {
         return CPIKA_STEP_DELIVERY;
+    }
+    if (e->tells_all && direct != NULL && take_verdict(e, &frame, direct)) {
+        return CPIKA_STEP_VERDICT;
     }
     e->in.pos += frame.total;
     e->frames_received++;

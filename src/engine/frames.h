@@ -20,6 +20,7 @@ typedef enum {
     CPIKA_STEP_MORE,      // nothing complete is there, or the connection has ended
     CPIKA_STEP_DONE,      // a frame was handled
     CPIKA_STEP_DELIVERY,  // `direct` is the caller's: it dispatches or queues it
+    CPIKA_STEP_VERDICT,   // the same, of a Basic.Ack or Basic.Nack: only where everything is told
 } cpika_step;
 
 /* Handles what stands next in the input.  `direct`: a delivery may be handed out (NULL: it is queued). */

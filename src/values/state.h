@@ -50,6 +50,19 @@ typedef enum {
     X(send)                 \
     X(greenlet)             \
     X(getcurrent)           \
+    X(_stack)               \
+    X(arguments)            \
+    X(callback)             \
+    X(callbacks)            \
+    X(one_shot)             \
+    X(only)                 \
+    X(_on_content)          \
+    X(_on_deliver)          \
+    X(_on_odd_delivery)     \
+    X(_on_output_high)      \
+    X(_on_output_low)       \
+    X(_on_unwanted)         \
+    X(_run_delivery)        \
     X(select)               \
     X(_dispatch_cancel)     \
     X(_dispatch_return)     \
@@ -72,12 +85,15 @@ typedef struct {
 #define CPIKA_NAME_FIELD(name) PyObject *name;
     CPIKA_NAMES(CPIKA_NAME_FIELD)
 #undef CPIKA_NAME_FIELD
+    PyObject *basic_ack_name;  // "Basic.Ack", as a CallbackManager has it
+    PyObject *basic_nack_name;
 } cpika_names;
 
 typedef struct cpika_state {
     cpika_values values;
     PyTypeObject *connection_type;
     PyTypeObject *channel_type;
+    PyTypeObject *loop_channel_type;
     PyTypeObject *consumer_info_type;
     PyTypeObject *delivery_evt_type;
     PyObject *exceptions[CPIKA_EXC_COUNT];
@@ -85,6 +101,7 @@ typedef struct cpika_state {
     PyObject *want_read;   // ssl.SSLWantReadError, set when a TLS socket is attached
     PyObject *want_write;  // ssl.SSLWantWriteError
     PyObject *empty_bytes;
+    PyObject *method_frame;  // cpika.frame.Method, once it was needed
     cpika_names names;
 
     PyObject *greenlet_getcurrent;  // owned; NULL while the program has no greenlets

@@ -27,7 +27,14 @@ _HOMES = {
 }
 
 _SUBMODULES = frozenset(
-    {*_HOMES.values(), "gevent_connection", "tornado_connection", "twisted_connection", "utils"}
+    {
+        *_HOMES.values(),
+        "gevent_connection",
+        "thread_safe_connection",
+        "tornado_connection",
+        "twisted_connection",
+        "utils",
+    }
 )
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cpika.adapters.utils import _green
 
 if TYPE_CHECKING:
-    from cpika.adapters._engine import Engine
+    from cpika._core import Connection as Engine
 
 _IDLE_S = 60.0
 

@@ -13,14 +13,19 @@ import threading
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from cpika import exceptions
-from cpika._not_built import NotBuilt
 from cpika.adapters.utils import _waiting
-from cpika.compat import SOL_TCP, AbstractBase
+from cpika.compat import SOL_TCP
 from cpika.connection import Parameters, copy_parameters
 from cpika.tcp_socket_opts import set_sock_opts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from cpika.adapters.utils._workflow import (
+        AbstractAMQPConnectionWorkflow as AbstractAMQPConnectionWorkflow,
+    )
+    from cpika.adapters.utils._workflow import AMQPConnectionWorkflow as AMQPConnectionWorkflow
+    from cpika.adapters.utils._workflow import AMQPConnector as AMQPConnector
 
     Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
@@ -112,20 +117,17 @@ class AMQPConnectionWorkflowFailed(AMQPConnectorException):
         return type(self), (self.exceptions, *self.args)
 
 
-class AMQPConnector(NotBuilt):
-    """In pika, one attempt on an I/O loop."""
-
-    _INSTEAD = "pika.BlockingConnection connects by itself"
+_ON_A_LOOP = ("AMQPConnector", "AbstractAMQPConnectionWorkflow", "AMQPConnectionWorkflow")
 
 
-class AbstractAMQPConnectionWorkflow(AbstractBase):
-    """In pika, the interface of a workflow for asynchronous adapters."""
+def __getattr__(name: str) -> Any:
+    """Load what connects from an I/O loop when it is first asked for."""
+    if name not in _ON_A_LOOP:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from cpika.adapters.utils import _workflow
 
-
-class AMQPConnectionWorkflow(NotBuilt, AbstractAMQPConnectionWorkflow):
-    """In pika, the workflow of asynchronous adapters."""
-
-    _INSTEAD = "pika.BlockingConnection takes a sequence of parameters and goes through them by itself"
+    value = globals()[name] = getattr(_workflow, name)
+    return value
 
 
 def as_configs(parameters: Parameters | Iterable[Parameters] | None) -> tuple[Parameters, ...]:

@@ -1,0 +1,152 @@
+"""For the thread-safe connection: threads that run callbacks, and calls that wait for the loop's thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from cpika import exceptions
+
+LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
+
+
+class Worker:
+    """One thread that runs callbacks in order; it starts with the first.
+
+    :param name: of the thread
+    :param maxsize: how many callbacks may wait
+    :param put_timeout: seconds that `put` waits for room
+    """
+
+    def __init__(self, name: str, maxsize: int, put_timeout: float) -> None:
+        self._name = name
+        self._maxsize = maxsize
+        self._put_timeout = put_timeout
+        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._room = threading.Event()
+        self._short = False  # whether somebody waits for room
+        self._relaxed = 0  # calls of the worker's own that wait for the loop's thread
+        self._ended = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is its thread."""
+        return threading.current_thread() is self._thread
+
+    def put(self, *item: Any) -> None:
+        """Have `item[0](*item[1:])` called; to be called in the loop's thread.
+
+        :raises pika.exceptions.WorkQueueFullError: there was no room in time
+        """
+        if self._thread is None:
+            self._start()
+        if self._queue.qsize() >= self._maxsize:
+            self._wait_for_room()
+        if not self._ended:  # else the channel is closed: what was delivered goes back to its queue
+            self._queue.put(item)
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+
+    def _wait_for_room(self) -> None:
+        deadline = time.monotonic() + self._put_timeout
+        self._short = True
+        try:
+            # A worker that waits for the loop's thread must not be waited for by it.
+            while self._queue.qsize() >= self._maxsize and not self._ended and not self._relaxed:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise exceptions.WorkQueueFullError(
+                        f"work queue full for {self._put_timeout} seconds (maxsize={self._maxsize})"
+                    )
+                self._room.wait(left)
+                self._room.clear()
+        finally:
+            self._short = False
+
+    def relax(self) -> None:
+        """The worker's callback begins to wait for the loop's thread."""
+        self._relaxed += 1
+        self._room.set()
+
+    def tighten(self) -> None:
+        """It waits no more."""
+        self._relaxed -= 1
+
+    def end(self) -> None:
+        """Take nothing any more; what is in the queue is run. Safe to repeat."""
+        if not self._ended:
+            self._ended = True
+            self._room.set()
+            self._queue.put(None)
+
+    def join(self, deadline: float | None) -> bool:
+        """Wait for the end, unless this is its own thread; returns whether it has ended.
+
+        :param deadline: of `time.monotonic()`; None for no limit
+        """
+        thread = self._thread
+        if thread is None or self.is_current:
+            return True
+        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return not thread.is_alive()
+
+    def _run(self) -> None:
+        get = self._queue.get
+        half = self._maxsize // 2
+        while True:
+            item = get()
+            if item is None:
+                return
+            try:
+                item[0](*item[1:])
+            except Exception:
+                LOGGER.exception("Unhandled exception in callback %r", item[0])
+            if self._short and self._queue.qsize() <= half:
+                self._room.set()
+
+
+class Call:
+    """A call that waits for something which happens in the loop's thread."""
+
+    __slots__ = ("_done", "error", "result")
+
+    def __init__(self) -> None:
+        self._done = threading.Lock()
+        self._done.acquire()
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def succeed(self, *results: Any) -> None:
+        """It has happened; the first word counts."""
+        if self._done.locked():
+            self.result = results[0] if len(results) == 1 else results
+            self._done.release()
+
+    def fail(self, error: BaseException) -> None:
+        """It will not happen."""
+        if self._done.locked():
+            self.error = error
+            self._done.release()
+
+    def wait(self, timeout: float | None, what: str) -> Any:
+        """Return the result.
+
+        :raises TimeoutError: there was none in time
+        :raises BaseException: what it failed with
+        """
+        if not self._done.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, 1e6))):
+            raise TimeoutError(f"{what} timed out after {timeout} seconds")
+        self._done.release()
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+Callback = Callable[..., Any]

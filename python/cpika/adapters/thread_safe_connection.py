@@ -1,0 +1,305 @@
+"""A connection whose calls wait, may come from any thread, and leave callbacks to threads of their own.
+
+The interface of pika's next release, where it is `pika.Connection`; `cpika.Connection(parameters)` makes
+one. Publishing and acknowledging go straight into the connection's output, from whatever thread; the I/O
+thread has only to send it. Everything else is done by that thread while the caller waits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from cpika import connection, exceptions
+from cpika.adapters._thread_safe_channel import Channel as Channel
+from cpika.adapters._workers import Call, Worker
+from cpika.adapters.select_connection import SelectConnection
+
+LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
+
+DEFAULT_RPC_TIMEOUT = 10
+DEFAULT_WORK_QUEUE_MAXSIZE = 1000
+DEFAULT_WORK_QUEUE_PUT_TIMEOUT = 30.0
+
+
+class Connection:
+    """One connection for all threads of a program; a context manager, which closes it.
+
+    :param parameters: how to connect; None for the defaults
+    :param on_open_error_callback: called with the connection of the I/O thread and an exception
+    :param on_close_callback: called in the I/O thread with its connection and an exception
+    :param timeout: seconds for opening; None for no limit
+    :param work_queue_maxsize: how many callbacks of a channel may wait for its thread
+    :param work_queue_put_timeout: seconds that a full queue holds up the I/O thread, before the connection
+        ends with WorkQueueFullError
+    :raises ValueError: a `work_queue_put_timeout` that is not above zero
+    :raises TimeoutError: it was not open in time
+    :raises Exception: what opening failed with
+    """
+
+    _instance_counter = itertools.count(1)
+
+    def __init__(
+        self,
+        parameters: connection.Parameters | None,
+        on_open_error_callback: Callable[[Any, BaseException], Any] | None = None,
+        on_close_callback: Callable[[Any, BaseException], Any] | None = None,
+        timeout: float | None = DEFAULT_RPC_TIMEOUT,
+        work_queue_maxsize: int = DEFAULT_WORK_QUEUE_MAXSIZE,
+        work_queue_put_timeout: float = DEFAULT_WORK_QUEUE_PUT_TIMEOUT,
+    ) -> None:
+        if work_queue_put_timeout is None or not work_queue_put_timeout > 0:
+            raise ValueError(
+                f"work_queue_put_timeout must be a positive number of seconds, got {work_queue_put_timeout!r}"
+            )
+        self._instance_id = next(self._instance_counter)
+        self._user_on_open_error = on_open_error_callback
+        self._user_on_close = on_close_callback
+        self._limits = work_queue_maxsize, work_queue_put_timeout
+        self._lock = threading.Lock()
+        self._calls: set[Call] = set()
+        self._channels: list[Channel] = []
+        self._closed_reason: BaseException | None = None
+        self._worker = self._new_worker(f"pika-conn-{self._instance_id}")
+        self._opening: Call | None = Call()
+        self._connection = SelectConnection(parameters, self._on_open, self._on_open_error, self._on_closed)
+        self._thread = threading.Thread(
+            target=self._run, name=f"pika-ioloop-{self._instance_id}", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._opening.wait(timeout, "connection attempt")
+        except BaseException:
+            self._connection.ioloop.add_callback_threadsafe(self._connection.ioloop.stop)
+            self._thread.join(timeout)
+            raise
+
+    def _new_worker(self, name: str) -> Worker:
+        return Worker(name, *self._limits)
+
+    # ---- the I/O thread ----
+
+    def _run(self) -> None:
+        ioloop = self._connection.ioloop
+        try:
+            ioloop.start()
+        except Exception as error:
+            LOGGER.exception("IOLoop thread crashed")
+            self._record_end(error)
+        finally:
+            self._record_end(exceptions.ConnectionWrongStateError("The connection's I/O thread has ended."))
+            self._worker.end()
+            for channel in list(self._channels):
+                channel._worker.end()
+        ioloop.close()
+
+    def _on_open(self, _connection: Any) -> None:
+        if self._opening is not None:
+            self._opening.succeed()
+
+    def _on_open_error(self, raw: Any, error: BaseException) -> None:
+        raw.ioloop.stop()
+        self._record_end(error)
+        if self._user_on_open_error is not None:
+            self._user_on_open_error(raw, error)
+
+    def _on_closed(self, raw: Any, reason: BaseException) -> None:
+        raw.ioloop.stop()
+        self._record_end(reason)
+        if self._user_on_close is not None:
+            self._user_on_close(raw, reason)
+
+    def _record_end(self, reason: BaseException) -> None:
+        """All who wait are told; the first reason stays."""
+        with self._lock:
+            if self._closed_reason is None:
+                self._closed_reason = reason
+            reason = self._closed_reason
+            calls, self._calls = self._calls, set()
+        if self._opening is not None:
+            self._opening.fail(reason)
+        for call in calls:
+            call.fail(reason)
+
+    def _dispatch(self, worker: Worker, *item: Any) -> None:
+        """Give a callback to its thread; a queue that stays full ends the connection."""
+        if self._closed_reason is None:
+            try:
+                worker.put(*item)
+            except exceptions.WorkQueueFullError as error:
+                worker.end()
+                self._connection._terminate_stream(error)
+
+    # ---- waiting for it ----
+
+    def _check_not_closed(self) -> None:
+        if self._closed_reason is not None:
+            raise self._closed_reason
+
+    def _wait_for(
+        self,
+        what: str,
+        begin: Callable[[Call], Any],
+        timeout: float | None,
+        worker: Worker | None = None,
+    ) -> Any:
+        """Have `begin(call)` run in the I/O thread, and wait until the call has succeeded or failed."""
+        if threading.current_thread() is self._thread:
+            raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
+        call = Call()
+        with self._lock:
+            self._check_not_closed()
+            self._calls.add(call)
+
+        def run() -> None:
+            try:
+                begin(call)
+            except Exception as error:
+                call.fail(error)
+
+        relaxed = worker if worker is not None and worker.is_current else None
+        if relaxed is not None:
+            relaxed.relax()
+        try:
+            self._connection.ioloop.add_callback_threadsafe(run)
+            return call.wait(timeout, what)
+        finally:
+            if relaxed is not None:
+                relaxed.tighten()
+            self._calls.discard(call)
+
+    # ---- what users call ----
+
+    def channel(self, timeout: float | None = DEFAULT_RPC_TIMEOUT) -> Channel:
+        """Open a channel (AMQP Channel.Open).
+
+        :param timeout: seconds; None for no limit
+        :raises TimeoutError: it was not open in time
+        :raises pika.exceptions.AMQPConnectionError: why the connection has ended
+        """
+
+        def begin(call: Call) -> None:
+            def opened(raw: Any) -> None:
+                worker = self._new_worker("pika-consumer")
+                channel = Channel(raw, self, worker)
+                self._channels.append(channel)
+                call.succeed(channel)
+
+            raw = self._connection.channel(on_open_callback=opened)
+            raw.add_on_close_callback(lambda _raw, reason: call.fail(reason))
+
+        channel: Channel = self._wait_for("channel open", begin, timeout, self._current_worker())
+        return channel
+
+    def _current_worker(self) -> Worker | None:
+        for worker in [self._worker, *(channel._worker for channel in list(self._channels))]:
+            if worker.is_current:
+                return worker
+        return None
+
+    def close(self, timeout: float | None = 10) -> None:
+        """Close the connection (AMQP Connection.Close) and wait for its end and that of its threads.
+
+        From a callback of its own it does not wait for the thread that the callback runs in.
+
+        :param timeout: seconds; then the connection is dropped. None for no limit
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        here = self._current_worker()
+
+        def begin() -> None:
+            if self._connection.is_open or not (self._connection.is_closing or self._connection.is_closed):
+                self._connection.close()
+
+        if threading.current_thread() is self._thread:
+            begin()
+            return
+        if here is not None:
+            here.relax()
+        try:
+            if self._thread.is_alive() and self._closed_reason is None:
+                self._connection.ioloop.add_callback_threadsafe(begin)
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                LOGGER.warning("Connection %s did not close within %s s", self._instance_id, timeout)
+                self._connection.ioloop.add_callback_threadsafe(self._drop)
+                self._thread.join(1.0)
+        finally:
+            if here is not None:
+                here.tighten()
+        for worker in [self._worker, *(channel._worker for channel in list(self._channels))]:
+            if worker is not here and not worker.join(deadline):
+                LOGGER.warning(
+                    "Callbacks of connection %s did not end within %s seconds", self._instance_id, timeout
+                )
+
+    def _drop(self) -> None:
+        self._connection._terminate_stream(
+            exceptions.StreamLostError("connection force-closed: broker did not respond to close")
+        )
+
+    def abort(self, timeout: float | None = 10) -> None:
+        """Close the connection, whatever happens.
+
+        :param timeout: seconds; None for no limit
+        """
+        try:
+            self.close(timeout)
+        except Exception:
+            LOGGER.debug("abort() of connection %s", self._instance_id, exc_info=True)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add_callback_threadsafe(self, callback: Callable[[], Any]) -> None:
+        """Call `callback()` in the I/O thread, soon.
+
+        :raises pika.exceptions.AMQPConnectionError: why the connection has ended
+        """
+        if threading.current_thread() is not self._thread:
+            self._check_not_closed()
+        self._connection.ioloop.add_callback_threadsafe(callback)
+
+    def add_on_connection_blocked_callback(self, callback: Callable[[Connection, Any], Any]) -> None:
+        """Have `callback(connection, frame)` called, in a thread for that, when it is blocked."""
+        self._add_on("add_on_connection_blocked_callback", callback)
+
+    def add_on_connection_unblocked_callback(self, callback: Callable[[Connection, Any], Any]) -> None:
+        """Have `callback(connection, frame)` called, in a thread for that, when it takes them again."""
+        self._add_on("add_on_connection_unblocked_callback", callback)
+
+    def _add_on(self, name: str, callback: Callable[[Connection, Any], Any]) -> None:
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, but got {callback!r}")
+        self._check_not_closed()
+
+        def told(_raw: Any, frame: Any) -> None:
+            self._dispatch(self._worker, callback, self, frame)
+
+        self._connection.ioloop.add_callback_threadsafe(lambda: getattr(self._connection, name)(told))
+
+    @property
+    def is_open(self) -> bool:
+        """True while the connection may be used."""
+        return self._connection.is_open
+
+    @property
+    def is_closed(self) -> bool:
+        """True when it has ended."""
+        return self._connection.is_closed
+
+
+connection.Connection.register(Connection)

@@ -1,0 +1,228 @@
+/* looped.c - see looped.h.
+ * Layer: api.  Owns: nothing.  Threads: see drivers/loop.h.  Errors: see looped.h. */
+#include "looped.h"
+
+#include "drivers/ended.h"
+#include "drivers/loop.h"
+#include "drivers/rpc.h"
+
+static PyObject *
+bits_or_null(int bits)
+{
+    return bits < 0 ? NULL : PyLong_FromLong(bits);
+}
+
+PyDoc_STRVAR(begin_doc, "_loop_begin($self, handler, soon, soon_threadsafe, /)\n--\n\n"
+                        "An event loop drives this connection from now on, and `handler` is told what happens.  soon() has\n"
+                        "the loop call _loop_flush() in its next turn; soon_threadsafe() does so from any thread.");
+
+static PyObject *
+looped_begin(PyObject *op, PyObject *args)
+{
+    PyObject *handler, *soon, *soon_threadsafe;
+    if (!PyArg_ParseTuple(args, "OOO:_loop_begin", &handler, &soon, &soon_threadsafe)
+        || cpika_check_fork((CpikaConnection *)op) < 0) {
+        return NULL;
+    }
+    cpika_loop_begin((CpikaConnection *)op, handler, soon, soon_threadsafe);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(readable_doc, "_loop_readable($self, /)\n--\n\n"
+                           "Read what is there, run its callbacks, send what they left.  Returns bits: 1 wants to write, 2 has\n"
+                           "ended, 4 wants to be called again soon.  Raises what a callback raises.");
+
+static PyObject *
+looped_readable(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    return cpika_check_fork(conn) < 0 ? NULL : bits_or_null(cpika_loop_readable(conn));
+}
+
+PyDoc_STRVAR(writable_doc, "_loop_writable($self, /)\n--\n\nSend what is queued; bits as _loop_readable().");
+
+static PyObject *
+looped_writable(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    return cpika_check_fork(conn) < 0 ? NULL : bits_or_null(cpika_loop_writable(conn));
+}
+
+PyDoc_STRVAR(feed_doc, "_loop_feed($self, data, /)\n--\n\n"
+                       "Handle bytes that somebody else has read, and run their callbacks; sends nothing.");
+
+static PyObject *
+looped_feed(PyObject *op, PyObject *data)
+{
+    Py_buffer view;
+    if (cpika_check_fork((CpikaConnection *)op) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    int rc = cpika_loop_feed((CpikaConnection *)op, view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(taken_doc, "_loop_taken($self, /)\n--\n\nThe output has been taken: more of it has to be asked for again.");
+
+static PyObject *
+looped_taken(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (cpika_check_fork(conn) < 0 || cpika_loop_taken(conn) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(send_doc, "_loop_send($self, channel_number, method, /)\n--\n\n"
+                       "Queue a method's frame; it leaves at the end of the loop's turn.");
+
+static PyObject *
+looped_send(PyObject *op, PyObject *args)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    int number;
+    PyObject *method;
+    if (!PyArg_ParseTuple(args, "iO:_loop_send", &number, &method) || cpika_check_fork(conn) < 0) {
+        return NULL;
+    }
+    if (number < 0 || number > UINT16_MAX) {
+        return PyErr_Format(PyExc_ValueError, "channel number %d is out of range", number);
+    }
+    cpika_buf frame = CPIKA_BUF_INIT;
+    int rc = cpika_encode_method(conn, number, method, &frame);
+    if (rc == 0) {
+        rc = cpika_loop_append(conn, frame.data, frame.len, 1);
+    }
+    cpika_buf_free(&frame);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(write_doc, "_loop_write($self, data, /)\n--\n\nQueue bytes that are whole frames, or the protocol header.");
+
+static PyObject *
+looped_write(PyObject *op, PyObject *data)
+{
+    Py_buffer view;
+    if (cpika_check_fork((CpikaConnection *)op) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    int rc = cpika_loop_append((CpikaConnection *)op, view.buf, (size_t)view.len, 1);
+    PyBuffer_Release(&view);
+    if (rc < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(close_doc, "_loop_close($self, /)\n--\n\nClose the socket; what is queued is dropped.");
+
+static PyObject *
+looped_close(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (cpika_check_fork(conn) < 0) {
+        return NULL;
+    }
+    if (!cpika_engine_ended(&conn->engine)) {
+        const cpika_ending why = {.kind = CPIKA_ENDING_GIVEN, .by_client = true};
+        cpika_engine_end(&conn->engine, &why);
+    }
+    cpika_engine_bury(&conn->engine);
+    if (cpika_transport_close(&conn->io) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(stop_doc, "_loop_stop($self, /)\n--\n\nHandle nothing any more; the socket stays open.");
+
+static PyObject *
+looped_stop(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    const cpika_ending why = {.kind = CPIKA_ENDING_GIVEN, .by_client = true};
+    cpika_engine_end(&conn->engine, &why);
+    cpika_events *events = &conn->engine.events;
+    while (events->first != NULL) {
+        cpika_events_append(&conn->engine.grave, NULL, cpika_events_take_first(events));
+    }
+    cpika_engine_bury(&conn->engine);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(limits_doc, "_loop_limits($self, high, low, /)\n--\n\n"
+                         "Tell the handler when more than `high` bytes of output are queued, and when no more than `low`\n"
+                         "are left; high None: never.");
+
+static PyObject *
+looped_limits(PyObject *op, PyObject *args)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *high;
+    Py_ssize_t low;
+    if (!PyArg_ParseTuple(args, "On:_loop_limits", &high, &low)) {
+        return NULL;
+    }
+    Py_ssize_t most = high == Py_None ? PY_SSIZE_T_MAX : PyLong_AsSsize_t(high);
+    if (most == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (low < 0 || most < low) {
+        return PyErr_Format(PyExc_ValueError, "high (%zd) must be >= low (%zd) must be >= 0", most, low);
+    }
+    conn->loop.high = (size_t)most;
+    conn->loop.low = (size_t)low;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(queued_doc, "_loop_queued($self, /)\n--\n\nBytes of output that have not been sent.");
+
+static PyObject *
+looped_queued(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    return PyLong_FromSize_t(conn->io.link == NULL || conn->io.closed ? 0 : conn->io.link->out.bytes);
+}
+
+PyDoc_STRVAR(fileno_doc, "_loop_fileno($self, /)\n--\n\nThe descriptor to watch, -1 when it is closed.");
+
+static PyObject *
+looped_fileno(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    if (conn->io.sock != NULL) {
+        return PyObject_CallMethod(conn->io.sock, "fileno", NULL);
+    }
+    return PyLong_FromLong(conn->io.link == NULL ? -1 : atomic_load(&conn->io.link->fd));
+}
+
+PyMethodDef cpika_looped_methods[] = {
+    {"_loop_begin", looped_begin, METH_VARARGS, begin_doc},
+    {"_loop_close", looped_close, METH_NOARGS, close_doc},
+    {"_loop_feed", looped_feed, METH_O, feed_doc},
+    {"_loop_fileno", looped_fileno, METH_NOARGS, fileno_doc},
+    {"_loop_limits", looped_limits, METH_VARARGS, limits_doc},
+    {"_loop_queued", looped_queued, METH_NOARGS, queued_doc},
+    {"_loop_readable", looped_readable, METH_NOARGS, readable_doc},
+    {"_loop_send", looped_send, METH_VARARGS, send_doc},
+    {"_loop_stop", looped_stop, METH_NOARGS, stop_doc},
+    {"_loop_taken", looped_taken, METH_NOARGS, taken_doc},
+    {"_loop_writable", looped_writable, METH_NOARGS, writable_doc},
+    {"_loop_write", looped_write, METH_O, write_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,471 @@
+/* loop.c - see loop.h.
+ * Layer: drivers.  Owns: nothing.  Threads: see loop.h.  Errors: see loop.h. */
+#include "loop.h"
+
+#include "ended.h"
+#include "engine/frames.h"
+#include "made.h"
+#include "values/errors.h"
+
+enum { PYTHON_READS = 4 };  // of a Python socket in one call: TLS holds bytes that no descriptor shows
+
+/* ---- life ---- */
+
+void
+cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *soon_threadsafe)
+{
+    cpika_loop *loop = &conn->loop;
+    Py_XSETREF(loop->handler, Py_NewRef(handler));
+    Py_XSETREF(loop->soon, Py_NewRef(soon));
+    Py_XSETREF(loop->soon_threadsafe, Py_NewRef(soon_threadsafe));
+    loop->thread = PyThread_get_thread_ident();
+    loop->high = SIZE_MAX;
+    conn->engine.tells_all = true;
+}
+
+int
+cpika_loop_traverse(const cpika_loop *loop, visitproc visit, void *arg)
+{
+    Py_VISIT(loop->handler);
+    Py_VISIT(loop->soon);
+    Py_VISIT(loop->soon_threadsafe);
+    return 0;
+}
+
+void
+cpika_loop_clear(cpika_loop *loop)
+{
+    Py_CLEAR(loop->handler);
+    Py_CLEAR(loop->soon);
+    Py_CLEAR(loop->soon_threadsafe);
+}
+
+/* ---- telling ---- */
+
+/* handler.name(*args).  0 or -1. */
+static int
+tell(CpikaConnection *conn, PyObject *name, PyObject *const *args, size_t nargs)
+{
+    if (conn->loop.handler == NULL) {  // the collector has been here
+        return 0;
+    }
+    PyObject *handler = Py_NewRef(conn->loop.handler);
+    PyObject *method = PyObject_GetAttr(handler, name);
+    PyObject *done = method == NULL ? NULL : PyObject_Vectorcall(method, args, nargs, NULL);
+    Py_XDECREF(method);
+    Py_DECREF(handler);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+tell_message(CpikaConnection *conn, PyObject *name, CpikaChannel *ch, const cpika_made *made)
+{
+    PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
+    return tell(conn, name, args, 4);
+}
+
+/* ---- a delivery ---- */
+
+/* Whether somebody has replaced _on_deliver, on the class or on the channel: looked up once in each read.  -1. */
+static int
+has_odd_deliver(CpikaConnection *conn, CpikaLoopChannel *ch)
+{
+    if (ch->looked != conn->loop.reads) {
+        PyObject *method = PyObject_GetAttr((PyObject *)ch, conn->st->names._on_deliver);
+        if (method == NULL) {
+            return -1;
+        }
+        ch->odd_deliver =
+            !PyCFunction_Check(method) || PyCFunction_GET_SELF(method) != (PyObject *)ch
+            || PyCFunction_GET_FUNCTION(method) != (PyCFunction)(void (*)(void))cpika_loop_on_deliver;
+        ch->looked = conn->loop.reads;
+        Py_DECREF(method);
+    }
+    return ch->odd_deliver;
+}
+
+static int
+run_message(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
+{
+    CpikaLoopChannel *lc = (CpikaLoopChannel *)ch;
+    int odd = has_odd_deliver(conn, lc);
+    if (odd < 0) {
+        return -1;
+    }
+    if (odd) {
+        return tell_message(conn, conn->st->names._on_odd_delivery, ch, made);
+    }
+    PyObject *callback = NULL;
+    if (PySet_GET_SIZE(lc->cancelled) == 0) {
+        PyObject *consumers = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
+        callback = Py_XNewRef(PyDict_GetItemWithError(consumers, made->tag));
+        Py_DECREF(consumers);
+    }
+    if (callback == NULL) {
+        return PyErr_Occurred() ? -1 : tell_message(conn, conn->st->names._on_unwanted, ch, made);
+    }
+    PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
+    PyObject *done = PyObject_Vectorcall(callback, args, 4, NULL);
+    Py_DECREF(callback);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int
+run_raw(CpikaConnection *conn, const cpika_raw_delivery *raw)
+{
+    CpikaChannel *ch = cpika_channel_object(raw->channel);
+    cpika_made made = {0};
+    Py_INCREF(ch);
+    int rc = cpika_make_raw(conn, raw, &made);
+    cpika_input_unpin(raw->chunk);
+    if (rc == 0) {
+        rc = run_message(conn, ch, &made);
+        cpika_made_clear(&made);
+    }
+    Py_DECREF(ch);
+    return rc < 0 ? -1 : 0;
+}
+
+PyObject *
+cpika_loop_on_deliver(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
+{
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (nargs != 3) {
+        PyErr_SetString(PyExc_TypeError, "_on_deliver() takes method_frame, header_frame and body");
+        return NULL;
+    }
+    PyObject *given[] = {op, args[0], args[1], args[2]};
+    if (ch->conn != NULL && tell(ch->conn, ch->st->names._run_delivery, given, 4) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+/* ---- the broker's word for a publish ---- */
+
+static bool
+is_none(PyObject *dict, PyObject *key)
+{
+    return PyDict_GetItemWithError(dict, key) == Py_None;
+}
+
+/* New reference to the one callback that stays, of a CallbackManager, for what `key` names on this channel; NULL: none, or
+ * more, or one that wants to be looked at more closely; or an exception. */
+static PyObject *
+only_callback(CpikaConnection *conn, const CpikaLoopChannel *ch, PyObject *key)
+{
+    const cpika_names *names = &conn->st->names;
+    PyObject *callback = NULL;
+    PyObject *manager =
+        conn->loop.handler == NULL ? NULL : PyObject_GetAttr(conn->loop.handler, names->callbacks);
+    PyObject *stack = manager == NULL ? NULL : PyObject_GetAttr(manager, names->_stack);
+    if (stack != NULL && PyDict_Check(stack)) {
+        PyObject *keys = PyDict_GetItemWithError(stack, ch->prefix);
+        PyObject *list = keys != NULL && PyDict_Check(keys) ? PyDict_GetItemWithError(keys, key) : NULL;
+        PyObject *entry = list != NULL && PyList_Check(list) && PyList_GET_SIZE(list) == 1
+                              ? PyList_GET_ITEM(list, 0)
+                              : NULL;
+        if (entry != NULL && PyDict_Check(entry)
+            && PyDict_GetItemWithError(entry, names->one_shot) == Py_False && is_none(entry, names->arguments)
+            && is_none(entry, names->only)) {
+            callback = Py_XNewRef(PyDict_GetItemWithError(entry, names->callback));
+        }
+    }
+    Py_XDECREF(stack);
+    Py_XDECREF(manager);
+    return callback;
+}
+
+/* New frame.Method. */
+static PyObject *
+method_frame(CpikaConnection *conn, const CpikaLoopChannel *ch, PyObject *method)
+{
+    PyObject *number = PyLong_FromLong(ch->base.engine.number);
+    if (conn->st->method_frame == NULL) {
+        PyObject *module = PyImport_ImportModule("cpika.frame");
+        conn->st->method_frame = module == NULL ? NULL : PyObject_GetAttrString(module, "Method");
+        Py_XDECREF(module);
+    }
+    PyObject *frame = NULL;
+    if (number != NULL && conn->st->method_frame != NULL) {
+        PyObject *args[] = {number, method};
+        frame = PyObject_Vectorcall(conn->st->method_frame, args, 2, NULL);
+    }
+    Py_XDECREF(number);
+    return frame;
+}
+
+static int
+run_verdict(CpikaConnection *conn, const cpika_raw_delivery *raw)
+{
+    uint32_t id;
+    int status;
+    CpikaLoopChannel *ch = (CpikaLoopChannel *)cpika_channel_object(raw->channel);
+    Py_INCREF(ch);
+    PyObject *method = cpika_method_decode(&conn->st->values, raw->method, raw->method_len, &id, &status);
+    cpika_input_unpin(raw->chunk);
+    int rc = -1;
+    if (method != NULL) {
+        const cpika_names *names = &conn->st->names;
+        PyObject *callback = only_callback(
+            conn, ch, id == CPIKA_ID_basic_ack ? names->basic_ack_name : names->basic_nack_name);
+        PyObject *frame = callback == NULL ? NULL : method_frame(conn, ch, method);
+        if (frame != NULL) {
+            PyObject *done = PyObject_CallOneArg(callback, frame);
+            rc = done == NULL ? -1 : 0;
+            Py_XDECREF(done);
+        } else if (callback == NULL && !PyErr_Occurred()) {
+            PyObject *args[] = {(PyObject *)ch, method};
+            rc = tell(conn, names->_on_method, args, 2);
+        }
+        Py_XDECREF(frame);
+        Py_XDECREF(callback);
+    }
+    Py_XDECREF(method);
+    Py_DECREF(ch);
+    return rc;
+}
+
+/* ---- the other events ---- */
+
+static int
+run_method(CpikaConnection *conn, const cpika_event *event)
+{
+    PyObject *method = cpika_make_method(conn, event->message);
+    PyObject *args[] = {event->owner == NULL ? Py_None : event->owner, method};
+    int rc = method == NULL ? -1 : tell(conn, conn->st->names._on_method, args, 2);
+    Py_XDECREF(method);
+    return rc;
+}
+
+static int
+run_event(CpikaConnection *conn, const cpika_event *event)
+{
+    if (event->channel != NULL && event->channel->state == CHANNEL_CLOSED) {
+        return 0;
+    }
+    if (event->kind == CPIKA_EVENT_METHOD) {
+        return run_method(conn, event);
+    }
+    cpika_made made = {0};
+    int rc = cpika_make_message(conn, event->message, &made);
+    if (rc == 0 && event->kind == CPIKA_EVENT_DELIVERY) {
+        rc = run_message(conn, cpika_channel_object(event->channel), &made);
+    } else if (rc == 0) {
+        rc = tell_message(conn, conn->st->names._on_content, cpika_channel_object(event->channel), &made);
+    }
+    cpika_made_clear(&made);
+    return rc;
+}
+
+/* ---- handling ---- */
+
+/* Runs all that has come, in the stream's order.  0 or -1. */
+static int
+handle(CpikaConnection *conn)
+{
+    cpika_engine *e = &conn->engine;
+    int rc = 0;
+    while (rc == 0) {
+        cpika_event *event = cpika_events_take_first(&e->events);
+        if (event != NULL) {
+            rc = run_event(conn, event);
+            cpika_event_free(event);
+            continue;
+        }
+        cpika_raw_delivery raw;
+        cpika_step step = cpika_engine_step(e, &raw);
+        if (step == CPIKA_STEP_DELIVERY) {
+            rc = run_raw(conn, &raw);
+        } else if (step == CPIKA_STEP_VERDICT) {
+            rc = run_verdict(conn, &raw);
+        } else if (step == CPIKA_STEP_MORE && e->events.first == NULL) {
+            break;
+        }
+    }
+    if (e->grave.first != NULL && rc == 0) {
+        cpika_engine_bury(e);
+    }
+    return rc;
+}
+
+/* ---- output ---- */
+
+static int
+ask(CpikaConnection *conn)
+{
+    cpika_loop *loop = &conn->loop;
+    bool own = loop->thread == PyThread_get_thread_ident();
+    if (loop->asked || (own && loop->inside > 0) || loop->soon == NULL) {
+        return 0;
+    }
+    loop->asked = true;
+    PyObject *soon = Py_NewRef(own ? loop->soon : loop->soon_threadsafe);
+    PyObject *done = PyObject_CallNoArgs(soon);
+    Py_DECREF(soon);
+    if (done == NULL) {
+        loop->asked = false;
+        return -1;
+    }
+    Py_DECREF(done);
+    return 0;
+}
+
+static int
+append(CpikaConnection *conn, CpikaChannel *ch, const uint8_t *bytes, size_t n, uint64_t frames,
+       uint64_t *tag)
+{
+    cpika_transport *io = &conn->io;
+    if (cpika_engine_ended(&conn->engine) || io->closed) {
+        return 0;  // the loop's next turn tells why
+    }
+    cpika_transport_lock(io);  // which may let other threads run: only behind it is the order settled
+    if (ch != NULL && ch->engine.state != CHANNEL_OPEN) {
+        cpika_transport_unlock(io);
+        return cpika_check_channel(ch) < 0 ? -1 : 0;
+    }
+    int rc = cpika_outq_push(&io->link->out, bytes, n);
+    if (rc == CPIKA_OK && tag != NULL) {
+        *tag = ch->engine.confirming ? ++ch->engine.published : 0;
+    }
+    size_t queued = io->link->out.bytes;
+    cpika_transport_unlock(io);
+    if (rc < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    io->frames_sent += frames;
+    if (ask(conn) < 0) {
+        return -1;
+    }
+    if (queued > conn->loop.high && !conn->loop.above) {
+        conn->loop.above = true;
+        return tell(conn, conn->st->names._on_output_high, NULL, 0);
+    }
+    return 0;
+}
+
+int
+cpika_loop_taken(CpikaConnection *conn)
+{
+    cpika_loop *loop = &conn->loop;
+    loop->asked = false;
+    if (!loop->above || conn->io.link->out.bytes > loop->low || cpika_engine_ended(&conn->engine)) {
+        return 0;
+    }
+    loop->above = false;
+    return tell(conn, conn->st->names._on_output_low, NULL, 0);
+}
+
+int
+cpika_loop_append(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t frames)
+{
+    return append(conn, NULL, bytes, n, frames, NULL);
+}
+
+int
+cpika_loop_append_of(CpikaChannel *ch, const uint8_t *bytes, size_t n, uint64_t frames, uint64_t *tag)
+{
+    return append(ch->conn, ch, bytes, n, frames, tag);
+}
+
+/* Sends what is there.  Bits, or -1. */
+static int
+flush(CpikaConnection *conn)
+{
+    cpika_transport *io = &conn->io;
+    conn->loop.asked = false;
+    if (io->closed) {
+        return CPIKA_LOOP_ENDED;
+    }
+    int rc = CPIKA_OK;
+    if (io->link->out.bytes > 0 || conn->engine.owed.len > 0) {
+        rc = cpika_transport_flush(io);
+    }
+    if (rc == CPIKA_IO_RAISED || (rc == CPIKA_IO_ENDED && handle(conn) < 0)) {
+        return -1;
+    }
+    if (cpika_loop_taken(conn) < 0) {
+        return -1;
+    }
+    size_t queued = io->link->out.bytes;
+    if (cpika_engine_ended(&conn->engine)) {
+        return CPIKA_LOOP_ENDED;
+    }
+    return (queued > 0 && !io->wants_read) || io->wants_write ? CPIKA_LOOP_WANTS_WRITE : 0;
+}
+
+/* ---- what the loop calls ---- */
+
+static void
+enter(CpikaConnection *conn)
+{
+    conn->loop.thread = PyThread_get_thread_ident();
+    conn->loop.inside++;
+    conn->loop.reads++;
+}
+
+/* Ends a call: sends, unless an exception is on its way, which leaves that to the loop's next turn. */
+static int
+leave(CpikaConnection *conn, int rc)
+{
+    conn->loop.inside--;
+    if (rc == 0) {
+        return flush(conn);
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!cpika_engine_ended(&conn->engine) && ask(conn) < 0) {
+        PyErr_Clear();
+    }
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
+int
+cpika_loop_readable(CpikaConnection *conn)
+{
+    cpika_transport *io = &conn->io;
+    enter(conn);
+    Py_ssize_t n = 0;
+    int rc = handle(conn);  // what an exception has left, or what somebody else has read
+    for (int reads = 0; rc == 0 && !io->closed && reads < (io->sock == NULL ? 1 : PYTHON_READS); reads++) {
+        n = cpika_transport_read(io);
+        rc = n == CPIKA_IO_RAISED ? -1 : handle(conn);
+        if (n <= 0) {
+            break;
+        }
+    }
+    int bits = leave(conn, rc);
+    return bits >= 0 && io->sock != NULL && n > 0 ? bits | CPIKA_LOOP_MORE : bits;
+}
+
+int
+cpika_loop_writable(CpikaConnection *conn)
+{
+    if (conn->io.wants_write) {
+        return cpika_loop_readable(conn);
+    }
+    enter(conn);
+    return leave(conn, 0);
+}
+
+int
+cpika_loop_feed(CpikaConnection *conn, const uint8_t *bytes, size_t n)
+{
+    cpika_engine *e = &conn->engine;
+    if (cpika_engine_ended(e)) {
+        return 0;
+    }
+    if (cpika_input_append(&e->in, bytes, n) < 0) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    e->bytes_received += n;
+    enter(conn);
+    int rc = handle(conn);
+    conn->loop.inside--;
+    return rc;
+}

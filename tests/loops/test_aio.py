@@ -1,0 +1,279 @@
+"""`cpika.aio`: connections, channels and messages to await."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import cpika
+import pytest
+from cpika import aio
+from parity.harness import Broker
+from support.proxy import Proxy
+
+SECONDS = 30.0
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Runs a coroutine to its end on a loop of each kind."""
+
+    def run_on_a_new_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        if request.param == "uvloop":
+            import uvloop
+
+            loop: Any = uvloop.new_event_loop()
+        else:
+            loop = asyncio.new_event_loop()
+        try:
+            return loop.run_until_complete(asyncio.wait_for(coroutine, SECONDS))
+        finally:
+            loop.close()
+
+    return run_on_a_new_loop
+
+
+@pytest.fixture
+def params(broker_url: str) -> Any:
+    return Broker.of_this_run().parameters(cpika)
+
+
+def test_publish_and_consume(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection:
+            channel = await connection.channel()
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            bodies = [b"%d" % number for number in range(500)]
+            await asyncio.gather(*(channel.publish("", queue, body) for body in bodies))
+            got = []
+            async with channel.consume(queue, prefetch=20) as messages:
+                async for message in messages:
+                    got.append(message.body)
+                    message.ack()
+                    if len(got) == len(bodies):
+                        break
+            assert got == bodies
+            assert (await channel.queue_declare(queue, passive=True)).message_count == 0
+        assert not connection.is_open
+        assert isinstance(await connection.wait_closed(), cpika.exceptions.ConnectionClosedByClient)
+
+    run(main())
+
+
+def test_a_url_and_several_parameters(run: Any, broker_url: str) -> None:
+    async def main() -> None:
+        unreachable = cpika.ConnectionParameters("127.0.0.1", 1)
+        connection = await aio.connect([unreachable, broker_url])
+        async with connection, connection.channel(confirms=False) as channel:
+            await channel.publish("", "nobody", b"x")
+
+    run(main())
+
+
+def test_what_cannot_be_routed_or_is_refused_is_raised(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (
+                await channel.queue_declare(
+                    exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+                )
+            ).queue
+            results = await asyncio.gather(
+                channel.publish("", queue, b"1", mandatory=True),
+                channel.publish("", "nobody-has-this", b"2", mandatory=True),
+                channel.publish("", "nobody-has-this", b"3"),
+                return_exceptions=True,
+            )
+            assert results[0] is None
+            assert isinstance(results[1], cpika.exceptions.UnroutableError)
+            assert [message.body for message in results[1].messages] == [b"2"]
+            assert results[2] is None
+            with pytest.raises(cpika.exceptions.NackError):
+                await channel.publish("", queue, b"4")
+            assert not channel._pending
+            assert not channel._mandatory
+
+    run(main())
+
+
+def test_the_broker_s_refusal_closes_the_channel_for_all_who_wait(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection:
+            channel = await connection.channel()
+            results = await asyncio.gather(
+                channel.queue_declare("no-such-queue", passive=True),
+                channel.queue_declare(exclusive=True),
+                return_exceptions=True,
+            )
+            assert [type(result) for result in results] == [cpika.exceptions.ChannelClosedByBroker] * 2
+            with pytest.raises(cpika.exceptions.ChannelWrongStateError):
+                await channel.publish("", "q", b"x")
+            assert isinstance(await channel.wait_closed(), cpika.exceptions.ChannelClosedByBroker)
+            async with connection.channel() as another:
+                assert another.is_open
+
+    run(main())
+
+
+def test_getting(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            assert await channel.get(queue) is None
+            for number in range(10):
+                await channel.publish("", queue, b"%d" % number)
+            got = await asyncio.gather(*(channel.get(queue, auto_ack=True) for _ in range(11)))
+            assert [message and message.body for message in got] == [b"%d" % n for n in range(10)] + [None]
+
+    run(main())
+
+
+def test_a_cancelled_get_gives_its_message_back(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            await channel.publish("", queue, b"x")
+            task = asyncio.ensure_future(channel.get(queue))
+            await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            message = None
+            while message is None:  # until the broker has it back
+                message = await channel.get(queue)
+            assert message.body == b"x"
+            assert message.delivery.redelivered
+            message.ack()
+
+    run(main())
+
+
+def test_cancelled_requests_and_publishes_leave_the_channel_sound(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            tasks = [
+                asyncio.ensure_future(channel.queue_declare(queue, passive=True)),
+                asyncio.ensure_future(channel.publish("", queue, b"x")),
+                asyncio.ensure_future(channel.qos(5)),
+            ]
+            await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await channel.publish("", queue, b"y")
+            assert (await channel.queue_declare(queue, passive=True)).message_count == 2
+
+    run(main())
+
+
+def test_what_a_consumer_did_not_read_goes_back(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            for number in range(10):
+                await channel.publish("", queue, b"%d" % number)
+            async with channel.consume(queue) as messages:
+                first = await messages.__anext__()
+                first.ack()
+            left = []
+            while len(left) < 9:
+                message = await channel.get(queue, auto_ack=True)
+                if message is not None:
+                    left.append(message.body)
+            assert sorted(left) == [b"%d" % number for number in range(1, 10)]
+
+    run(main())
+
+
+def test_a_consumer_that_the_broker_cancels_ends(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            async with channel.consume(queue) as messages:
+                reading = asyncio.ensure_future(messages.__anext__())
+                await channel.queue_delete(queue)
+                with pytest.raises(cpika.exceptions.ConsumerCancelled):
+                    await reading
+
+    run(main())
+
+
+def test_a_cut_is_told_to_all_who_wait(run: Any, broker_url: str, make_proxy: Callable[..., Proxy]) -> None:
+    proxy = make_proxy(broker_url)
+
+    async def main() -> None:
+        params = Broker.of_this_run().parameters(cpika, host="127.0.0.1", port=proxy.port)
+        connection = await aio.connect(params)
+        channel = await connection.channel()
+        queue = (await channel.queue_declare(exclusive=True)).queue
+
+        async def read() -> None:
+            async with channel.consume(queue) as messages:
+                async for _message in messages:
+                    proxy.cut()
+
+        reading = asyncio.ensure_future(read())
+        waiting = asyncio.ensure_future(channel.publish("", queue, b"x"))
+        with pytest.raises(cpika.exceptions.StreamLostError):
+            await reading
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert isinstance(await connection.wait_closed(), cpika.exceptions.StreamLostError)
+        with pytest.raises(cpika.exceptions.AMQPError):
+            await channel.publish("", queue, b"x")
+        await connection.close()
+
+    run(main())
+
+
+def test_a_flood_of_publishes_is_held_back(run: Any, params: Any) -> None:
+    async def main() -> int:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            most = 0
+
+            async def flood() -> None:
+                nonlocal most
+                for _ in range(200):
+                    future = asyncio.ensure_future(channel.publish("", "nobody", bytes(50_000)))
+                    await asyncio.sleep(0)
+                    most = max(most, connection.raw.write_buffer_size)
+                    futures.append(future)
+
+            futures: list[Any] = []
+            await flood()
+            await asyncio.gather(*futures)
+            return most
+
+    assert run(main()) <= aio.WRITE_HIGH + 60_000
+
+
+def test_a_refused_connection_raises_as_a_blocking_one(run: Any, params: Any) -> None:
+    async def main() -> None:
+        with pytest.raises(cpika.exceptions.AMQPConnectionError):
+            await aio.connect(cpika.ConnectionParameters("127.0.0.1", 1))
+        wrong = Broker.of_this_run().parameters(cpika, credentials=cpika.PlainCredentials("guest", "wrong"))
+        with pytest.raises(cpika.exceptions.ProbableAuthenticationError):
+            await aio.connect(wrong)
+
+    run(main())
+
+
+def test_a_cancelled_connect_leaves_nothing_open(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async def opening() -> Any:
+            return await aio.connect(params)
+
+        for pause in (0, 0.001, 0.005, 0.02):
+            task = asyncio.ensure_future(opening())
+            await asyncio.sleep(pause)
+            task.cancel()
+            result = (await asyncio.gather(task, return_exceptions=True))[0]
+            if isinstance(result, aio.Connection):
+                await result.close()
+            else:
+                assert isinstance(result, asyncio.CancelledError)
+        async with aio.connect(params) as connection:
+            assert connection.is_open
+
+    run(main())
