@@ -3,8 +3,8 @@
     python traced_program.py AGENT URL             on pika
     python -m cpika traced_program.py AGENT URL    on cpika
 
-Prints JSON: for each scene what the program saw and the agent's spans.  AGENT is the module agent_AGENT beside
-this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the program's work,
+Prints JSON: for each scene what the program saw and the agent's spans.  AGENT is the module agent_AGENT
+beside this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the program's work,
 `spans()` returns and forgets what was recorded.
 """
 
