@@ -3,9 +3,9 @@
     python traced_program.py AGENT URL             on pika
     python -m cpika traced_program.py AGENT URL    on cpika
 
-Prints JSON: for each scene what the program saw and the agent's spans.  AGENT is the module agent_AGENT
-beside this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the program's work,
-`spans()` returns and forgets what was recorded.
+Prints JSON: for each scene what the program saw and the spans of the agent.  AGENT is the module agent_AGENT
+beside this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the work of
+the program, `spans()` returns and forgets what was recorded.
 """
 
 from __future__ import annotations
