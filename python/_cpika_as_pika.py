@@ -1,11 +1,13 @@
-"""Imported by cpika_as_pika.pth at the start of an interpreter whose environment says CPIKA_AS_PIKA=1.
+"""Imported by cpika_as_pika.pth at the start of an interpreter in whose environment CPIKA_AS_PIKA is.
 
-The alias is put in place when somebody first asks for pika: most programs that inherit the variable never do,
-and they load nothing but this file, which imports nothing that is not there already.
+That line asks no more, in the cheapest way: every interpreter runs it. The alias is put in place when
+somebody first asks for pika: most programs that inherit the variable never do, and they load nothing but this
+file, which imports nothing that is not there already.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import RLock
 
@@ -69,4 +71,6 @@ def _load_alias() -> Any:
     return module
 
 
-sys.meta_path.insert(0, _AtFirstUse())
+# Not there: the distribution of packaging/pika-from-cpika asks.
+if os.environ.get("CPIKA_AS_PIKA", "1") not in ("", "0"):
+    sys.meta_path.insert(0, _AtFirstUse())
