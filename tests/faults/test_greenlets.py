@@ -6,7 +6,6 @@ Greenlets run in one thread, and a switch moves the stack of the one away.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from typing import Any
 
@@ -150,16 +149,6 @@ def greenlets(library: str, what: str, shared: bool) -> list[Any]:
     return results
 
 
-def can_connect(library: str) -> bool:
-    """Whether a connection is possible at all where the library has patched the standard one."""
-    Greenlets(library)
-    try:
-        connect().close()
-    except AttributeError:
-        return False
-    return True
-
-
 def crowds() -> list[Any]:
     """gevent and eventlet with all that the greenlets do."""
     cases = []
@@ -175,10 +164,6 @@ def crowds() -> list[Any]:
 @pytest.mark.parametrize(("library", "what", "shared"), crowds())
 def test_twenty_greenlets_share_a_connection(broker_url: str, library: str, what: str, shared: bool) -> None:
     """Row 24, state on the stack: no hang, no crash, and every confirm and answer is its caller's own."""
-    if importlib.util.find_spec(library) is None:
-        pytest.skip(f"{library} is not installed")
-    if library == "eventlet" and not apart(can_connect, library):
-        pytest.skip("no connection under eventlet yet")
     results = apart(greenlets, library, what, shared, timeout=12)
     assert results[:COUNT] == [EACH] * COUNT
     assert results[COUNT:] in ([], ["all there"])
