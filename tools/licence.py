@@ -13,6 +13,7 @@ import base64
 import hashlib
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 NAME = "rabbitmq-c/LICENSE"
@@ -35,30 +36,32 @@ def with_licence(metadata: bytes) -> bytes:
     return b"\n".join(lines) + blank + body
 
 
-def add_licence(wheel: Path, licence: Path) -> None:
-    """Writes the wheel anew, in place, with the licence."""
+def rewrite(wheel: Path, change: Callable[[dict[str, bytes]], None]) -> None:
+    """Writes the wheel anew, in place, with what `change` makes of its members; the record follows."""
     with zipfile.ZipFile(wheel) as archive:
-        members = [(info, archive.read(info)) for info in archive.infolist()]
-    (folder,) = {
-        info.filename.split("/")[0] for info, _ in members if info.filename.endswith(".dist-info/RECORD")
-    }
-    added = f"{folder}/licenses/{NAME}"
-    text = licence.read_bytes()
+        infos = {info.filename: info for info in archive.infolist() if not info.is_dir()}
+        members = {name: archive.read(name) for name in infos}
+    (record,) = (name for name in members if name.endswith(".dist-info/RECORD"))
+    del members[record]
+    change(members)
     made = wheel.with_suffix(".new")
-    record = []
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        for info, content in members:
-            if info.filename in (added, f"{folder}/RECORD"):
-                continue
-            if info.filename == f"{folder}/METADATA":
-                content = with_licence(content)
-            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
-            if not info.is_dir():
-                record.append(entry(info.filename, content))
-        archive.writestr(added, text)
-        lines = [*record, entry(added, text), f"{folder}/RECORD,,", ""]
-        archive.writestr(f"{folder}/RECORD", "\n".join(lines))
+        for name, content in members.items():
+            archive.writestr(infos.get(name, name), content, zipfile.ZIP_DEFLATED)
+        lines = [entry(name, content) for name, content in members.items()]
+        archive.writestr(record, "\n".join([*lines, f"{record},,", ""]))
     made.replace(wheel)
+
+
+def add_licence(wheel: Path, licence: Path) -> None:
+    """Puts the licence into the wheel."""
+
+    def change(members: dict[str, bytes]) -> None:
+        (metadata,) = (name for name in members if name.endswith(".dist-info/METADATA"))
+        members[metadata] = with_licence(members[metadata])
+        members[f"{metadata.rpartition('/')[0]}/licenses/{NAME}"] = licence.read_bytes()
+
+    rewrite(wheel, change)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import rabbitmq_c
 import zig
-from licence import add_licence
+from licence import add_licence, rewrite
 from worlds import ROOT, UNSTABLE, Mount, World, WorldError, interpreters
 
 DIST = ROOT / "dist"
@@ -34,6 +35,7 @@ WORK = ROOT / "build" / "wheel"
 SETUPTOOLS = WORK / "setuptools"
 # One for all interpreters: the newest that 3.9 takes.
 SETUPTOOLS_VERSION = "setuptools>=77,<81"
+OWN = Path(sys.executable).parent  # where the tools of this virtual environment are
 BUILD = """
 import os, sys
 os.chdir(sys.argv[1])
@@ -174,15 +176,32 @@ def newest(folder: Path, pattern: str) -> Path:
 
 
 def repair(wheel: Path, target: zig.Target) -> Path:
-    """The wheel with its licence and its tag, in dist/, if auditwheel finds nothing that the tag forbids."""
+    """The wheel with its licence and its tag, in dist/, if auditwheel finds that it fits the target."""
     add_licence(wheel, rabbitmq_c.static(target=target) / rabbitmq_c.LICENCE)
+    if target.musl:
+        rewrite(wheel, lambda members: name_musl(members, target))
     repaired = wheel.parent.parent / "repaired"
     shutil.rmtree(repaired, ignore_errors=True)
-    own = Path(sys.executable).parent
-    command = [str(own / "auditwheel"), "repair", "--plat", target.platform, "--only-plat"]
-    run_here([*command, "--wheel-dir", str(repaired), str(wheel)], {"PATH": f"{own}:{os.environ['PATH']}"})
+    # auditwheel takes the name of another system's platform for an error, but it knows one when it sees it.
+    command = [str(OWN / "auditwheel"), "repair", "--plat", "auto", "--only-plat"]
+    run_here([*command, "--wheel-dir", str(repaired), str(wheel)], {"PATH": f"{OWN}:{os.environ['PATH']}"})
     (made,) = repaired.iterdir()
+    if target.platform not in made.name:
+        raise BuildError(f"auditwheel made {made.name} of what is meant for {target.platform}")
     return Path(shutil.move(made, DIST / made.name))
+
+
+def name_musl(members: dict[str, bytes], target: zig.Target) -> None:
+    """Has the extension ask for musl by the name that systems on musl give it, and auditwheel knows."""
+    (name,) = (name for name in members if name.endswith(".so"))
+    file = WORK / f"{target.triple}-{threading.get_ident()}.so"
+    file.write_bytes(members[name])
+    run_here(
+        [str(OWN / "patchelf"), "--replace-needed", "libc.so", f"libc.musl-{target.machine}.so.1", str(file)],
+        {},
+    )
+    members[name] = file.read_bytes()
+    file.unlink()
 
 
 def make_all(sdist: Path, chosen: Sequence[Builder], targets: Sequence[zig.Target]) -> None:
