@@ -296,6 +296,20 @@ def install(extras: set[str]) -> None:
         wanted[name].set()
 
 
+def programs_of_others() -> None:
+    """The small choice of `make ecosystem`, which `make test` runs: each in an environment of its own."""
+    files = [
+        *(ROOT / "tests" / "ecosystem").glob("*.py"),
+        *(ROOT / "tests" / "ecosystem").glob("supplied/*/**/*.py"),
+    ]
+    stamp = Stamp("ecosystem", contents(files), sys.version)
+    if stamp.is_current() and (ROOT / "build" / "ecosystem").exists():
+        return
+    say("libraries and agents of others for the tests, in build/ecosystem")
+    run("env", f"PYTHONPATH={ROOT / 'tests'}", VENV_PYTHON, "-m", "ecosystem", "small", "--prepare")
+    stamp.set()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -323,6 +337,8 @@ def main() -> None:
     virtual_environment()
     seen.set()
     install({"docs"} if args.docs else {"dev", *({"bench", "wheel"} & set(asked))})
+    if args.test:
+        programs_of_others()
 
 
 if __name__ == "__main__":

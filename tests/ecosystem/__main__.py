@@ -16,6 +16,7 @@ from . import tests_of, traced
 from .agents import AGENTS, Agent
 from .environment import Environment, NotInstalled
 from .projects import PROJECTS, Project
+from .small import SMALL
 from .table import Row, make_console, table
 
 TOGETHER = 2
@@ -117,11 +118,11 @@ def run_all(entries: list[Project | Agent], url: str) -> tuple[list[Row], list[R
 def main() -> int:
     """Exit status 0 when every entry gave the same on both libraries."""
     parser = argparse.ArgumentParser(prog="ecosystem", description="Programs of others on pika and on cpika.")
-    parser.add_argument("names", nargs="?", default="", help="name,name,...; all where empty")
+    parser.add_argument("names", nargs="?", default="", help="name,name,...; small for what `make test` has")
     parser.add_argument("--prepare", action="store_true", help="only install what the entries need")
     parser.add_argument("--list", action="store_true", help="only print the names")
     options = parser.parse_args()
-    names = [name for name in options.names.split(",") if name]
+    names = list(SMALL) if options.names == "small" else [name for name in options.names.split(",") if name]
     everything: list[Project | Agent] = [*PROJECTS, *AGENTS]
     unknown = set(names) - {entry.name for entry in everything}
     if unknown:

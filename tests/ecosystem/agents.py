@@ -9,9 +9,13 @@ from dataclasses import dataclass
 class Agent:
     """A tracing agent from the package registry.
 
-    :param name: of the module `inside/agent_NAME.py`, which knows how to start it and what it has recorded
+    :param name: for the table
     :param what: it is, for the table
     :param requirements: each with its version; the first one is the agent
+    :param module: of `inside/agent_MODULE.py`, which knows how to start it and what it has recorded; the name
+        where empty
+    :param before: a program that starts python, {bin} being the folder of the environment's programs
+    :param by_module: a module that starts python, and is itself run by it
     :param spans: that it records on pika at least: with fewer the row is worth nothing, and fails
     """
 
@@ -19,7 +23,9 @@ class Agent:
     what: str
     requirements: tuple[str, ...]
     spans: int
-    launcher: tuple[str, ...] = ()
+    module: str = ""
+    before: tuple[str, ...] = ()
+    by_module: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -39,7 +45,23 @@ AGENTS = (
         ("opentelemetry-instrumentation-pika==0.66b1", "opentelemetry-sdk==1.45.1"),
         30,
     ),
+    Agent(
+        "opentelemetry-instrument",
+        "the same, put in by python [-m cpika] -m opentelemetry.instrumentation.auto_instrumentation",
+        ("opentelemetry-instrumentation-pika==0.66b1", "opentelemetry-distro==0.66b1"),
+        30,
+        module="opentelemetry",
+        by_module=("-m", "opentelemetry.instrumentation.auto_instrumentation"),
+    ),
     Agent("newrelic", "New Relic's agent, developer mode", ("newrelic==14.1.0",), 20),
+    Agent(
+        "newrelic-admin",
+        "the same, put in by newrelic-admin run-program python [-m cpika]",
+        ("newrelic==14.1.0",),
+        20,
+        module="newrelic",
+        before=("{bin}/newrelic-admin", "run-program"),
+    ),
     Agent("instana", "Instana's sensor, its own test mode", ("instana==3.20.0",), 20),
     Agent("skywalking", "SkyWalking's agent, without its reporter", ("apache-skywalking==1.2.0",), 20),
     Agent("autodynatrace", "Dynatrace's SDK, put in by itself", ("autodynatrace==2.1.1",), 20),

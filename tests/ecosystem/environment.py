@@ -18,7 +18,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "ecosystem"
 PIKA = "pika==1.4.4"
+CHECKOUT = f"import site; site.addsitedir({str(ROOT / 'python')!r})\n"
 DOWNLOAD_TIMEOUT = 600  # seconds
+
+
+def own_environment() -> dict[str, str]:
+    """This process's environment without what would choose a library or a plugin for another one."""
+    left_out = ("PYTHONPATH", "CPIKA_AS_PIKA", "PYTEST_")
+    return {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
 
 
 class NotInstalled(RuntimeError):
@@ -43,7 +50,7 @@ class Environment:
 
         :raises NotInstalled: if pip could not
         """
-        value = repr((sys.version, str(ROOT), self._requirements))
+        value = repr((sys.version, str(ROOT), self._requirements, CHECKOUT))
         stamp = self.folder / "installed"
         if stamp.exists() and stamp.read_text() == value:
             return
@@ -78,14 +85,17 @@ class Environment:
         return inside[0] if kind == "sdist" else place
 
     def _show_checkout(self) -> None:
-        """Makes this checkout's cpika importable, as an editable installation does, without a build."""
+        """Makes this checkout's cpika importable, as an editable installation does, without a build.
+
+        As a folder of the kind of site-packages, in which the interpreter runs what the .pth files say.
+        """
         done = subprocess.run(
             [str(self.python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
             check=True,
             capture_output=True,
             text=True,
         )
-        (Path(done.stdout.strip()) / "cpika-checkout.pth").write_text(f"{ROOT / 'python'}\n")
+        (Path(done.stdout.strip()) / "cpika-checkout.pth").write_text(CHECKOUT)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -100,7 +110,7 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 def _run(command: list[str]) -> None:
     # pip's own cache makes the second time cheap; it must not see this run's PYTHONPATH.
-    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    env = own_environment()
     try:
         done = subprocess.run(
             command,

@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .environment import Environment
+from .environment import Environment, own_environment
 from .projects import Project
 
 INSIDE = Path(__file__).parent / "inside"
@@ -88,8 +88,7 @@ def _command(project: Project, library: str, environment: Environment, report: P
 
 def _run(command: list[str], project: Project, place: Path, url: str) -> str:
     """Returns the end of what the command printed, or that it had no end."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    env = {**inherited, "PYTHONPATH": str(INSIDE), "CPIKA_BROKER_URL": url, **project.env}
+    env = {**own_environment(), "PYTHONPATH": str(INSIDE), "CPIKA_BROKER_URL": url, **project.env}
     process = subprocess.Popen(
         command,
         cwd=place,

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .agents import Agent
-from .environment import Environment
+from .environment import Environment, own_environment
 from .tests_of import INSIDE
 
-TIMEOUT = 180  # seconds that the program may take
+QUEUE = f"cpika-ecosystem-{os.getpid()}"
+"""Of this run alone, and the same on both libraries: its name is in the spans."""
+TIMEOUT = 90  # seconds that the program may take
 PROGRAM = INSIDE / "traced_program.py"
 NUMBERED = ("trace", "id", "parent", "links")
 """Fields of a span whose values differ from run to run: what counts is which are equal."""
@@ -45,13 +47,16 @@ def run(agent: Agent, library: str, url: str) -> Session:
     """
     environment = Environment(agent.folder, agent.requirements)
     environment.make()
-    switch = ["-m", "cpika"] if library == "cpika" else []
-    command = [str(environment.python), *switch, *agent.launcher, str(PROGRAM), agent.name, url]
+    python = str(environment.python)
+    switched = [python, "-m", "cpika"] if library == "cpika" else [python]
+    launch = [part.format(bin=environment.python.parent) for part in agent.before]
+    by_module = [*agent.by_module, python] if agent.by_module else []
+    command = [*launch, *switched, *by_module, str(PROGRAM), agent.module or agent.name, url, QUEUE]
     begin = time.monotonic()
     try:
         done = subprocess.run(
             command,
-            env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+            env=own_environment(),
             cwd=environment.folder,
             stdin=subprocess.DEVNULL,
             capture_output=True,

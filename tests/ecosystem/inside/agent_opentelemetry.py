@@ -14,11 +14,15 @@ EXPORTER = InMemorySpanExporter()
 
 
 def start() -> None:
-    """Instrument pika."""
-    provider = TracerProvider()
+    """Instrument pika, unless the launcher of the distribution has done so."""
+    provider = trace.get_tracer_provider()
+    launched = isinstance(provider, TracerProvider)
+    if not launched:
+        provider = TracerProvider()
+        trace.set_tracer_provider(provider)
     provider.add_span_processor(SimpleSpanProcessor(EXPORTER))
-    trace.set_tracer_provider(provider)
-    PikaInstrumentor().instrument()
+    if not launched:
+        PikaInstrumentor().instrument()
 
 
 def work(name: str) -> Any:

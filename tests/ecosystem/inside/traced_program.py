@@ -1,11 +1,11 @@
 """A program on pika with an agent in the same process: what the agent tells, and what the program sees.
 
-    python traced_program.py AGENT URL             on pika
-    python -m cpika traced_program.py AGENT URL    on cpika
+    python traced_program.py AGENT URL QUEUE             on pika
+    python -m cpika traced_program.py AGENT URL QUEUE    on cpika
 
-Prints JSON: for each scene what the program saw and the spans of the agent.  AGENT is the module agent_AGENT
-beside this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the work of
-the program, `spans()` returns and forgets what was recorded.
+Prints JSON: for each scene what the program saw and the agent's spans.  AGENT is the module agent_AGENT
+beside this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the program's work,
+`spans()` returns and forgets what was recorded.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ agent.start()
 import pika  # noqa: E402
 import pika.exceptions  # noqa: E402
 
-QUEUE = "cpika-ecosystem"
-EXCHANGE = "cpika-ecosystem-exchange"
+QUEUE = sys.argv[3]
+EXCHANGE = QUEUE + "-exchange"
 
 
 class Scene:
@@ -277,7 +277,7 @@ def two_consumers(scene: Scene) -> None:
 def generator(scene: Scene) -> None:
     """consume() with a publish for each message, left by break."""
     published(scene, "one", "two", "three")
-    for number, (method, properties, body) in enumerate(scene.channel.consume(QUEUE, consumer_tag="tag")):
+    for number, (method, properties, body) in enumerate(scene.channel.consume(QUEUE, consumer_tag="tag"), 1):
         scene.message(method, properties, body)
         scene.channel.basic_publish("", "nowhere", b"answer")
         scene.channel.basic_ack(method.delivery_tag)
