@@ -15,7 +15,7 @@ class Agent:
     :param module: of `inside/agent_MODULE.py`, which knows how to start it and what it has recorded; the name
         where empty
     :param before: a program that starts python, {bin} being the folder of the environment's programs
-    :param by_module: a module that starts python, and is itself run by it
+    :param script: one of those programs that starts python and is itself run by it
     :param spans: that it records on pika at least: with fewer the row is worth nothing, and fails
     """
 
@@ -25,7 +25,7 @@ class Agent:
     spans: int
     module: str = ""
     before: tuple[str, ...] = ()
-    by_module: tuple[str, ...] = ()
+    script: str = ""
 
     @property
     def folder(self) -> str:
@@ -47,11 +47,11 @@ AGENTS = (
     ),
     Agent(
         "opentelemetry-instrument",
-        "the same, put in by python [-m cpika] -m opentelemetry.instrumentation.auto_instrumentation",
+        "the same, put in by python [-m cpika] opentelemetry-instrument python",
         ("opentelemetry-instrumentation-pika==0.66b1", "opentelemetry-distro==0.66b1"),
         30,
         module="opentelemetry",
-        by_module=("-m", "opentelemetry.instrumentation.auto_instrumentation"),
+        script="opentelemetry-instrument",
     ),
     Agent("newrelic", "New Relic's agent, developer mode", ("newrelic==14.1.0",), 20),
     Agent(

@@ -50,8 +50,8 @@ def run(agent: Agent, library: str, url: str) -> Session:
     python = str(environment.python)
     switched = [python, "-m", "cpika"] if library == "cpika" else [python]
     launch = [part.format(bin=environment.python.parent) for part in agent.before]
-    by_module = [*agent.by_module, python] if agent.by_module else []
-    command = [*launch, *switched, *by_module, str(PROGRAM), agent.module or agent.name, url, QUEUE]
+    script = [str(environment.python.parent / agent.script), python] if agent.script else []
+    command = [*launch, *switched, *script, str(PROGRAM), agent.module or agent.name, url, QUEUE]
     begin = time.monotonic()
     try:
         done = subprocess.run(

@@ -4,8 +4,8 @@
     python -m cpika traced_program.py AGENT URL QUEUE    on cpika
 
 Prints JSON: for each scene what the program saw and the agent's spans.  AGENT is the module agent_AGENT
-beside this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the program's work,
-`spans()` returns and forgets what was recorded.
+beside this file: `start()` puts the agent in before pika is imported, `work(name)` is a piece of the
+program's work, `spans()` returns and forgets what was recorded.
 """
 
 from __future__ import annotations
