@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 FLASK = next(project for project in PROJECTS if project.name == "flask-rmq")
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)  # where the set-up has not installed them yet
 @pytest.mark.parametrize("name", SMALL)
 def test_an_entry_of_the_small_choice_gives_the_same_on_both_libraries(name: str, broker_url: str) -> None:
     [entry] = [entry for entry in (*PROJECTS, *AGENTS) if entry.name == name]

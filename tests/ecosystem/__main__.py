@@ -122,12 +122,14 @@ def main() -> int:
     parser.add_argument("--prepare", action="store_true", help="only install what the entries need")
     parser.add_argument("--list", action="store_true", help="only print the names")
     options = parser.parse_args()
-    names = list(SMALL) if options.names == "small" else [name for name in options.names.split(",") if name]
     everything: list[Project | Agent] = [*PROJECTS, *AGENTS]
+    names = [name for name in options.names.split(",") if name] or [entry.name for entry in everything]
+    if options.names == "small":
+        names = list(SMALL)
     unknown = set(names) - {entry.name for entry in everything}
     if unknown:
         parser.error(f"no entry is called {', '.join(sorted(unknown))}")
-    entries = [entry for entry in everything if not names or entry.name in names]
+    entries = [entry for entry in everything if entry.name in names]
     if options.list:
         print("\n".join(f"{entry.name} {entry.version}: {entry.what}" for entry in entries))
         return 0
