@@ -63,6 +63,7 @@ AGENTS = (
         before=("{bin}/newrelic-admin", "run-program"),
     ),
     Agent("instana", "Instana's sensor, its own test mode", ("instana==3.20.0",), 20),
+    # 1.3.0 as it is in the registry lacks the modules of its protocol, and cannot be imported.
     Agent("skywalking", "SkyWalking's agent, without its reporter", ("apache-skywalking==1.2.0",), 20),
     Agent("autodynatrace", "Dynatrace's SDK, put in by itself", ("autodynatrace==2.1.1",), 20),
     Agent("apminsight", "Site24x7's agent, without its reporter", ("apminsight==1.8.4",), 20),

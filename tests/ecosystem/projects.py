@@ -121,20 +121,5 @@ PROJECTS = (
     ),
     Project("talus", "1.3.4", "producers and consumers that reconnect", 169, tests=("talus/tests",)),
     Project("rabbitmq-easy", "1.1.1", "a manager of exchanges, queues and messages", 60),
-    Project(
-        "oms-mqclient",
-        "2.7.1",
-        "one queue interface for several brokers",
-        20,
-        extra="[rabbitmq]",
-        tests=("tests/unit/rabbitmq", "tests/integrate/test_rabbitmq.py"),
-        env={"PYTEST_DO_AUTH_FOR_MQCLIENT": "no"},
-        also=(
-            "wipac-rest-tools==1.13.6",
-            "asyncstdlib==3.14.0",
-            "pytest-asyncio==1.3.0",
-            "pytest-mock==3.15.1",
-        ),
-    ),
     Project("bunnystream", "1.0.7", "an event bus; publishing and consuming events", 383),
 )
