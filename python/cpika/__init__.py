@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from cpika.adapters.base_connection import BaseConnection as BaseConnection
     from cpika.adapters.blocking_connection import BlockingConnection as BlockingConnection
     from cpika.adapters.select_connection import SelectConnection as SelectConnection
-    from cpika.adapters.thread_safe_connection import Channel as Channel
     from cpika.adapters.utils.connection_workflow import AMQPConnectionWorkflow as AMQPConnectionWorkflow
     from cpika.connection import Connection as Connection
     from cpika.connection import ConnectionParameters as ConnectionParameters
@@ -72,7 +71,6 @@ _HOMES = {
     "BaseConnection": "cpika.adapters.base_connection",
     "BasicProperties": "cpika.spec",
     "BlockingConnection": "cpika.adapters.blocking_connection",
-    "Channel": "cpika.adapters.thread_safe_connection",
     "Connection": "cpika.connection",
     "ConnectionParameters": "cpika.connection",
     "DeliveryMode": "cpika.delivery_mode",

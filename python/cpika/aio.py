@@ -245,7 +245,12 @@ class Connection(_Closing):
 class Message:
     """A message that was delivered, or that `Channel.get` brought."""
 
-    __slots__ = ("_channel", "body", "delivery", "properties")
+    __slots__ = {
+        "_channel": "",
+        "body": "Its bytes.",
+        "delivery": "spec.Basic.Deliver, or GetOk: exchange, routing key, whether it is redelivered.",
+        "properties": "spec.BasicProperties.",
+    }
 
     def __init__(
         self, channel: Channel, delivery: Any, properties: spec.BasicProperties, body: bytes
@@ -280,7 +285,11 @@ class Message:
 class ReturnedMessage:
     """A message that the broker could not route: in `UnroutableError.messages`."""
 
-    __slots__ = ("body", "method", "properties")
+    __slots__ = {
+        "body": "Its bytes.",
+        "method": "spec.Basic.Return: reply code and text, exchange, routing key.",
+        "properties": "spec.BasicProperties.",
+    }
 
     def __init__(self, method: Any, properties: spec.BasicProperties, body: bytes) -> None:
         self.method = method

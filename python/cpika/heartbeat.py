@@ -13,16 +13,17 @@ LOGGER = logging.getLogger("pika.heartbeat")
 class HeartbeatChecker:
     """Checks every `timeout` + 5 seconds whether the peer has sent something.
 
+    Where nobody else does, it sends a frame every half `timeout`. Where the core has the connection's socket,
+    a thread of its own does so, whatever the program's callbacks do.
+
     :param connection: pika's `Connection`, on a loop
     :param timeout: seconds, as agreed with the broker
-    :param send: send a frame every half `timeout`, on the loop's timer. Where the core has the connection's
-        socket, a thread of its own does so, whatever the program's callbacks do
     :raises ValueError: a timeout below one second
     """
 
     _STALE_CONNECTION = "No activity or too many missed heartbeats in the last %i seconds"
 
-    def __init__(self, connection: Any, timeout: int, send: bool = True) -> None:
+    def __init__(self, connection: Any, timeout: int) -> None:
         if timeout < 1:
             raise ValueError(f"timeout must >= 0, but got {timeout!r}")
         self._connection = connection
@@ -33,7 +34,7 @@ class HeartbeatChecker:
         self._idle_byte_intervals = 0
         self._send_timer: Any = None
         self._check_timer: Any = None
-        if send:
+        if not connection._sends_heartbeats:
             self._start_send_timer()
         self._start_check_timer()
 

@@ -22,19 +22,13 @@ def params(broker_url: str) -> Any:
 
 @pytest.fixture
 def connection(params: Any) -> Iterator[Any]:
-    with cpika.Connection(params) as made:
+    with thread_safe_connection.Connection(params) as made:
         yield made
 
 
 def queue_of(channel: Any) -> str:
     name: str = channel.queue_declare("", exclusive=True).method.queue
     return name
-
-
-def test_calling_the_abstract_connection_makes_a_thread_safe_one(connection: Any) -> None:
-    assert isinstance(connection, thread_safe_connection.Connection)
-    assert isinstance(connection, cpika.Connection)
-    assert isinstance(connection.channel(), cpika.Channel)
 
 
 def test_messages_of_four_threads_are_confirmed_and_come_in_each_ones_order(connection: Any) -> None:
@@ -99,7 +93,7 @@ def test_bad_arguments_are_raised_in_the_caller(connection: Any) -> None:
 
 
 def test_a_message_callback_may_call_and_close(params: Any) -> None:
-    connection = cpika.Connection(params)
+    connection = thread_safe_connection.Connection(params)
     channel = connection.channel()
     queue = queue_of(channel)
     seconds: list[float] = []
@@ -120,7 +114,9 @@ def test_a_message_callback_may_call_and_close(params: Any) -> None:
 
 
 def test_a_callback_that_calls_is_not_waited_for_by_a_full_queue(params: Any) -> None:
-    with cpika.Connection(params, work_queue_maxsize=2, work_queue_put_timeout=10) as connection:
+    with thread_safe_connection.Connection(
+        params, work_queue_maxsize=2, work_queue_put_timeout=10
+    ) as connection:
         channel = connection.channel()
         queue = queue_of(channel)
         got: list[bytes] = []
@@ -149,7 +145,7 @@ def test_a_queue_that_stays_full_ends_the_connection(params: Any) -> None:
         ended.append(error)
         told.set()
 
-    connection = cpika.Connection(
+    connection = thread_safe_connection.Connection(
         params, on_close_callback=closed, work_queue_maxsize=2, work_queue_put_timeout=0.3
     )
     channel = connection.channel()
@@ -210,10 +206,12 @@ def test_opening_raises_what_it_failed_with(params: Any) -> None:
     refused = Broker.of_this_run().parameters(cpika, credentials=cpika.PlainCredentials("guest", "wrong"))
     told: list[BaseException] = []
     with pytest.raises(cpika.exceptions.ProbableAuthenticationError):
-        cpika.Connection(refused, on_open_error_callback=lambda _connection, error: told.append(error))
+        thread_safe_connection.Connection(
+            refused, on_open_error_callback=lambda _connection, error: told.append(error)
+        )
     assert [type(error) for error in told] == [cpika.exceptions.ProbableAuthenticationError]
     with pytest.raises(ValueError, match="work_queue_put_timeout"):
-        cpika.Connection(params, work_queue_put_timeout=0)
+        thread_safe_connection.Connection(params, work_queue_put_timeout=0)
 
 
 def test_a_call_in_the_io_thread_is_refused(connection: Any) -> None:
@@ -234,7 +232,7 @@ def test_a_call_in_the_io_thread_is_refused(connection: Any) -> None:
 
 
 def test_after_the_end_calls_raise_its_reason(params: Any) -> None:
-    connection = cpika.Connection(params)
+    connection = thread_safe_connection.Connection(params)
     channel = connection.channel()
     connection.close()
     connection.close()

@@ -73,14 +73,6 @@ class Connection(Output, AbstractBase):
         CONNECTION_CLOSING: "CLOSING",
     }
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """An adapter; of this class itself, which is abstract, a `thread_safe_connection.Connection`."""
-        if cls is not Connection:
-            return super().__new__(cls)
-        from cpika.adapters import thread_safe_connection
-
-        return thread_safe_connection.Connection(*args, **kwargs)
-
     def __init__(
         self,
         parameters: Parameters | None = None,
@@ -386,8 +378,7 @@ class Connection(Output, AbstractBase):
         assert engine is not None
         engine._tune(params.frame_max, timeout, None)
         if timeout:
-            by_hand = engine._loop_fileno() < 0
-            self._heartbeat_checker = heartbeat.HeartbeatChecker(self, timeout, by_hand)
+            self._heartbeat_checker = heartbeat.HeartbeatChecker(self, timeout)
             engine.keep(self._wake)
         self._send_method(0, spec.Connection.TuneOk(params.channel_max, params.frame_max, timeout))
         self._rpc(

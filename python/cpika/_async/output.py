@@ -132,6 +132,11 @@ class Output:
         """Have the loop look, from any thread."""
         self._adapter_add_callback_threadsafe(self._look)
 
+    @property
+    def _sends_heartbeats(self) -> bool:
+        """Whether the core or its thread for Python sockets sends them: it has the socket."""
+        return self._engine is not None and self._engine._loop_fileno() >= 0
+
     # ---- counts ----
 
     @property
