@@ -1,8 +1,8 @@
 """A connection whose calls wait, may come from any thread, and leave callbacks to threads of their own.
 
 The interface of pika's next release, where it is `pika.Connection`. Publishing and acknowledging go straight
-into the connection's output, from whatever thread; the I/O thread has only to send it. Everything else is done by
-that thread while the caller waits.
+into the connection's output, from whatever thread; the I/O thread has only to send it. Everything else is
+done by that thread while the caller waits.
 """
 
 from __future__ import annotations
