@@ -87,6 +87,8 @@ def publish(
     if not _is_real(channel) or channel._is_buffered() or not channel.is_open:
         with outside():
             call()
+        if _is_real(channel):
+            channel._impl._raise_if_not_open()  # as pika's flush: where a wrapper has swallowed it
         return
     try:
         with BufferedPublishing(channel, _UNLIMITED, _LONGEST_S), outside():

@@ -61,6 +61,7 @@ _home.at_home(
     __name__,
     *(kind for kind in BlockingChannel.__mro__ if kind.__name__ == BlockingChannel.__name__),
     ReturnedMessage,
+    _CallbackResult,
     _ChannelPendingEvt,
     _ConnectionBlockedEvt,
     _ConnectionBlockedUnblockedEvtBase,
