@@ -90,7 +90,9 @@ class _TwistedConnectionAdapter(connection.Connection):
         self._transport = None
         reason: BaseException | None = error.value
         if isinstance(reason, twisted_error.ConnectionDone):
-            self._error = self._error or reason
+            # As in pika, Twisted's word is what programs get; ours is its cause.
+            reason.__cause__ = self._error
+            self._error = reason
             reason = None
         LOGGER.log(logging.DEBUG if reason is None else logging.ERROR, "connection_lost: %r", reason)
         self._on_stream_terminated(reason)
