@@ -7,6 +7,7 @@ from then on the calls go pika's way: what looks at each call costs each call.
 
 from __future__ import annotations
 
+import functools
 import weakref
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -123,6 +124,10 @@ class Traceable(metaclass=_Watched):
 def watch(cls: type[Traceable]) -> type[Traceable]:
     """Watch a class's methods, as they are now, from now on."""
     kinds = [kind for kind in reversed(cls.__mro__) if issubclass(kind, Traceable) and kind is not Traceable]
+    for kind in kinds:
+        for name, value in list(vars(kind).items()):
+            if isinstance(value, FunctionType) and not name.startswith("__"):
+                type.__setattr__(kind, name, _for_loops_too(name, value))
     originals = {
         name: value
         for kind in kinds
@@ -131,6 +136,28 @@ def watch(cls: type[Traceable]) -> type[Traceable]:
     }
     type.__setattr__(cls, "_originals", originals)
     return cls
+
+
+def _for_loops_too(name: str, method: FunctionType) -> Callable[..., Any]:
+    """Return a method that, called for a channel on an event loop, is that channel's own.
+
+    Wrappers of the class are called for such channels as well, and call in the end what they have wrapped.
+    """
+
+    @functools.wraps(method)
+    def either(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self, LoopChannel):
+            return getattr(type(self), name)(self, *args, **kwargs)
+        return method(self, *args, **kwargs)
+
+    return either
+
+
+def wrap_loop_channel(channel: Any, cls: type[Traceable]) -> None:
+    """Put the methods of `Channel` that somebody has wrapped on the class onto a channel on an event loop."""
+    for name in cls._found:
+        if hasattr(type(channel), name):
+            setattr(channel, name, getattr(cls, name).__get__(channel, cls))
 
 
 def add_shortcut(method: Any, *names: str) -> None:

@@ -313,9 +313,14 @@ class Connection(Output, AbstractBase):
     def _create_channel(
         self, channel_number: int, on_open_callback: Callable[[Channel], Any] | None
     ) -> Channel:
+        from cpika import _wrappers
+        from cpika import channel as public
         from cpika._async.channel import Channel
 
-        return Channel(self, channel_number, on_open_callback)
+        channel = Channel(self, channel_number, on_open_callback)
+        if public.Channel._found:
+            _wrappers.wrap_loop_channel(channel, public.Channel)
+        return channel
 
     def _next_channel_number(self) -> int:
         limit = self.params.channel_max or 65535
