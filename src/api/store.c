@@ -35,6 +35,9 @@ channel_next_kept(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         PyErr_SetString(PyExc_TypeError, "_next_kept() takes a store and a list of one");
         return NULL;
     }
+    if (cpika_check_fork(ch->conn) < 0) {  // what stands here is the parent's
+        return NULL;
+    }
     PyList_SetItem(args[1], 0, Py_NewRef(Py_None));
     uint64_t asks = ch->conn->roles.asks;  // before the look: what comes behind it asks again
     PyObject *evt = take_first(ch, args[0]);

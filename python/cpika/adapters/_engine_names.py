@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _POLL_S = 5.0  # how long pika's loop waits at most
 
 
+_CONNECTION: list[type] = []  # `pika.connection.Connection`, which is loaded with the first channel
+
+
 class _Callbacks(CallbackManager):
     """The callbacks of a connection and its channels; those for confirms make the core tell of confirms."""
 
@@ -160,9 +163,11 @@ class EngineNames(_core.Connection):
     @property
     def channel(self) -> Callable[..., Channel]:
         """`pika.connection.Connection.channel`, which tracers wrap on the class, for this connection."""
-        from cpika.connection import Connection
+        if not _CONNECTION:
+            from cpika.connection import Connection
 
-        method: Callable[..., Channel] = vars(Connection)["channel"].__get__(self, type(self))
+            _CONNECTION.append(Connection)
+        method: Callable[..., Channel] = vars(_CONNECTION[0])["channel"].__get__(self, type(self))
         return method
 
     def _new_channel(

@@ -12,7 +12,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from cpika import exceptions
+from cpika import _home, exceptions
 from cpika.adapters.utils import _waiting
 from cpika.compat import SOL_TCP
 from cpika.connection import Parameters, copy_parameters
@@ -127,6 +127,7 @@ def __getattr__(name: str) -> Any:
     from cpika.adapters.utils import _workflow
 
     value = globals()[name] = getattr(_workflow, name)
+    _home.at_home(__name__, value)
     return value
 
 
