@@ -141,6 +141,9 @@ append_owed(cpika_engine *e, uint16_t channel, uint32_t id, const uint8_t *argum
 int
 cpika_engine_owe(cpika_engine *e, uint16_t channel, uint32_t id, const uint8_t *arguments, size_t n)
 {
+    if (e->close_sent && id != CPIKA_ID_connection_close_ok) {
+        return CPIKA_OK;  // behind our Close the peer awaits nothing else
+    }
     size_t before = e->owed.len;
     int rc = append_owed(e, channel, id, arguments, n);
     cpika_engine_leaving(e, e->owed.data + before, e->owed.len - before);
@@ -361,6 +364,9 @@ note_answer(cpika_engine *e, cpika_channel *ch, const cpika_message *answer)
 static int
 send_next(cpika_engine *e, cpika_channel *ch, cpika_request *next)
 {
+    if (e->close_sent) {
+        return CPIKA_OK;  // nobody answers it: it ends with the connection
+    }
     int rc = note_sent(e, ch, next, next->frame.data, next->frame.len);
     if (rc == CPIKA_OK) {
         rc = cpika_buf_append(&e->owed, next->frame.data, next->frame.len);

@@ -7,7 +7,9 @@
 #    include <stdlib.h>
 
 void (*cpika_debug_wait_hook)(void);
+#    ifndef __SANITIZE_THREAD__
 _Thread_local int cpika_debug_handling;
+#    endif
 
 void
 cpika_debug_abort(const char *what)

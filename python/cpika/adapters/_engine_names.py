@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 from cpika import _core, exceptions, validators
 from cpika.callback import CallbackManager
@@ -145,7 +146,8 @@ class EngineNames(_core.Connection):
         self._python_socket = sock
         self._listeners: dict[int, Any] = {}
         self._close_callbacks: list[Callable[[Any, BaseException | None], Any]] = []
-        self._numbers_taken: set[int | None] = set()  # by channels whose BlockingChannel is still to come
+        # By channels whose BlockingChannel is still to come: one that an interrupt has lost frees its number.
+        self._numbers_taken: WeakValueDictionary[int, Channel] = WeakValueDictionary()
         self._numbers_lock = threading.RLock()
 
     def _owner_now(self) -> BlockingConnection:
@@ -178,26 +180,36 @@ class EngineNames(_core.Connection):
         :raises pika.exceptions.NoFreeChannels: channel_max channels are open
         :raises pika.exceptions.InvalidChannelNumber: a number that is no int, out of range or in use
         """
+        taken = self._numbers_taken
+        number = 0
+        try:
+            with self._numbers_lock:  # a number that is free is not taken by two threads
+                number = self._choose_number(channel_number)
+                channel = taken[number] = Channel(cast("Engine", self), number, on_open_callback)
+            return channel
+        except BaseException:
+            if number:
+                taken.pop(number, None)
+            raise
+
+    def _choose_number(self, wanted: int | None) -> int:
         limit = self.params.channel_max or MAX_CHANNELS
         taken = self._numbers_taken
-        with self._numbers_lock:  # a number that is free is not taken by two threads
-            if not channel_number:
-                number = self._free_channel_number(limit, 0)
-                while number is not None and number in taken:
-                    number = self._free_channel_number(limit, number)
-                if number is None:
-                    raise exceptions.NoFreeChannels()
-            elif (
-                not isinstance(channel_number, int)
-                or not 1 <= channel_number <= limit
-                or channel_number in taken
-                or channel_number in self._open_channels
-            ):
-                raise exceptions.InvalidChannelNumber(channel_number)
-            else:
-                number = channel_number
-            taken.add(number)
-        return Channel(cast("Engine", self), number, on_open_callback)
+        if not wanted:
+            number = self._free_channel_number(limit, 0)
+            while number is not None and number in taken:
+                number = self._free_channel_number(limit, number)
+            if number is None:
+                raise exceptions.NoFreeChannels()
+            return number
+        if (
+            not isinstance(wanted, int)
+            or not 1 <= wanted <= limit
+            or wanted in taken
+            or wanted in self._open_channels
+        ):
+            raise exceptions.InvalidChannelNumber(wanted)
+        return wanted
 
     @property
     def _channels(self) -> dict[int, Any]:

@@ -329,16 +329,16 @@ class BlockingConnection:
         impl = self._impl
         if not impl.is_open:
             impl._tell()
-        number: int | None = None
         with _CallbackResult(self._OnChannelOpenedArgs) as opened_args:
+            impl_channel = None
             try:
                 impl_channel = impl.channel(
                     channel_number=channel_number, on_open_callback=opened_args.set_value_once
                 )
-                number = impl_channel.channel_number
                 channel = BlockingChannel(impl_channel, self)  # the core keeps its number from now on
             finally:
-                impl._numbers_taken.discard(number)
+                if impl_channel is not None:
+                    impl._numbers_taken.pop(impl_channel.channel_number, None)
             impl_channel._set_cookie(channel)
             channel._flush_output(opened_args.is_ready)
         return channel
