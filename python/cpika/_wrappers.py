@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 
 _EVERYTHING = frozenset({"_send_method", "_rpc"})  # every other method calls one of these
 
-_known: weakref.WeakSet[Traceable] = weakref.WeakSet()
+# No WeakSet: it would be cleaned up by functions in which a signal handler's exception is swallowed.
+_known: list[weakref.ref[Traceable]] = []
+_LEAST_KNOWN = 64  # before the dead are taken out
 _shortcuts: dict[str, tuple[Any, frozenset[str]]] = {}
+
+
+def _living() -> list[Traceable]:
+    """Return the channels that are there."""
+    return [channel for reference in list(_known) if (channel := reference()) is not None]
 
 
 class _Watched(type):
@@ -64,7 +71,7 @@ class _Watched(type):
         type.__setattr__(cls, "_wrapped", _with_callers(cls._originals, found))
         for subclass in cls.__subclasses__():  # type: ignore[var-annotated]
             subclass._look_over()
-        for channel in list(_known):
+        for channel in _living():
             if type(channel) is cls:
                 channel._look_again()
         _set_shortcuts()
@@ -81,7 +88,9 @@ class Traceable(metaclass=_Watched):
     _wrapped: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
-        _known.add(self)
+        _known.append(weakref.ref(self))
+        if len(_known) >= _LEAST_KNOWN and len(_known) & (len(_known) - 1) == 0:  # at 64, 128, 256, ...
+            _known[:] = [reference for reference in _known if reference() is not None]
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -172,7 +181,7 @@ def _with_callers(originals: dict[str, FunctionType], found: frozenset[str]) -> 
 
 def _set_shortcuts() -> None:
     wrapped = _wrapped_by_class(Traceable).union(
-        *(vars(channel)["_wrapped"] for channel in list(_known) if "_wrapped" in vars(channel))
+        *(vars(channel)["_wrapped"] for channel in _living() if "_wrapped" in vars(channel))
     )
     for method, names in _shortcuts.values():
         hot_method.set_direct(method, names.isdisjoint(wrapped))

@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakValueDictionary
+from weakref import ref
 
 from cpika import _core, exceptions, validators
 from cpika.callback import CallbackManager
@@ -147,7 +147,7 @@ class EngineNames(_core.Connection):
         self._listeners: dict[int, Any] = {}
         self._close_callbacks: list[Callable[[Any, BaseException | None], Any]] = []
         # By channels whose BlockingChannel is still to come: one that an interrupt has lost frees its number.
-        self._numbers_taken: WeakValueDictionary[int, Channel] = WeakValueDictionary()
+        self._numbers_taken: dict[int, ref[Channel]] = {}
         self._numbers_lock = threading.RLock()
 
     def _owner_now(self) -> BlockingConnection:
@@ -185,7 +185,8 @@ class EngineNames(_core.Connection):
         try:
             with self._numbers_lock:  # a number that is free is not taken by two threads
                 number = self._choose_number(channel_number)
-                channel = taken[number] = Channel(cast("Engine", self), number, on_open_callback)
+                channel = Channel(cast("Engine", self), number, on_open_callback)
+                taken[number] = ref(channel)
             return channel
         except BaseException:
             if number:
@@ -194,7 +195,7 @@ class EngineNames(_core.Connection):
 
     def _choose_number(self, wanted: int | None) -> int:
         limit = self.params.channel_max or MAX_CHANNELS
-        taken = self._numbers_taken
+        taken = {number for number, channel in list(self._numbers_taken.items()) if channel() is not None}
         if not wanted:
             number = self._free_channel_number(limit, 0)
             while number is not None and number in taken:
