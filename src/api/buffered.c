@@ -227,9 +227,12 @@ buffered_exit(PyObject *op, PyObject *args)
     bool last = leave_block(ch, &left);
     // Ctrl-C shall answer although the broker reads nothing.
     bool hurry = failed && !PyErr_GivenExceptionMatches(error != Py_None ? error : type, PyExc_Exception);
+    bool told = ch->conn->engine.ending.told;
     int rc = finish_block(ch, left.block, last && !failed, hurry);
-    if (failed) {
-        PyErr_Clear();  // the exception that leaves the block goes on
+    if (failed) {  // the exception that leaves the block goes on
+        if (rc < 0) {
+            cpika_drop_error(ch->conn, told);
+        }
         rc = 0;
         if (PyExceptionInstance_Check(error)) {
             PyErr_SetObject((PyObject *)Py_TYPE(error), error);

@@ -86,9 +86,13 @@ drain(CpikaChannel *ch, cpika_window *w, int rc)
     }
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
+    bool told = ch->conn->engine.ending.told;
     int drained = bulk_flush(ch->conn, false);
     if (drained == 0 && w != NULL) {
         drained = bulk_await_confirms(ch, w, 0);
+    }
+    if (rc < 0 && drained < 0) {
+        cpika_drop_error(ch->conn, told);
     }
     if (rc < 0) {
         PyErr_Restore(type, error, traceback);

@@ -106,6 +106,13 @@ cpika_raise_ended(CpikaConnection *conn)
     return -1;
 }
 
+void
+cpika_drop_error(CpikaConnection *conn, bool told)
+{
+    PyErr_Clear();
+    conn->engine.ending.told = told;
+}
+
 int
 cpika_check_fork(CpikaConnection *conn)
 {

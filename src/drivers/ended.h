@@ -11,6 +11,10 @@
  * ConnectionWrongStateError), or it belongs to the process before a fork. */
 int cpika_check_connection(CpikaConnection *conn);
 
+/* Drops the pending exception.  If it told the reason, the next one is told: `told`, of the ending, from before it was
+ * raised. */
+void cpika_drop_error(CpikaConnection *conn, bool told);
+
 /* Raises the reason where nobody has been told it, or that this is a child.  0 or -1. */
 int cpika_tell(CpikaConnection *conn);
 
