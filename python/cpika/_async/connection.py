@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cpika import callback as _callback
 from cpika import exceptions, frame, heartbeat, spec, validators
@@ -13,6 +13,7 @@ from cpika._async import handshake
 from cpika._async.engine import LoopEngine
 from cpika._async.output import Output
 from cpika._loggable import loggable
+from cpika._states import ConnectionStates
 from cpika.compat import AbstractBase
 from cpika.connection import ConnectionParameters, Parameters, copy_parameters
 
@@ -38,7 +39,7 @@ _REFUSED_AT: dict[int, tuple[type[exceptions.AMQPConnectionError], str]] = {
 }
 
 
-class Connection(Output, AbstractBase):
+class Connection(Output, ConnectionStates, AbstractBase):
     """One AMQP connection on an event loop; adapters derive from it and bring the loop.
 
     A subclass supplies the `_adapter_...` methods, and calls `_on_stream_connected`, `_on_data_available` and
@@ -55,23 +56,6 @@ class Connection(Output, AbstractBase):
     ON_CONNECTION_CLOSED = "_on_connection_closed"
     ON_CONNECTION_ERROR = "_on_connection_error"
     ON_CONNECTION_OPEN_OK = "_on_connection_open_ok"
-    CONNECTION_CLOSED = 0
-    CONNECTION_INIT = 1
-    CONNECTION_PROTOCOL = 2
-    CONNECTION_START = 3
-    CONNECTION_TUNE = 4
-    CONNECTION_OPEN = 5
-    CONNECTION_CLOSING = 6
-
-    _STATE_NAMES: ClassVar[dict[int, str]] = {
-        CONNECTION_CLOSED: "CLOSED",
-        CONNECTION_INIT: "INIT",
-        CONNECTION_PROTOCOL: "PROTOCOL",
-        CONNECTION_START: "START",
-        CONNECTION_TUNE: "TUNE",
-        CONNECTION_OPEN: "OPEN",
-        CONNECTION_CLOSING: "CLOSING",
-    }
 
     def __init__(
         self,

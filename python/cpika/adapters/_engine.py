@@ -6,11 +6,12 @@ import logging
 import platform
 import socket
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import cpika
 from cpika import exceptions, frame, spec
 from cpika._loggable import loggable
+from cpika._states import ConnectionStates
 from cpika.adapters import _engine_names, _pykeeper
 from cpika.adapters.utils import _green, _waiting
 from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
@@ -42,30 +43,12 @@ _REFUSED_AT: dict[int, tuple[type[exceptions.AMQPConnectionError], str]] = {
 }
 
 
-class Engine(_engine_names.EngineNames):
+class Engine(_engine_names.EngineNames, ConnectionStates):
     """One connection: what `BlockingConnection._impl` is.
 
     :param sock: connected, non-blocking socket, TLS done; it belongs to the engine from now on
     :param params: parameters, changed to what is negotiated
     """
-
-    CONNECTION_CLOSED = 0
-    CONNECTION_INIT = 1
-    CONNECTION_PROTOCOL = 2
-    CONNECTION_START = 3
-    CONNECTION_TUNE = 4
-    CONNECTION_OPEN = 5
-    CONNECTION_CLOSING = 6
-
-    _STATE_NAMES: ClassVar[dict[int, str]] = {
-        CONNECTION_CLOSED: "CLOSED",
-        CONNECTION_INIT: "INIT",
-        CONNECTION_PROTOCOL: "PROTOCOL",
-        CONNECTION_START: "START",
-        CONNECTION_TUNE: "TUNE",
-        CONNECTION_OPEN: "OPEN",
-        CONNECTION_CLOSING: "CLOSING",
-    }
 
     def __init__(self, sock: socket.socket, params: Parameters) -> None:
         super().__init__(sock)
@@ -128,7 +111,7 @@ class Engine(_engine_names.EngineNames):
         self.connection_state = state
         self._handshake_state = state
 
-    _handshake_state = CONNECTION_PROTOCOL
+    _handshake_state = ConnectionStates.CONNECTION_PROTOCOL
 
     def _on_start(self, start: Any, deadline: float | None) -> None:
         """Connection.Start came: authenticate."""
