@@ -25,7 +25,8 @@ channel_encode_ack(uint8_t *frame, int channel, uint32_t id, uint64_t tag, unsig
     frame[20] = CPIKA_FRAME_END;
 }
 
-int
+/* A delivery tag as pika takes it: what struct.pack('>Q', value) takes, and its error otherwise.  0 or -1. */
+static int
 channel_delivery_tag(CpikaChannel *ch, PyObject *value, uint64_t *tag)
 {
     *tag = 0;
@@ -90,20 +91,68 @@ send_ack(CpikaChannel *ch, uint32_t id, uint64_t tag, unsigned bits)
     Py_RETURN_NONE;
 }
 
+int
+channel_parse_ack(const cpika_signature *signature, CpikaChannel *ch, PyObject *const *args, Py_ssize_t nargs,
+                  PyObject *kwnames, channel_ack *out)
+{
+    PyObject *given[2];
+    if (cpika_args_parse(signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
+        || channel_delivery_tag(ch, given[0], &out->tag) < 0) {
+        return -1;
+    }
+    int multiple = cpika_arg_true(given[1], 0);
+    out->id = CPIKA_ID_basic_ack;
+    out->bits = (unsigned)multiple;
+    return multiple < 0 ? -1 : 0;
+}
+
+int
+channel_parse_nack(const cpika_signature *signature, CpikaChannel *ch, PyObject *const *args,
+                   Py_ssize_t nargs, PyObject *kwnames, channel_ack *out)
+{
+    PyObject *given[3];
+    if (cpika_args_parse(signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
+        || channel_delivery_tag(ch, given[0], &out->tag) < 0) {
+        return -1;
+    }
+    int multiple = cpika_arg_true(given[1], 0);
+    int requeue = multiple < 0 ? -1 : cpika_arg_true(given[2], 1);
+    out->id = CPIKA_ID_basic_nack;
+    out->bits = (unsigned)(multiple | requeue << 1);
+    return requeue < 0 ? -1 : 0;
+}
+
+int
+channel_parse_reject(const cpika_signature *signature, CpikaChannel *ch, PyObject *const *args,
+                     Py_ssize_t nargs, PyObject *kwnames, channel_ack *out)
+{
+    PyObject *given[2];
+    if (cpika_args_parse(signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0) {
+        return -1;
+    }
+    if (given[0] != NULL && !PyLong_Check(given[0])) {
+        PyErr_SetString(PyExc_TypeError, "delivery_tag must be an integer");
+        return -1;
+    }
+    if (channel_delivery_tag(ch, given[0], &out->tag) < 0) {
+        return -1;
+    }
+    int requeue = cpika_arg_true(given[1], 1);
+    out->id = CPIKA_ID_basic_reject;
+    out->bits = (unsigned)requeue;
+    return requeue < 0 ? -1 : 0;
+}
+
 PyObject *
 channel_basic_ack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     static const cpika_signature signature = {
         "BlockingChannel.basic_ack()", {"delivery_tag", "multiple"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
-    PyObject *given[2];
-    uint64_t tag;
-    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
-        || channel_delivery_tag(ch, given[0], &tag) < 0) {
-        return NULL;
-    }
-    int multiple = cpika_arg_true(given[1], 0);
-    return multiple < 0 ? NULL : send_ack(ch, CPIKA_ID_basic_ack, tag, (unsigned)multiple);
+    channel_ack a;
+    return channel_parse_ack(&signature, ch, args, nargs, kwnames, &a) < 0
+               ? NULL
+               : send_ack(ch, a.id, a.tag, a.bits);
 }
 
 PyObject *
@@ -112,15 +161,10 @@ channel_basic_nack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObje
     static const cpika_signature signature = {
         "BlockingChannel.basic_nack()", {"delivery_tag", "multiple", "requeue"}, 3, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
-    PyObject *given[3];
-    uint64_t tag;
-    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
-        || channel_delivery_tag(ch, given[0], &tag) < 0) {
-        return NULL;
-    }
-    int multiple = cpika_arg_true(given[1], 0);
-    int requeue = multiple < 0 ? -1 : cpika_arg_true(given[2], 1);
-    return requeue < 0 ? NULL : send_ack(ch, CPIKA_ID_basic_nack, tag, (unsigned)(multiple | requeue << 1));
+    channel_ack a;
+    return channel_parse_nack(&signature, ch, args, nargs, kwnames, &a) < 0
+               ? NULL
+               : send_ack(ch, a.id, a.tag, a.bits);
 }
 
 PyObject *
@@ -129,20 +173,10 @@ channel_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyOb
     static const cpika_signature signature = {
         "BlockingChannel.basic_reject()", {"delivery_tag", "requeue"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
-    PyObject *given[2];
-    uint64_t tag;
-    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0) {
-        return NULL;
-    }
-    if (given[0] != NULL && !PyLong_Check(given[0])) {
-        PyErr_SetString(PyExc_TypeError, "delivery_tag must be an integer");
-        return NULL;
-    }
-    if (channel_delivery_tag(ch, given[0], &tag) < 0) {
-        return NULL;
-    }
-    int requeue = cpika_arg_true(given[1], 1);
-    return requeue < 0 ? NULL : send_ack(ch, CPIKA_ID_basic_reject, tag, (unsigned)requeue);
+    channel_ack a;
+    return channel_parse_reject(&signature, ch, args, nargs, kwnames, &a) < 0
+               ? NULL
+               : send_ack(ch, a.id, a.tag, a.bits);
 }
 
 /* ---- basic_get ---- */

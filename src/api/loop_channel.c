@@ -101,14 +101,10 @@ loop_basic_ack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *
 {
     static const cpika_signature signature = {"Channel.basic_ack()", {"delivery_tag", "multiple"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
-    PyObject *given[2];
-    uint64_t tag;
-    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
-        || channel_delivery_tag(ch, given[0], &tag) < 0) {
-        return NULL;
-    }
-    int multiple = cpika_arg_true(given[1], 0);
-    return multiple < 0 ? NULL : append_ack(ch, CPIKA_ID_basic_ack, tag, (unsigned)multiple);
+    channel_ack a;
+    return channel_parse_ack(&signature, ch, args, nargs, kwnames, &a) < 0
+               ? NULL
+               : append_ack(ch, a.id, a.tag, a.bits);
 }
 
 static PyObject *
@@ -117,15 +113,10 @@ loop_basic_nack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject 
     static const cpika_signature signature = {
         "Channel.basic_nack()", {"delivery_tag", "multiple", "requeue"}, 3, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
-    PyObject *given[3];
-    uint64_t tag;
-    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0
-        || channel_delivery_tag(ch, given[0], &tag) < 0) {
-        return NULL;
-    }
-    int multiple = cpika_arg_true(given[1], 0);
-    int requeue = multiple < 0 ? -1 : cpika_arg_true(given[2], 1);
-    return requeue < 0 ? NULL : append_ack(ch, CPIKA_ID_basic_nack, tag, (unsigned)(multiple | requeue << 1));
+    channel_ack a;
+    return channel_parse_nack(&signature, ch, args, nargs, kwnames, &a) < 0
+               ? NULL
+               : append_ack(ch, a.id, a.tag, a.bits);
 }
 
 static PyObject *
@@ -133,20 +124,10 @@ loop_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
 {
     static const cpika_signature signature = {"Channel.basic_reject()", {"delivery_tag", "requeue"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
-    PyObject *given[2];
-    uint64_t tag;
-    if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0) {
-        return NULL;
-    }
-    if (given[0] != NULL && !PyLong_Check(given[0])) {
-        PyErr_SetString(PyExc_TypeError, "delivery_tag must be an integer");
-        return NULL;
-    }
-    if (channel_delivery_tag(ch, given[0], &tag) < 0) {
-        return NULL;
-    }
-    int requeue = cpika_arg_true(given[1], 1);
-    return requeue < 0 ? NULL : append_ack(ch, CPIKA_ID_basic_reject, tag, (unsigned)requeue);
+    channel_ack a;
+    return channel_parse_reject(&signature, ch, args, nargs, kwnames, &a) < 0
+               ? NULL
+               : append_ack(ch, a.id, a.tag, a.bits);
 }
 
 /* ---- in the engine ---- */
