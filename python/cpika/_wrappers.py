@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 _EVERYTHING = frozenset({"_send_method", "_rpc"})  # every other method calls one of these
 
-# No WeakSet: it would be cleaned up by functions in which a signal handler's exception is swallowed.
-_known: list[weakref.ref[Traceable]] = []
-_LEAST_KNOWN = 64  # before the dead are taken out
+# No WeakSet: it is cleaned up by Python functions, in which a signal handler's exception would be swallowed.
+# set.discard runs no line of Python, and no other thread between.
+_known: set[weakref.ref[Traceable]] = set()
 _shortcuts: dict[str, tuple[Any, frozenset[str]]] = {}
 
 
@@ -88,9 +88,7 @@ class Traceable(metaclass=_Watched):
     _wrapped: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
-        _known.append(weakref.ref(self))
-        if len(_known) >= _LEAST_KNOWN and len(_known) & (len(_known) - 1) == 0:  # at 64, 128, 256, ...
-            _known[:] = [reference for reference in _known if reference() is not None]
+        _known.add(weakref.ref(self, _known.discard))
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)

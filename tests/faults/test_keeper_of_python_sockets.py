@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
 import threading
 from types import FrameType
 from typing import Any
 
 import pytest
+from cpika._async.engine import LoopEngine
 from cpika.adapters import _pykeeper
+from cpika.adapters.asyncio_connection import AsyncioConnection
 from support.apart import apart
 
 ROUNDS = 60  # more than keep() has moments
@@ -75,3 +79,34 @@ def after_interrupts(fresh: bool) -> int:
 def test_an_interrupt_at_any_moment_leaves_the_keeper_working(fresh: bool) -> None:
     """In an interpreter of its own: what a trace function raises in an except clause stays as a context."""
     assert apart(after_interrupts, fresh) > 3
+
+
+class Green(socket.socket):
+    """A socket that has to be asked itself, as TLS's."""
+
+
+def after_a_closed_loop() -> None:
+    """One connection has ended, and its loop is closed: others are kept as before."""
+    loop = asyncio.new_event_loop()
+    connection = AsyncioConnection(custom_ioloop=loop, internal_connection_workflow=False)
+    loop.close()
+    ours, theirs = socket.socketpair()
+    ended = LoopEngine(Green(fileno=ours.detach()))
+    theirs.close()
+    ended._loop_readable()
+    assert ended._error is not None
+    before: Any = Kept()
+    _pykeeper.keep(before)
+    assert before.asked.wait(5.0)
+    before.asked.clear()
+    keeper = _pykeeper._keeper
+    ended.keep(connection._wake)
+    after: Any = Kept()
+    _pykeeper.keep(after)
+    assert after.asked.wait(5.0)
+    assert before.asked.wait(5.0), "the others are kept no more"
+    assert _pykeeper._keeper is keeper
+
+
+def test_a_loop_that_has_been_closed_costs_no_other_connection() -> None:
+    apart(after_a_closed_loop)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cpika import _core
@@ -52,7 +53,8 @@ class LoopEngine(_core.Connection):
         due = super()._keep()
         if due is None and self._wake is not None:
             wake, self._wake = self._wake, None
-            wake()
+            with suppress(Exception):  # a loop that has been closed says so: nobody is left to look
+                wake()
         return due
 
 
