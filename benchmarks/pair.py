@@ -4,17 +4,24 @@ BASE_PYTHON is the interpreter of an environment in which the other build is ins
 benchmark's client in turn, each scenario a round after the other, against the do-nothing server (and the
 local broker): what the machine does meanwhile meets both. Prints medians and their ratios; exit
 status 1 when a median of wall time is more than --most times the other's.
+
+With --instructions it counts instead of timing: the instructions of a message under valgrind's callgrind,
+from the difference of two runs that differ in messages only. On a machine that others use, too, that is
+what can be compared.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
 
 import programs
-from measure import run_once, running_server, sample_of
+from measure import RunFailed, Servers, run_once, running_server, sample_of
 from rich.console import Console
 from rich.table import Table
 from run import choose_broker
@@ -28,6 +35,45 @@ def chosen(only: Sequence[str], broker: str | None) -> list[Scenario]:
     return [s for s in scenarios if broker is not None or s not in BROKER_SCENARIOS]
 
 
+COUNTED = 2_000  # messages by which the two counted runs differ
+LARGE = 100_000  # bytes of a body from which a tenth of that will do
+
+
+def instructions(python: str, scenario: Scenario, count: int, servers: Servers) -> int:
+    """Instructions of a whole run of the client with so many messages."""
+    options = [word for option, value in scenario.options.items() for word in (f"--{option}", str(value))]
+    given = [*servers.arguments(scenario), "--scenario", scenario.runs, *options]
+    given += ["--count", str(count), "--size", str(scenario.size)]
+    done = subprocess.run(
+        ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", python, CLIENT, *given],
+        env={**os.environ, "PYTHONHASHSEED": "0"},  # the same dictionaries in both runs
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    if done.returncode != 0 or found is None:
+        raise RunFailed(f"{scenario.name}: {done.stderr[-500:]}")
+    return int(found[1])
+
+
+def of_a_message(python: str, scenario: Scenario, servers: Servers) -> float:
+    """Instructions of one message more."""
+    fewer = COUNTED // (10 if scenario.size >= LARGE else 1)
+    return (
+        instructions(python, scenario, 2 * fewer, servers) - instructions(python, scenario, fewer, servers)
+    ) / fewer
+
+
+def count_all(base: str, scenarios: Sequence[Scenario], servers: Servers) -> Table:
+    table = Table("scenario", "base instructions", "this instructions", "ratio")
+    for scenario in scenarios:
+        counts = [of_a_message(python, scenario, servers) for python in (base, sys.executable)]
+        table.add_row(scenario.name, *(f"{count:.0f}" for count in counts), f"{counts[1] / counts[0]:.3f}")
+        print(f"{scenario.name}: {counts}", file=sys.stderr, flush=True)
+    return table
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("base", help="interpreter with the build to compare with")
@@ -35,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--share", type=int, default=1, help="a SHAREth of the messages")
     parser.add_argument("--most", type=float, default=1.03, help="largest ratio that is no failure")
+    parser.add_argument("--instructions", action="store_true", help="count instructions of a message")
     parser.add_argument("--broker", help="URL; by default the local one, if it answers")
     given = parser.parse_args(arguments)
     programs.build(programs.SERVER)
@@ -43,6 +90,10 @@ def main(arguments: Sequence[str]) -> int:
     table = Table("scenario", "base us", "this us", "ratio", "base CPU us", "this CPU us", "ratio")
     slower = 0
     with running_server(broker) as servers:
+        if given.instructions:
+            scenarios = [s for s in chosen(given.only, broker) if not s.fixed]
+            Console(width=110).print(count_all(given.base, scenarios, servers))
+            return 0
         for scenario in chosen(given.only, broker):
             count = max(1, scenario.counts["cpika"] // (1 if scenario.fixed else given.share))
             walls: dict[str, list[float]] = {name: [] for name in builds}
