@@ -528,16 +528,23 @@ def run_command(command: Sequence[str], url: str) -> int:
 
     Returns its exit status, or 128 + n where signal n ended it.
     """
-    child = subprocess.Popen(command, env={**os.environ, "CPIKA_BROKER_URL": url})
+    child: subprocess.Popen[bytes] | None = None
+    early: list[int] = []  # came while the child was being started
 
     def forward(number: int, _frame: object) -> None:
         # A terminal sends Ctrl-C to the whole foreground group: the child has it already.
         if number == signal.SIGINT and in_foreground():
             return
-        child.send_signal(number)
+        if child is None:
+            early.append(number)
+        else:
+            child.send_signal(number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, forward)
+    child = subprocess.Popen(command, env={**os.environ, "CPIKA_BROKER_URL": url})
+    for held in early:
+        child.send_signal(held)
     status = child.wait()
     return status if status >= 0 else 128 - status
 

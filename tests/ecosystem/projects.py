@@ -67,6 +67,10 @@ PROJECTS = (
         "background tasks; its RabbitMQ broker and workers",
         25,
         tests=("tests/test_rabbitmq.py",),
+        without=(
+            "not test_rabbitmq_workers_handle_rabbit_failures_gracefully",
+            "stops the machine's broker by rabbitmqctl, which others use",
+        ),
         extra="[rabbitmq]",
         also=("pytest-cov==7.0.0",),
     ),
