@@ -47,9 +47,9 @@ setup-bench:
 setup-docs:
 	@$(PYTHON) tools/bootstrap.py --docs
 
-# Most tests wait for a broker: three files at a time keep two cores busy.
+# Most tests wait for a broker: four files at a time keep two cores busy.
 test: setup-test
-	@$(with_broker) $(py) -m pytest -n 3 --dist loadgroup
+	@$(with_broker) $(py) -m pytest -n 4 --dist loadgroup
 
 ctest: setup-test
 	@$(py) tools/ctest.py run

@@ -22,7 +22,7 @@ from broker import LocalNode, rabbitmq_program
 from demo_compare import Output, differences
 from demo_node import management_node
 from demo_run import CPIKA, EXAMPLES, PIKA, Client, Stage
-from demo_scenarios import ORDER_EVENTS, PAYMENTS, SCENARIOS, TASKS, Node, Scenario, cleaned
+from demo_scenarios import ORDER_EVENTS, PAYMENTS, SCENARIOS, TASKS, Node, Scenario, cleaned, delete_user
 
 # Many programs, and a broker that syncs each durable declaration to disk.
 pytestmark = pytest.mark.timeout(180)
@@ -394,8 +394,7 @@ def make_user(own_node: Node, tmp_path: Path) -> Iterator[Run]:
         return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
 
     yield run
-    if "dev_user" in own_node.ctl("list_users"):
-        own_node.ctl("delete_user", "dev_user")
+    delete_user(own_node, "dev_user")
 
 
 def via_management(node: Node) -> tuple[str, ...]:
@@ -539,7 +538,7 @@ def test_the_check_fails_what_is_wrong(own_node: Node) -> None:
         channel.basic_consume("payments", print, auto_ack=True)
         channel.queue_declare("order_events.email", durable=True)
         done = subprocess.run(
-            [sys.executable, EXAMPLES / "setup/check.py", *where, "--seconds", "15"],
+            [sys.executable, EXAMPLES / "setup/check.py", *where, "--seconds", "6"],
             env={**os.environ, "EXAMPLES_PREFIX": ""},
             capture_output=True,
             text=True,

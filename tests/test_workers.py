@@ -67,6 +67,7 @@ class Served:
             self._port = free.getsockname()[1]
         self._queue = f"cpika-test-tasks-{secrets.token_hex(6)}"
         self._celery = name.startswith("celery")
+        self._patience = 0.0
         self.log = folder / f"{name.replace(' ', '-')}.log"
         self._environment = {
             **os.environ,
@@ -114,14 +115,17 @@ class Served:
                     raise AssertionError(f"{error}\n{self.log.read_text()[-4000:]}") from None
                 time.sleep(0.05)
 
+    def ask_to_end(self) -> None:
+        """Tell the server, which tells its workers."""
+        self._process.terminate()
+        self._patience = time.monotonic() + 3  # celery's solo and threads see SIGTERM only after ten seconds
+
     def end(self) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, self._patience - time.monotonic()))
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            os.killpg(self._process.pid, signal.SIGKILL)  # workers that it has left behind, too
+        self._process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -131,12 +135,14 @@ def answers(
     """What each server's workers answer: all are started at once, and have their silence together."""
     folder = tmp_path_factory.mktemp("workers")
     with contextlib.ExitStack() as ends, ThreadPoolExecutor(len(COMMANDS)) as pool:
-        futures = {}
+        servers: dict[str, Served] = {}
         for name in COMMANDS:
-            server = Served(name, broker_url, folder)
-            ends.callback(server.end)
-            futures[name] = pool.submit(server.ask_all)
+            servers[name] = Served(name, broker_url, folder)
+            ends.callback(servers[name].end)
+        futures = {name: pool.submit(server.ask_all) for name, server in servers.items()}
         yield lambda name: futures[name].result()
+        for server in servers.values():
+            server.ask_to_end()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

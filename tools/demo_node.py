@@ -47,10 +47,6 @@ class Container:
     def _published(self, port: int) -> int:
         return int(docker("port", self._identity, f"{port}/tcp").split()[0].rpartition(":")[2])
 
-    def ctl(self, *arguments: str) -> str:
-        """What rabbitmqctl answers."""
-        return docker("exec", self._identity, "rabbitmqctl", "--quiet", *arguments)
-
 
 def docker(*arguments: str) -> str:
     """Run one docker command; return what it printed. Raises BrokerError."""

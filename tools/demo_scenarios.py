@@ -6,6 +6,9 @@ A play awaits events (a line that a program prints, its end), so its outputs dep
 from __future__ import annotations
 
 import contextlib
+import http
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,9 +24,6 @@ class Node(Protocol):
     url: str
     port: int
     management_url: str
-
-    def ctl(self, *arguments: str) -> str:
-        """What rabbitmqctl answers."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,21 @@ def play_setup(stage: Stage, node: Node) -> None:
         stage.env["CPIKA_BROKER_URL"] = saved.read_text().strip()
         play_check(stage, management)
     finally:
-        node.ctl("delete_user", "dev_user")
+        delete_user(node, "dev_user")
         saved.unlink()
+
+
+def delete_user(node: Node, name: str) -> None:
+    """Delete a user, if there is one, by the management interface: rabbitmqctl starts a virtual machine."""
+    manager = urllib.request.HTTPPasswordMgrWithPriorAuth()
+    manager.add_password(None, node.management_url, "guest", "guest", is_authenticated=True)
+    opener = urllib.request.build_opener(urllib.request.HTTPBasicAuthHandler(manager))
+    request = urllib.request.Request(f"{node.management_url}/api/users/{name}", method="DELETE")
+    try:
+        opener.open(request, timeout=30).close()
+    except urllib.error.HTTPError as error:
+        if error.code != http.HTTPStatus.NOT_FOUND:
+            raise
 
 
 def play_check(stage: Stage, management: tuple[str, ...]) -> None:

@@ -145,6 +145,8 @@ def main() -> None:
         return "nothing"
 
     gc.disable()  # a collection in the middle would fail for reasons of its own
+    gc.collect()
+    gc.freeze()  # what is there already need not be looked at each time
     injected = 0
     for name, use in {**USES, **FAILING}.items():
         usual = failure(use)
