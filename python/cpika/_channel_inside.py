@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from cpika import _wrappers, exceptions, frame, spec, validators
 from cpika._core import Channel as _CoreChannel
+from cpika._forgetting import CLOSE_KEY, Forgetting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from cpika.callback import CallbackManager
 
 LOGGER = logging.getLogger("pika.channel")
-
-_CLOSE_KEY = "_on_channel_close"
 
 
 class _Request:
@@ -53,7 +52,7 @@ class _Consumers(dict[str, Any]):
             cookie._lead_through(consumer_tag)
 
 
-class ChannelInside(_wrappers.Traceable):
+class ChannelInside(Forgetting, _wrappers.Traceable):
     """What is not public in `Channel`.
 
     :param connection: the engine of the connection
@@ -191,7 +190,7 @@ class ChannelInside(_wrappers.Traceable):
             self._listens = False
             callbacks = self.connection.callbacks
             try:
-                callbacks.process(self.channel_number, _CLOSE_KEY, self, self, reason)
+                callbacks.process(self.channel_number, CLOSE_KEY, self, self, reason)
             finally:
                 callbacks.process(self.channel_number, self._ON_CHANNEL_CLEANUP_CB_KEY, self, self)
                 callbacks.cleanup(str(self.channel_number))

@@ -129,6 +129,10 @@ class CallbackManager:
         entries = self._stack.get(name_or_value(prefix), {}).get(name_or_value(key))
         return None if entries is None else len(entries)
 
+    def keys(self, prefix: AMQPValue) -> list[str]:
+        """Return the keys of a prefix that have callbacks."""
+        return list(self._stack.get(name_or_value(prefix), {}))
+
     def process(self, prefix: AMQPValue, key: AMQPValue, caller: object, *args: Any, **keywords: Any) -> bool:
         """Call the callbacks of a key; an exception of one is logged and raised.
 
@@ -185,6 +189,24 @@ class CallbackManager:
         if not entries:
             self.remove_all(prefix, key)
         return True
+
+    def remove_matching(
+        self, prefix: AMQPValue, key: AMQPValue, predicate: Callable[[Callable[..., Any]], bool]
+    ) -> bool:
+        """Remove the callbacks of a key for which `predicate(callback)` is true.
+
+        :returns: whether there were any
+        """
+        prefix, key = name_or_value(prefix), name_or_value(key)
+        entries = self._stack.get(prefix, {}).get(key)
+        if entries is None:
+            return False
+        left = [entry for entry in entries if not predicate(entry[self.CALLBACK])]
+        removed = len(left) < len(entries)
+        entries[:] = left
+        if not entries:
+            self.remove_all(prefix, key)
+        return removed
 
     def remove_all(self, prefix: AMQPValue, key: AMQPValue) -> bool | None:
         """Remove all callbacks of a key.

@@ -8,8 +8,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Callable
 
 from cpika import _wrappers, exceptions, spec, validators
-from cpika._channel_inside import _CLOSE_KEY, ChannelInside
+from cpika._channel_inside import ChannelInside
 from cpika._content import ContentFrameAssembler as ContentFrameAssembler
+from cpika._forgetting import CLOSE_KEY
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
@@ -22,6 +23,22 @@ LOGGER = logging.getLogger("pika.channel")
 MAX_CHANNELS: int = 65535  # AMQP 0-9-1: channel numbers have 16 bits, and 0 is the connection
 
 _Callback = Callable[..., Any]
+
+
+class _ForReturns:
+    """Calls a callback with the `Channel` where the blocking channel would give itself."""
+
+    def __init__(self, channel: Channel, callback: _Callback) -> None:
+        self._all = channel, callback
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ForReturns) and self._all == other._all
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, _blocking: Any, *message: Any) -> None:
+        channel, callback = self._all
+        callback(channel, *message)
 
 
 class Channel(ChannelInside):
@@ -84,7 +101,7 @@ class Channel(ChannelInside):
 
         :param callback: called with the channel and an exception that says why
         """
-        self.callbacks.add(self.channel_number, _CLOSE_KEY, callback, False, self)
+        self.callbacks.add(self.channel_number, CLOSE_KEY, callback, False, self)
 
     def add_on_flow_callback(self, callback: _Callback) -> None:
         """Have a callback called when the broker stops or resumes publishing (AMQP Channel.Flow).
@@ -98,7 +115,12 @@ class Channel(ChannelInside):
 
         :param callback: called with (this channel, method, properties, body) by a method that dispatches
         """
-        self._open_cookie().add_on_return_callback(lambda _, *message: callback(self, *message))
+        self._open_cookie().add_on_return_callback(_ForReturns(self, callback))
+
+    def remove_on_return_callback(self, callback: _Callback) -> bool:
+        """Forget a callback of `add_on_return_callback`; return whether there was one."""
+        cookie = self._cookie
+        return cookie is not None and cookie._forget_return_callback(_ForReturns(self, callback))
 
     # ---- messages ----
 

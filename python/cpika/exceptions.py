@@ -30,12 +30,37 @@ class AMQPError(Exception):
 
 
 class AMQPConnectionError(AMQPError):
-    """Root of the errors that concern a whole connection; also a TCP connect that failed."""
+    """Root of the errors that concern a whole connection; also a TCP connect that failed.
+
+    `host` and `port` are the broker's, as the parameters name it; None where the exception concerns none.
+    """
+
+    # The core makes instances without __init__: what that would set has to have its default here.
+    host: str | None = None
+    port: int | None = None
+
+    def __init__(self, *args: Any, host: str | None = None, port: int | None = None) -> None:
+        """
+        :param args: what is shown
+        :param host: name or address of the broker that it is about
+        :param port: the broker's TCP port
+        """
+        super().__init__(*args)
+        if host is not None:
+            self._name_peer(host, port)
+
+    def _name_peer(self, host: str | None, port: int | None) -> None:
+        """Say which broker it is about, unless it says so."""
+        if self.host is None:
+            self.host, self.port = host, port
+
+    def _peer(self) -> str:
+        return "" if self.host is None else f" (host={self.host!r}, port={self.port})"
 
     def __repr__(self) -> str:
         if len(self.args) == 2:
-            return f"{type(self).__name__}: ({self.args[0]}) {self.args[1]}"
-        return f"{type(self).__name__}: {self.args}"
+            return f"{type(self).__name__}: ({self.args[0]}) {self.args[1]}{self._peer()}"
+        return f"{type(self).__name__}: {self.args}{self._peer()}"
 
 
 class ConnectionOpenAborted(AMQPConnectionError):
@@ -54,7 +79,8 @@ class IncompatibleProtocolError(AMQPConnectionError):
     """The peer ended the connection before Connection.Start: it may not speak AMQP 0-9-1."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}: The protocol returned by the server is not supported: {self.args}"
+        text = f"The protocol returned by the server is not supported: {self.args}"
+        return f"{type(self).__name__}: {text}{self._peer()}"
 
 
 class AuthenticationError(AMQPConnectionError):
@@ -63,7 +89,7 @@ class AuthenticationError(AMQPConnectionError):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}: Server and client could not negotiate use of the {self.args[0]} "
-            "authentication mechanism"
+            f"authentication mechanism{self._peer()}"
         )
 
 
@@ -73,7 +99,7 @@ class ProbableAuthenticationError(AMQPConnectionError):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}: Client was disconnected at a connection stage indicating a "
-            f"probable authentication error: {self.args}"
+            f"probable authentication error: {self.args}{self._peer()}"
         )
 
 
@@ -83,7 +109,7 @@ class ProbableAccessDeniedError(AMQPConnectionError):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}: Client was disconnected at a connection stage indicating a "
-            f"probable denial of access to the specified virtual host: {self.args}"
+            f"probable denial of access to the specified virtual host: {self.args}{self._peer()}"
         )
 
 
@@ -91,7 +117,7 @@ class NoFreeChannels(AMQPConnectionError):
     """All channel numbers up to the negotiated maximum are in use."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}: The connection has run out of free channels"
+        return f"{type(self).__name__}: The connection has run out of free channels{self._peer()}"
 
 
 class ConnectionWrongStateError(AMQPConnectionError):
@@ -100,7 +126,10 @@ class ConnectionWrongStateError(AMQPConnectionError):
     def __repr__(self) -> str:
         if self.args:
             return super().__repr__()
-        return f"{type(self).__name__}: The connection is in wrong state for the requested operation."
+        return (
+            f"{type(self).__name__}: The connection is in wrong state for the requested operation."
+            f"{self._peer()}"
+        )
 
 
 class _ClosedWithCode:
@@ -133,6 +162,22 @@ class _ClosedWithCode:
 
 class ConnectionClosed(_ClosedWithCode, AMQPConnectionError):
     """The connection was closed by a Connection.Close, from either side."""
+
+    def __init__(
+        self, reply_code: int, reply_text: str, *, host: str | None = None, port: int | None = None
+    ) -> None:
+        """
+        :param reply_code: reply code of the Close method, converted by `int()`
+        :param reply_text: reply text of the Close method, converted by `str()`
+        :param host: name or address of the broker
+        :param port: the broker's TCP port
+        """
+        super().__init__(reply_code, reply_text)
+        if host is not None:
+            self._name_peer(host, port)
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}{self._peer()}"
 
 
 class ConnectionClosedByBroker(ConnectionClosed):

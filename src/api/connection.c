@@ -19,6 +19,7 @@
 #include "inner.h"
 #include "kept.h"
 #include "looped.h"
+#include "turns.h"
 #include "type.h"
 #include "values/errors.h"
 
@@ -147,17 +148,6 @@ connection_tell(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(is_dispatching_doc, "_is_dispatching($self, /)\n--\n\n"
-                                 "Whether whoever calls is inside a call that dispatches: in a callback, as a rule.");
-
-static PyObject *
-connection_is_dispatching(PyObject *op, PyObject *ignored)
-{
-    (void)ignored;
-    CpikaConnection *conn = (CpikaConnection *)op;
-    return PyBool_FromLong(cpika_roles_is_dispatching(&conn->roles, conn->st));
-}
-
 PyDoc_STRVAR(free_number_doc, "_free_channel_number($self, limit, after, /)\n--\n\n"
                               "The lowest channel number above `after` that is not in use; None: up to `limit` all are.");
 
@@ -179,51 +169,6 @@ connection_free_number(PyObject *op, PyObject *args)
         if (cpika_engine_channel(&conn->engine, number) == NULL && !is_reserved(conn, number)) {
             return PyLong_FromLong(number);
         }
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(ask_return_doc, "_ask_return($self, /)\n--\n\n"
-                             "Have dispatching calls return soon: from any thread or signal handler.");
-
-static PyObject *
-connection_ask_return(PyObject *op, PyObject *ignored)
-{
-    (void)ignored;
-    CpikaConnection *conn = (CpikaConnection *)op;
-    if (conn->io.link != NULL) {
-        cpika_roles_ask_return(&conn->roles, conn->io.link);
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(set_due_doc, "_set_due($self, /)\n--\n\n"
-                          "Timers or callbacks are ready: a dispatching call runs owner._run_due() soon.");
-
-static PyObject *
-connection_set_due(PyObject *op, PyObject *ignored)
-{
-    (void)ignored;
-    CpikaConnection *conn = (CpikaConnection *)op;
-    conn->roles.due = true;
-    if (conn->io.link != NULL) {
-        cpika_roles_wake_dispatchers(&conn->roles, conn->io.link);
-    }
-    Py_RETURN_NONE;
-}
-
-PyDoc_STRVAR(set_timer_doc, "_set_timer($self, seconds, /)\n--\n\n"
-                            "The earliest timer is due in so many seconds; None: there is none.");
-
-static PyObject *
-connection_set_timer(PyObject *op, PyObject *seconds)
-{
-    CpikaConnection *conn = (CpikaConnection *)op;
-    if (cpika_deadline(seconds, &conn->roles.next_timer_ns) < 0) {
-        return NULL;
-    }
-    if (conn->io.link != NULL) {
-        cpika_roles_wake_dispatchers(&conn->roles, conn->io.link);
     }
     Py_RETURN_NONE;
 }
@@ -308,11 +253,7 @@ static PyMethodDef connection_methods[] = {
     {"_process", (PyCFunction)(void (*)(void))connection_process, METH_FASTCALL, process_doc},
     {"_check", connection_check, METH_NOARGS, check_doc},
     {"_tell", connection_tell, METH_NOARGS, tell_doc},
-    {"_is_dispatching", connection_is_dispatching, METH_NOARGS, is_dispatching_doc},
     {"_free_channel_number", connection_free_number, METH_VARARGS, free_number_doc},
-    {"_ask_return", connection_ask_return, METH_NOARGS, ask_return_doc},
-    {"_set_due", connection_set_due, METH_NOARGS, set_due_doc},
-    {"_set_timer", connection_set_timer, METH_O, set_timer_doc},
     {"_tune", connection_tune, METH_VARARGS, tune_doc},
     {"_terminate", connection_terminate, METH_O, terminate_doc},
     {"_forget_events", connection_forget_events, METH_NOARGS, forget_events_doc},
@@ -417,6 +358,8 @@ static PyMemberDef connection_members[] = {
      "Frames read from the peer."},
     {"_cooperative", T_BOOL, offsetof(CpikaConnection, io.cooperative), READONLY,
      "Whether waits let other greenlets of the thread run."},
+    {"_address", T_OBJECT, offsetof(CpikaConnection, address), 0,
+     "(host, port), as the exceptions of a connection that ends name it; None: they name none."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaConnection, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
@@ -559,6 +502,7 @@ connection_dealloc(PyObject *op)
     cpika_buf_free(&conn->scratch);
     cpika_strcache_clear(&conn->strings);
     Py_XDECREF(conn->reserved);
+    Py_XDECREF(conn->address);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -597,6 +541,7 @@ cpika_connection_exec(PyObject *module, cpika_state *st)
     }
     return cpika_add_methods(st->connection_type, cpika_by_hand_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_kept_methods) < 0
+                   || cpika_add_methods(st->connection_type, cpika_turns_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_looped_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_inner_connection_methods) < 0
                ? -1

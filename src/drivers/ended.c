@@ -70,6 +70,25 @@ make_error(cpika_state *st, const cpika_ending *e)
     Py_RETURN_NONE;
 }
 
+/* Has the exception that ended the connection name the peer, unless it names one. */
+static int
+name_peer(const CpikaConnection *conn, PyObject *error)
+{
+    PyObject *address = conn->address;
+    if (address == NULL || !PyTuple_CheckExact(address) || PyTuple_GET_SIZE(address) != 2
+        || !PyObject_TypeCheck(error, (PyTypeObject *)conn->st->exceptions[CPIKA_EXC_AMQPConnectionError])) {
+        return 0;
+    }
+    PyObject *named = PyObject_GetAttrString(error, "host");
+    int rc = named == NULL ? -1 : 0;
+    if (named == Py_None) {
+        rc = PyObject_SetAttrString(error, "host", PyTuple_GET_ITEM(address, 0));
+        rc = rc < 0 ? rc : PyObject_SetAttrString(error, "port", PyTuple_GET_ITEM(address, 1));
+    }
+    Py_XDECREF(named);
+    return rc;
+}
+
 PyObject *
 cpika_ending_error(CpikaConnection *conn)
 {
@@ -85,7 +104,7 @@ cpika_ending_error(CpikaConnection *conn)
         }
         e->error = error;
     }
-    return Py_NewRef(e->error);
+    return name_peer(conn, e->error) < 0 ? NULL : Py_NewRef(e->error);
 }
 
 int

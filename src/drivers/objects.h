@@ -38,6 +38,7 @@ typedef struct {
     cpika_strcache strings;  // of deliveries
     cpika_buf scratch;       // taken by the call that encodes, given back after
     PyObject *reserved;      // owned bytearray: a bit for each channel number that an unopened channel has
+    PyObject *address;       // owned tuple: host and port, as exceptions name them; NULL: none
 } CpikaConnection;
 
 /* A thread's or greenlet's `with channel.buffered()`, with those inside it: see api/buffered.h. */

@@ -28,6 +28,13 @@ cpika_errors_exec(cpika_state *st)
     return rc;
 }
 
+/* An instance without its __init__: no Python code runs, so no signal handler takes its place. */
+static PyObject *
+bare(PyTypeObject *type, PyObject *args)
+{
+    return args == NULL ? NULL : ((PyTypeObject *)PyExc_BaseException)->tp_new(type, args, NULL);
+}
+
 static PyObject *
 exc_from_va(cpika_state *st, cpika_exc which, const char *format, va_list va)
 {
@@ -35,7 +42,9 @@ exc_from_va(cpika_state *st, cpika_exc which, const char *format, va_list va)
     if (text == NULL) {
         return NULL;
     }
-    PyObject *exc = PyObject_CallOneArg(st->exceptions[which], text);
+    PyObject *args = PyTuple_Pack(1, text);
+    PyObject *exc = bare((PyTypeObject *)st->exceptions[which], args);
+    Py_XDECREF(args);
     Py_DECREF(text);
     return exc;
 }
@@ -67,7 +76,10 @@ cpika_raise(cpika_state *st, cpika_exc which, const char *format, ...)
 PyObject *
 cpika_exc_reply(cpika_state *st, cpika_exc which, int reply_code, PyObject *reply_text)
 {
-    return PyObject_CallFunction(st->exceptions[which], "iO", reply_code, reply_text);
+    PyObject *args = Py_BuildValue("(iO)", reply_code, reply_text);
+    PyObject *exc = bare((PyTypeObject *)st->exceptions[which], args);
+    Py_XDECREF(args);
+    return exc;
 }
 
 PyObject *
@@ -87,13 +99,34 @@ done:
     return exc;
 }
 
+/* Another instance with the same arguments, and the same attributes; of a class with a constructor in C, what that
+ * makes of the arguments. */
+static PyObject *
+another(PyObject *error)
+{
+    PyTypeObject *type = Py_TYPE(error);
+    PyObject *args = PyObject_GetAttrString(error, "args");
+    PyObject *fresh = NULL;
+    if (args != NULL && type->tp_new != ((PyTypeObject *)PyExc_BaseException)->tp_new) {
+        fresh = PyObject_Call((PyObject *)type, args, NULL);
+    } else if (args != NULL && (fresh = bare(type, args)) != NULL) {
+        PyObject *theirs = PyObject_GenericGetDict(error, NULL);
+        PyObject *ours = theirs == NULL ? NULL : PyObject_GenericGetDict(fresh, NULL);
+        if (ours == NULL || PyDict_Update(ours, theirs) < 0) {
+            Py_CLEAR(fresh);
+        }
+        Py_XDECREF(ours);
+        Py_XDECREF(theirs);
+    }
+    Py_XDECREF(args);
+    return fresh;
+}
+
 int
 cpika_raise_again(PyObject *error)
 {
     // A fresh instance: the traceback of the one that is kept would hold the frames that hold the connection.
-    PyObject *args = PyObject_GetAttrString(error, "args");
-    PyObject *fresh = args == NULL ? NULL : PyObject_Call((PyObject *)Py_TYPE(error), args, NULL);
-    Py_XDECREF(args);
+    PyObject *fresh = another(error);
     if (fresh == NULL) {
         PyErr_Clear();
         fresh = Py_NewRef(error);

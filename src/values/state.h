@@ -14,6 +14,7 @@
 
 /* pika's exception classes that the core raises: one list, from which the enum and the imports are made. */
 #define CPIKA_EXCEPTIONS(X)      \
+    X(AMQPConnectionError)       \
     X(AMQPError)                 \
     X(AMQPHeartbeatTimeout)      \
     X(BodyTooLongError)          \

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from cpika import exceptions, spec, validators
 from cpika._async.hot import HotChannel
 from cpika._async.requests import Answer, Arguments, Requests
+from cpika._forgetting import CLOSE_KEY, Forgetting
 
 if TYPE_CHECKING:
     from cpika._async.connection import Connection
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("pika.channel")
 
 
-class Channel(Requests, HotChannel):
+class Channel(Requests, Forgetting, HotChannel):
     """One channel of a connection on an event loop; `connection.channel()` makes it.
 
     :param connection: the connection
@@ -95,7 +96,7 @@ class Channel(Requests, HotChannel):
 
     def add_on_close_callback(self, callback: Callable[[Any, BaseException], Any]) -> None:
         """Have `callback(channel, exception)` called when the channel has ended, for whatever reason."""
-        self.callbacks.add(self.channel_number, "_on_channel_close", callback, False, self)
+        self.callbacks.add(self.channel_number, CLOSE_KEY, callback, False, self)
 
     def add_on_flow_callback(self, callback: Callable[[Any], Any]) -> None:
         """Have `callback(frame)` called for Channel.Flow of the broker."""
@@ -456,7 +457,7 @@ class Channel(Requests, HotChannel):
     def _transition_to_closed(self) -> None:
         self._set_state(self.CLOSED)
         try:
-            self.callbacks.process(self.channel_number, "_on_channel_close", self, self, self._closing_reason)
+            self.callbacks.process(self.channel_number, CLOSE_KEY, self, self, self._closing_reason)
         finally:
             self._cleanup()
 

@@ -153,6 +153,40 @@ class Connection(Output, ConnectionStates, AbstractBase):
             self.callbacks.remove(0, self.ON_CONNECTION_ERROR, self._default_on_connection_error)
         self.callbacks.add(0, self.ON_CONNECTION_ERROR, callback, False)
 
+    def remove_on_close_callback(self, callback: Callable[[Connection, BaseException], Any]) -> bool:
+        """Forget a callback of `add_on_close_callback`; return whether there was one."""
+        return self.callbacks.remove_matching(
+            0, self.ON_CONNECTION_CLOSED, lambda kept: bool(kept == callback)
+        )
+
+    def remove_on_connection_blocked_callback(self, callback: Callable[[Connection, Any], Any]) -> bool:
+        """Forget a callback of `add_on_connection_blocked_callback`; return whether there was one."""
+        return self.callbacks.remove_matching(0, spec.Connection.Blocked, self._is_bound(callback))
+
+    def remove_on_connection_unblocked_callback(self, callback: Callable[[Connection, Any], Any]) -> bool:
+        """Forget a callback of `add_on_connection_unblocked_callback`; return whether there was one."""
+        return self.callbacks.remove_matching(0, spec.Connection.Unblocked, self._is_bound(callback))
+
+    def remove_on_open_callback(self, callback: Callable[[Connection], Any]) -> bool:
+        """Forget a callback of `add_on_open_callback`; return whether there was one."""
+        return self.callbacks.remove_matching(
+            0, self.ON_CONNECTION_OPEN_OK, lambda kept: bool(kept == callback)
+        )
+
+    def remove_on_open_error_callback(self, callback: Callable[[Connection, BaseException], Any]) -> bool:
+        """Forget a callback of `add_on_open_error_callback`; return whether there was one."""
+        return self.callbacks.remove_matching(
+            0, self.ON_CONNECTION_ERROR, lambda kept: bool(kept == callback)
+        )
+
+    def _is_bound(self, callback: Callable[..., Any]) -> Callable[[Any], bool]:
+        """Return what knows a callback that was added with this connection as its first argument."""
+
+        def matches(kept: Any) -> bool:
+            return isinstance(kept, functools.partial) and (kept.func, kept.args) == (callback, (self,))
+
+        return matches
+
     # ---- what users call ----
 
     def channel(
@@ -309,7 +343,7 @@ class Connection(Output, ConnectionStates, AbstractBase):
     def _next_channel_number(self) -> int:
         limit = self.params.channel_max or 65535
         if len(self._channels) >= limit:
-            raise exceptions.NoFreeChannels()
+            raise exceptions.NoFreeChannels(host=self.params.host, port=self.params.port)
         for number in range(1, len(self._channels) + 1):
             if number not in self._channels:
                 return number
@@ -489,6 +523,8 @@ class Connection(Output, ConnectionStates, AbstractBase):
             self.callbacks.remove("0", spec.Connection.Blocked)
             self.callbacks.remove("0", spec.Connection.Unblocked)
         self._name_refusal()
+        if isinstance(self._error, exceptions.AMQPConnectionError):
+            self._error._name_peer(self.params.host, self.params.port)
         self._set_connection_state(self.CONNECTION_CLOSED)
         for channel in list(self._channels.values()):
             if self._channels.get(channel.channel_number) is channel:

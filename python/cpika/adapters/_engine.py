@@ -84,6 +84,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         except BaseException as error:
             engine._terminate(exceptions.ConnectionOpenAborted(f"Handshake failed: {type(error).__name__}"))
             raise
+        engine._address = params.host, params.port
         return engine
 
     def _shake_hands(self, deadline: float | None) -> None:

@@ -201,7 +201,7 @@ class EngineNames(_core.Connection):
             while number is not None and number in taken:
                 number = self._free_channel_number(limit, number)
             if number is None:
-                raise exceptions.NoFreeChannels()
+                raise exceptions.NoFreeChannels(host=self.params.host, port=self.params.port)
             return number
         if (
             not isinstance(wanted, int)

@@ -177,7 +177,8 @@ class BaseConnection(connection.Connection):
             if isinstance(result, connection_workflow.AMQPConnectionWorkflowFailed) and isinstance(
                 result.exceptions[-1], connection_workflow.AMQPConnectorSocketConnectError
             ):
-                error = exceptions.AMQPConnectionError(result)
+                last = result.exceptions[-1]
+                error = exceptions.AMQPConnectionError(result, host=last.host, port=last.port)
         self._handle_connection_workflow_failure(error)
 
     def _handle_connection_workflow_failure(self, error: BaseException | None) -> None:

@@ -7,6 +7,7 @@ import datetime
 import decimal
 import inspect
 import struct
+from enum import Enum
 from typing import Any
 
 import pika as oracle_pika
@@ -222,7 +223,8 @@ def the_enums_have_pikas_members(pika: Any, env: Any) -> None:
             env.show("member", member)
             env.show_text("repr", repr(member))
             env.show("by value", enum(member.value) is member)
-        env.show("bases", hierarchy(enum))
+        env.show("is an Enum", issubclass(enum, Enum))
+        env.show_text("text", f"{enum(next(iter(enum)).value)}")
     env.show("is text", pika.exchange_type.ExchangeType.fanout == "fanout")
     env.show("same class", pika.DeliveryMode is pika.delivery_mode.DeliveryMode)
     env.call("unknown", pika.DeliveryMode, 3)

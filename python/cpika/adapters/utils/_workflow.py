@@ -122,6 +122,8 @@ class AMQPConnector(_Tasks):
         if self._state == self._STATE_DONE:
             return
         if isinstance(result, BaseException):
+            if isinstance(result, errors.AMQPConnectorPhaseErrorBase):
+                result._name_peer(self._conn_params.host, self._conn_params.port)
             _LOG.error("AMQPConnector - reporting failure: %r", result)
         else:
             _LOG.info("AMQPConnector - reporting success: %r", result)

@@ -57,22 +57,41 @@ class AMQPConnectorWrongState(AMQPConnectorException):
 
 
 class AMQPConnectorPhaseErrorBase(AMQPConnectorException):
-    """Wraps the exception that ended one phase of an attempt."""
+    """Wraps the exception that ended one phase of an attempt.
 
-    def __init__(self, exception: BaseException, *args: Any) -> None:
+    `host` and `port` are the broker's, as the parameters name it.
+    """
+
+    host: str | None = None
+    port: int | None = None
+
+    def __init__(
+        self, exception: BaseException, *args: Any, host: str | None = None, port: int | None = None
+    ) -> None:
         """
         :param exception: what ended the phase
         :param args: arguments of the base class
+        :param host: name or address of the broker that it is about
+        :param port: the broker's TCP port
         """
         super().__init__(*args)
         self.exception = exception
+        if host is not None:
+            self.host, self.port = host, port
+
+    def _name_peer(self, host: str, port: int) -> None:
+        """Say which broker it is about, and have what ended the phase say so."""
+        self.host, self.port = host, port
+        if isinstance(self.exception, exceptions.AMQPConnectionError):
+            self.exception._name_peer(host, port)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}: {self.exception!r}"
+        peer = "" if self.host is None else f" (host={self.host!r}, port={self.port})"
+        return f"{type(self).__name__}: {self.exception!r}{peer}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would leave out `exception`, which the constructor wants.
-        return type(self), (self.exception, *self.args)
+        return type(self), (self.exception, *self.args), vars(self)
 
 
 class AMQPConnectorSocketConnectError(AMQPConnectorPhaseErrorBase):
@@ -196,6 +215,7 @@ def open_stream(
                 try:
                     stream = _connect(address, config, attempt)
                 except AMQPConnectorPhaseErrorBase as error:
+                    error._name_peer(config.host, config.port)
                     _LOG.error("AMQPConnector - reporting failure: %r", error)
                     failures.append(error)
                 else:
@@ -218,7 +238,7 @@ def _fail(failures: list[Exception]) -> NoReturn:
 
     last: BaseException = failures[-1]
     if isinstance(last, AMQPConnectorSocketConnectError):
-        last = exceptions.AMQPConnectionError(last)
+        last = exceptions.AMQPConnectionError(last, host=last.host, port=last.port)
     elif isinstance(last, AMQPConnectorPhaseErrorBase):
         last = last.exception
     try:
