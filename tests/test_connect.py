@@ -27,6 +27,7 @@ import pytest
 from cpika.adapters.blocking_connection import BlockingConnection
 from cpika.adapters.utils import connection_workflow as workflow
 from cpika.adapters.utils.connection_workflow import as_configs, open_stream
+from parity.render import mask
 from support.certs import Certificates
 
 Attempt = Callable[[socket.socket, connection.Parameters, Any], Any]
@@ -55,7 +56,7 @@ def described(error: BaseException) -> Any:
     return (
         type(error).__name__,
         str(error),
-        repr(error),
+        mask(repr(error)),
         inner,
         wrapped and described(wrapped),
         getattr(error, "errno", None),
@@ -182,7 +183,7 @@ def test_a_refused_connect_logs_what_pika_logs(closed_port: int, caplog: pytest.
     caplog.set_level(logging.ERROR)
     both_fail(("127.0.0.1", closed_port))
     logged = [
-        (record.name, record.levelname, re.sub(r"fd=\d+|, laddr=[^)]*\)", "", record.message))
+        (record.name, record.levelname, mask(re.sub(r"fd=\d+|, laddr=[^)]*\)", "", record.message)))
         for record in caplog.records
     ]
     assert len(logged) == 14

@@ -7,9 +7,8 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cpika import _handshake, exceptions, frame, heartbeat, spec, validators
 from cpika import callback as _callback
-from cpika import exceptions, frame, heartbeat, spec, validators
-from cpika._async import handshake
 from cpika._async.engine import LoopEngine
 from cpika._async.output import Output
 from cpika._loggable import loggable
@@ -23,20 +22,6 @@ if TYPE_CHECKING:
     from cpika._async.channel import Channel
 
 LOGGER = logging.getLogger("pika.connection")
-
-# How a connection ends while it is made tells which step the broker refused.
-_REFUSED_AT: dict[int, tuple[type[exceptions.AMQPConnectionError], str]] = {
-    2: (exceptions.IncompatibleProtocolError, "Probably incompatible Protocol Versions"),
-    3: (
-        exceptions.ProbableAuthenticationError,
-        "Connection closed while authenticating indicating a probable authentication error",
-    ),
-    4: (
-        exceptions.ProbableAccessDeniedError,
-        "Connection closed while tuning the connection indicating a probable permission error when "
-        "accessing a virtual host",
-    ),
-}
 
 
 class Connection(Output, ConnectionStates, AbstractBase):
@@ -377,17 +362,16 @@ class Connection(Output, ConnectionStates, AbstractBase):
         if self._engine is None:
             self._drive_by_hand()
         assert self._engine is not None
-        self._engine._loop_write(handshake.PROTOCOL_HEADER)
+        self._engine._loop_write(_handshake.PROTOCOL_HEADER)
 
     def _on_connection_start(self, method_frame: Any) -> None:
         self._set_connection_state(self.CONNECTION_START)
         try:
             start = method_frame.method
             self.server_properties = start.server_properties
-            capabilities = start.server_properties.get("capabilities", {})
-            self.server_capabilities = capabilities if isinstance(capabilities, dict) else {}
+            self.server_capabilities = _handshake.capabilities(start)
             self.callbacks.add(0, spec.Connection.Tune, self._on_connection_tune)
-            self._send_method(0, handshake.start_ok(self.params, start))
+            self._send_method(0, _handshake.start_ok(self.params, start))
         except Exception as error:
             LOGGER.exception("Error processing Connection.Start.")
             self._terminate_stream(error)
@@ -395,15 +379,14 @@ class Connection(Output, ConnectionStates, AbstractBase):
     def _on_connection_tune(self, method_frame: Any) -> None:
         self._set_connection_state(self.CONNECTION_TUNE)
         params = self.params
-        handshake.settle_limits(self, params, method_frame.method)
-        timeout = int(params.heartbeat)
+        frame_max, timeout = _handshake.settle_limits(self, params, method_frame.method)
         engine = self._engine
         assert engine is not None
-        engine._tune(params.frame_max, timeout, None)
+        engine._tune(frame_max, timeout, None)
         if timeout:
             self._heartbeat_checker = heartbeat.HeartbeatChecker(self, timeout)
             engine.keep(self._wake)
-        self._send_method(0, spec.Connection.TuneOk(params.channel_max, params.frame_max, timeout))
+        self._send_method(0, spec.Connection.TuneOk(params.channel_max, frame_max, timeout))
         self._rpc(
             0,
             spec.Connection.Open(params.virtual_host, insist=True),
@@ -541,9 +524,9 @@ class Connection(Output, ConnectionStates, AbstractBase):
     def _name_refusal(self) -> None:
         """Before the connection was open: the step at which the broker hung up names the error."""
         lost = isinstance(self._error, (exceptions.StreamLostError, exceptions.ConnectionClosedByBroker))
-        if self._opened or not lost or self.connection_state not in _REFUSED_AT:
+        if self._opened or not lost or self.connection_state not in _handshake.REFUSED_AT:
             return
-        kind, meaning = _REFUSED_AT[self.connection_state]
+        kind, meaning = _handshake.REFUSED_AT[self.connection_state]
         LOGGER.error(meaning)
         refusal = kind(repr(self._error))
         refusal.__cause__ = self._error

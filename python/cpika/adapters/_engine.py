@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import platform
 import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-import cpika
-from cpika import exceptions, frame, spec
+from cpika import _handshake, exceptions, frame, spec
 from cpika._loggable import loggable
 from cpika._states import ConnectionStates
 from cpika.adapters import _engine_names, _pykeeper
@@ -25,22 +23,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("pika.connection")
 _CHANNEL_LOG = logging.getLogger("pika.channel")
 _BLOCKING_LOG = logging.getLogger("pika.adapters.blocking_connection")
-
-_PROTOCOL_HEADER = b"AMQP" + bytes((0, *spec.PROTOCOL_VERSION))
-
-# How a connection ends while it is made tells which step the broker refused.
-_REFUSED_AT: dict[int, tuple[type[exceptions.AMQPConnectionError], str]] = {
-    2: (exceptions.IncompatibleProtocolError, "Probably incompatible Protocol Versions"),
-    3: (
-        exceptions.ProbableAuthenticationError,
-        "Connection closed while authenticating indicating a probable authentication error",
-    ),
-    4: (
-        exceptions.ProbableAccessDeniedError,
-        "Connection closed while tuning the connection indicating a probable permission error when "
-        "accessing a virtual host",
-    ),
-}
 
 
 class Engine(_engine_names.EngineNames, ConnectionStates):
@@ -89,12 +71,12 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
 
     def _shake_hands(self, deadline: float | None) -> None:
         try:
-            self._write(_PROTOCOL_HEADER)
+            self._write(_handshake.PROTOCOL_HEADER)
             self._on_start(self._await(None, spec.Connection.Start, deadline), deadline)
         except TimeoutError:
             raise AMQPConnectorStackTimeout from None
         except (exceptions.StreamLostError, exceptions.ConnectionClosedByBroker) as error:
-            kind, meaning = _REFUSED_AT[self._handshake_state]
+            kind, meaning = _handshake.REFUSED_AT[self._handshake_state]
             _LOG.error(meaning)
             refusal = kind(repr(error))
             _LOG.info("Connection setup terminated due to %r", refusal)
@@ -117,60 +99,29 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
     def _on_start(self, start: Any, deadline: float | None) -> None:
         """Connection.Start came: authenticate."""
         self._enter(self.CONNECTION_START)
-        if (start.version_major, start.version_minor) != spec.PROTOCOL_VERSION[0:2]:
-            raise exceptions.ProtocolVersionMismatch(frame.ProtocolHeader(), frame.Method(0, start))
         self.server_properties = start.server_properties
-        capabilities = start.server_properties.get("capabilities")
-        self.server_capabilities = capabilities if isinstance(capabilities, dict) else {}
-        credentials = self.params.credentials
-        mechanism, response = credentials.response_for(start)
-        if not mechanism:
-            raise exceptions.AuthenticationError(credentials.TYPE)
-        credentials.erase_credentials()
-        start_ok = spec.Connection.StartOk(self._client_properties, mechanism, response, self.params.locale)
+        self.server_capabilities = _handshake.capabilities(start)
+        start_ok = _handshake.start_ok(self.params, start)
         self._on_tune(self._await(start_ok, spec.Connection.Tune, deadline), deadline)
 
     @property
     def _client_properties(self) -> dict[str, Any]:
         """What the broker is told about this client."""
-        return {
-            "product": "cpika",
-            "platform": f"Python {platform.python_version()}",
-            "capabilities": {
-                "authentication_failure_close": True,
-                "basic.nack": True,
-                "connection.blocked": True,
-                "consumer_cancel_notify": True,
-                "exchange_exchange_bindings": True,
-                "publisher_confirms": True,
-            },
-            "information": f"a C core behind the interface of pika {cpika.__version__}",
-            "version": cpika.__cpika_version__,
-            **(self.params.client_properties or {}),
-        }
+        return _handshake.client_properties(self.params)
 
     def _on_tune(self, tune: Any, deadline: float | None) -> None:
         """Connection.Tune came: settle the limits and open the virtual host."""
         self._enter(self.CONNECTION_TUNE)
         params = self.params
-        params.channel_max = _negotiate(params.channel_max, tune.channel_max)
-        frame_max = _negotiate(params.frame_max, tune.frame_max)
+        frame_max = _handshake.negotiate(params.frame_max, tune.frame_max)
         if frame_max < spec.FRAME_MIN_SIZE:
             # As with pika the stream is lost; there, because of the ValueError of the parameters' setter.
             text = f"Connection.Tune with a frame_max of {frame_max}, below {spec.FRAME_MIN_SIZE}"
             nonsense = exceptions.InvalidFrameError(text)
             raise exceptions.StreamLostError(f"Stream connection lost: {nonsense!r}")
-        params._frame_max = frame_max  # the broker may want less than the setter allows a user
-        heartbeat = params.heartbeat
-        if callable(heartbeat):
-            heartbeat = heartbeat(self, tune.heartbeat)
-            if heartbeat is None or callable(heartbeat):
-                raise TypeError(f"heartbeat callback must not return None or callable, but got {heartbeat!r}")
-        params.heartbeat = heartbeat = tune.heartbeat if heartbeat is None else heartbeat
-        if heartbeat > 65535:  # AMQP has 16 bits for it
-            raise ValueError(f"heartbeat must be <= 65535, but got {heartbeat!r}")
-        self._tune(frame_max, int(params.heartbeat), params.blocked_connection_timeout)
-        self._send_method(spec.Connection.TuneOk(params.channel_max, frame_max, params.heartbeat))
+        frame_max, timeout = _handshake.settle_limits(self, params, tune)
+        self._tune(frame_max, timeout, params.blocked_connection_timeout)
+        self._send_method(spec.Connection.TuneOk(params.channel_max, frame_max, timeout))
         opening = spec.Connection.Open(params.virtual_host, insist=True)
         open_ok = self._await(opening, spec.Connection.OpenOk, deadline)
         self.known_hosts = open_ok.known_hosts
@@ -315,11 +266,6 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         """Run a little Python code: that is where exceptions are raised that other threads have set."""
         for _ in range(1):
             pass
-
-
-def _negotiate(ours: int, theirs: int) -> int:
-    """Return the smaller of two limits; 0 is no limit."""
-    return min(ours, theirs) if ours and theirs else max(ours, theirs)
 
 
 def _call_all(callbacks: list[Callable[[Any], None]], method_frame: Any) -> None:

@@ -1,4 +1,4 @@
-"""The AMQP handshake without I/O: what a client says, and what is agreed."""
+"""The AMQP handshake without I/O, for all drivers: what is said, what is agreed, what a refusal means."""
 
 from __future__ import annotations
 
@@ -7,11 +7,36 @@ from typing import TYPE_CHECKING, Any
 
 import cpika
 from cpika import exceptions, frame, spec
+from cpika._states import ConnectionStates
 
 if TYPE_CHECKING:
     from cpika.connection import Parameters
 
 PROTOCOL_HEADER = b"AMQP" + bytes((0, *spec.PROTOCOL_VERSION))
+
+
+# How a connection ends while it is made tells which step the broker refused.
+REFUSED_AT: dict[int, tuple[type[exceptions.AMQPConnectionError], str]] = {
+    ConnectionStates.CONNECTION_PROTOCOL: (
+        exceptions.IncompatibleProtocolError,
+        "Probably incompatible Protocol Versions",
+    ),
+    ConnectionStates.CONNECTION_START: (
+        exceptions.ProbableAuthenticationError,
+        "Connection closed while authenticating indicating a probable authentication error",
+    ),
+    ConnectionStates.CONNECTION_TUNE: (
+        exceptions.ProbableAccessDeniedError,
+        "Connection closed while tuning the connection indicating a probable permission error when "
+        "accessing a virtual host",
+    ),
+}
+
+
+def capabilities(start: Any) -> dict[str, Any]:
+    """Return what the broker says in Connection.Start that it can do."""
+    told = start.server_properties.get("capabilities")
+    return told if isinstance(told, dict) else {}
 
 
 def client_properties(params: Parameters) -> dict[str, Any]:
@@ -48,10 +73,11 @@ def start_ok(params: Parameters, start: Any) -> Any:
     return spec.Connection.StartOk(client_properties(params), mechanism, response, params.locale)
 
 
-def settle_limits(connection: Any, params: Parameters, tune: Any) -> None:
+def settle_limits(connection: Any, params: Parameters, tune: Any) -> tuple[int, int]:
     """Put into the parameters what is agreed after Connection.Tune.
 
     :param connection: what a callable `heartbeat` gets as its first argument
+    :returns: the size of a frame in bytes, and the heartbeat's timeout in seconds
     :raises ValueError: the broker wants frames smaller than AMQP allows, or the heartbeat has no 16 bits
     :raises TypeError: what a callable `heartbeat` returned is no number
     """
@@ -68,6 +94,7 @@ def settle_limits(connection: Any, params: Parameters, tune: Any) -> None:
     params.heartbeat = heartbeat = tune.heartbeat if heartbeat is None else heartbeat
     if heartbeat > 65535:  # AMQP has 16 bits for it
         raise ValueError(f"heartbeat must be <= 65535, but got {heartbeat!r}")
+    return frame_max, int(heartbeat)
 
 
 def negotiate(ours: int | None, theirs: int | None) -> int:
