@@ -5,16 +5,7 @@
 #ifndef CPIKA_ENGINE_FRAMES_H
 #define CPIKA_ENGINE_FRAMES_H
 
-#include "engine.h"  // Python.h before any other header
-
-/* A delivery that stands whole in the input: method, header and body, one frame each, as most do.  Its method's fields are
- * not split yet.  The chunk is pinned: cpika_input_unpin when its bytes are not needed any more. */
-typedef struct {
-    cpika_channel *channel;
-    cpika_input_chunk *chunk;
-    const uint8_t *method, *properties, *body;
-    size_t method_len, properties_len, body_len;
-} cpika_raw_delivery;
+#include "whole.h"  // Python.h before any other header
 
 typedef enum {
     CPIKA_STEP_MORE,      // nothing complete is there, or the connection has ended
