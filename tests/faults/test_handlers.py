@@ -213,6 +213,7 @@ def alarms_among_returns(confirms: bool) -> list[int]:
         raise Interrupted
 
     signal.signal(signal.SIGALRM, handler)
+
     def publish_until_it_raises(end: float) -> None:
         for number in itertools.count():
             mandatory_or_raise(channel)
