@@ -250,17 +250,18 @@ def test_objects_die_with_the_last_reference_without_the_collector(connect: Conn
         gc.enable()
 
 
-def test_a_connection_that_is_only_dropped_is_closed(connect: Connect, queue_name: str) -> None:
+def test_a_connection_that_is_only_dropped_is_closed(connect: Connect) -> None:
     parameters = connect()._impl.params
     before = descriptors()
     connection = pika.BlockingConnection(pika.ConnectionParameters(parameters.host, parameters.port))
     channel = connection.channel()
-    channel.queue_declare(queue_name, exclusive=True)
+    # Named by the broker, which is left alone with deleting it.
+    queue = channel.queue_declare("", exclusive=True).method.queue
     for _ in range(3):
-        channel.basic_publish("", queue_name, BODY)
+        channel.basic_publish("", queue, BODY)
     # A cycle through everything: the callback holds the connection, whose channel holds the callback.
-    channel.basic_consume(queue_name, lambda *message, connection=connection: connection)
-    channel.queue_declare(queue_name, passive=True)  # the messages stand in the queue of events now
+    channel.basic_consume(queue, lambda *message, connection=connection: connection)
+    channel.queue_declare(queue, passive=True)  # the messages stand in the queue of events now
     watched = [weakref.ref(connection), weakref.ref(connection._impl), weakref.ref(channel)]
     del connection, channel
     gc.collect()

@@ -5,7 +5,9 @@
 
 What is mounted lives in a mount namespace, what runs in a process namespace: both go with the command,
 however it ends, and a folder of build/ that somebody removes has nothing of the machine in it.  No service is
-started by what is installed.  Takes root, Linux and debootstrap; standard library only.
+started by what is installed.  The network is the machine's, but a world has a host name of its own, and its
+RabbitMQ asks no port mapper of the machine: by the usual names its tools would find the machine's node, and
+stop it.  Takes root, Linux and debootstrap; standard library only.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -33,6 +36,8 @@ UNSAFE_IO = "force-unsafe-io\n"
 # A mirror of the unstable suite may be older than the suite's own limit; signatures are checked as ever.
 OLD_LISTS = 'Acquire::Check-Valid-Until "false";\n'
 NO_SERVICES = "#!/bin/sh\nexit 101\n"
+# The node that RabbitMQ's tools in a world speak to, unless they are told of another one: there is none.
+NOBODY = {"RABBITMQ_NODENAME": "nobody@localhost", "ERL_EPMD_PORT": "1"}
 
 
 class WorldError(RuntimeError):
@@ -172,12 +177,14 @@ class World:
             "HOME": "/root",
             "LC_ALL": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive",
+            **NOBODY,
             **passed,
             **({"PIP_CERT": CERTIFICATES} if os.environ.get("PIP_CERT") else {}),
             **(env or {}),
         }
         order = {
             "root": str(self.root),
+            "name": self.name,
             "folder": folder,
             "command": list(command),
             "mounts": [(mount.outside, mount.inside, mount.writable) for mount in (*basics(), *mounts)],
@@ -189,6 +196,7 @@ class World:
             "KILL",
             "unshare",
             "--mount",
+            "--uts",
             "--propagation",
             "private",
             "--pid",
@@ -250,6 +258,7 @@ def checked(
 def inside(order: dict[str, object]) -> int:
     """Mounts, runs the command in its root, and takes leave of every process that loses its parent."""
     root = Path(str(order["root"]))
+    socket.sethostname(str(order["name"]))
 
     def mount(*arguments: str) -> None:
         subprocess.run(["mount", *arguments], check=True)

@@ -159,6 +159,24 @@ channel_open(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(close_for_nobody_doc, "_close_for_nobody($self, /)\n--\n\n"
+                                   "Have the engine close the channel, if it is open, and wait for nothing: for a call that was\n"
+                                   "interrupted after it opened it.");
+
+static PyObject *
+channel_close_for_nobody(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->conn == NULL || ch->engine.engine == NULL || cpika_transport_forked(&ch->conn->io)) {
+        Py_RETURN_NONE;
+    }
+    if (cpika_engine_close_for_nobody(&ch->conn->engine, &ch->engine) < 0) {
+        return PyErr_NoMemory();
+    }
+    return cpika_settle(ch->conn) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 /* ---- what the Python half tells ---- */
 
 PyDoc_STRVAR(queue_event_doc, "_queue_event($self, event, /)\n--\n\n"
@@ -484,6 +502,7 @@ static PyMethodDef channel_methods[] = {
     {"_rpc", (PyCFunction)(void (*)(void))channel_rpc, METH_FASTCALL, rpc_doc},
     {"_check_open", channel_check_open, METH_NOARGS, check_open_doc},
     {"_open", channel_open, METH_NOARGS, open_doc},
+    {"_close_for_nobody", channel_close_for_nobody, METH_NOARGS, close_for_nobody_doc},
     {"_queue_event", channel_queue_event, METH_O, queue_event_doc},
     {"_set_closed", channel_set_closed, METH_O, set_closed_doc},
     {NULL, NULL, 0, NULL},

@@ -255,10 +255,13 @@ request_for_nobody(cpika_engine *e, cpika_channel *ch, uint32_t id, uint32_t rep
     return rc == CPIKA_E_NOMEM ? rc : CPIKA_OK;
 }
 
-static int
-close_for_nobody(cpika_engine *e, cpika_channel *ch)
+int
+cpika_engine_close_for_nobody(cpika_engine *e, cpika_channel *ch)
 {
     static const uint8_t arguments[2 + 1 + 2 + 2];  // no code, no text, no method
+    if (ch->state != CHANNEL_OPEN) {
+        return CPIKA_OK;
+    }
     ch->state = CHANNEL_CLOSING;
     return request_for_nobody(e, ch, CPIKA_ID_channel_close, CPIKA_ID_channel_close_ok, arguments,
                               sizeof arguments);
@@ -296,7 +299,7 @@ undo(cpika_engine *e, cpika_channel *ch, const cpika_request *r, const cpika_mes
                    ? cpika_engine_cancel_for_nobody(e, ch, tag, n, !r->no_ack)
                    : CPIKA_OK;
     case CPIKA_ID_channel_open_ok:
-        return ch->state == CHANNEL_OPEN ? close_for_nobody(e, ch) : CPIKA_OK;
+        return cpika_engine_close_for_nobody(e, ch);
     default:
         return CPIKA_OK;
     }

@@ -122,6 +122,9 @@ void cpika_engine_abandon(cpika_engine *e, cpika_channel *ch, cpika_request *r);
 int cpika_engine_cancel_for_nobody(cpika_engine *e, cpika_channel *ch, const uint8_t *tag, size_t n,
                                    bool refuse);
 
+/* Has a channel closed, for nobody, if it is open. */
+int cpika_engine_close_for_nobody(cpika_engine *e, cpika_channel *ch);
+
 /* `message` answers the one under way (taken over). */
 int cpika_engine_answer(cpika_engine *e, cpika_channel *ch, cpika_message *message);
 

@@ -11,7 +11,7 @@ SUPPLIED = Path(__file__).parent / "supplied"
 
 @dataclass(frozen=True)
 class Project:
-    """A library that uses pika's blocking interface, from the package registry.
+    """A library that uses pika, from the package registry.
 
     :param name: of the distribution
     :param version: of the distribution
@@ -111,17 +111,15 @@ PROJECTS = (
     Project(
         "yapw",
         "0.2.3",
-        "consumers with error and signal handling",
-        60,
-        # The others of its tests are about pika's asyncio adapter.
-        tests=(
-            "tests/clients/test_blocking.py",
-            "tests/clients/test_blocking_consumer.py",
-            "tests/clients/test_base.py",
-            "tests/test_decorators.py",
-            "tests/test_methods.py",
-            "tests/test_util.py",
-        ),
+        "consumers with error and signal handling, blocking and on asyncio",
+        94,
+    ),
+    Project(
+        "imio.amqp",
+        "0.4.0",
+        "publishers and consumers on SelectConnection",
+        11,
+        tests=("src/imio/amqp/tests",),
     ),
     Project("talus", "1.3.4", "producers and consumers that reconnect", 169, tests=("talus/tests",)),
     Project("rabbitmq-easy", "1.1.1", "a manager of exchanges, queues and messages", 60),

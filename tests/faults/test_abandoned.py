@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -24,6 +27,9 @@ from support.apart import (
 from support.fakeserver import FakeServer, Peer
 from support.nodes import host_and_port
 from support.proxy import CLIENT, SERVER, Proxy
+from support.subject import pika
+
+PACKAGE = str(Path(pika.__file__).parent)
 
 # ---- row 8: the message of an interrupted basic_get ----
 
@@ -361,3 +367,51 @@ def many_closes(rounds: int) -> list[list[str]]:
 def test_acks_of_other_threads_do_not_follow_close_ok(slow_sends: dict[str, str]) -> None:
     """Row 9, closing channels: also when a send is under way, and slow, as the channel closes."""
     assert apart(many_closes, 10, environment=slow_sends) == [[]] * 10
+
+
+# ---- row 8: a channel that an interrupt has lost ----
+
+
+def interrupted_at_line(call: Callable[[], Any], number: int) -> bool:
+    """Makes a call whose n-th line of the library's raises; whether it has so many."""
+    left = number
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        if PACKAGE not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise Interrupted
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def lowest_number(connection: Any) -> int:
+    """The number of a new channel, once the Close-Ok of others has had its time."""
+    end = time.monotonic() + 5
+    while True:
+        channel = connection.channel()
+        channel.close()
+        if channel.channel_number == 1 or time.monotonic() > end:
+            return int(channel.channel_number)
+
+
+def test_a_channel_that_is_lost_to_an_interrupt_is_closed_wherever_it_struck(broker_url: str) -> None:
+    with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+        connection.channel().close()  # what is imported and made once, is
+        number = 0
+        while interrupted_at_line(connection.channel, number):
+            assert (number, lowest_number(connection)) == (number, 1)
+            number += 1
+        assert number > 20

@@ -205,7 +205,7 @@ class World:
         self.over.set()
         if self.target.control is not None:
             self.target.control("calm")
-        self.look_at_reasons()
+        self.look_at_reasons(actor)
         for line in self.all_lines:
             self.let_go(actor, line)
         self.look_at_timers(actor)
@@ -230,10 +230,14 @@ class World:
                 self.watch.queue_delete(queue)
             self.observer.close()
 
-    def look_at_reasons(self) -> None:
-        """Somebody was told why each connection ended."""
+    def look_at_reasons(self, actor: Actor) -> None:
+        """Somebody was told why each connection ended, or the next to ask is: calls on closed channels do not."""
         for link in self.links:
-            if not link.connection.is_open and not link.ended_here and link.errors and link.reason is None:
+            if link.connection.is_open or link.ended_here or not link.errors or link.reason is not None:
+                continue
+            with suppress(exceptions.AMQPError):
+                actor.call("process_data_events", link.connection.process_data_events, 0, link=link)
+            if link.reason is None:
                 self.report.violation(
                     "nobody was told the reason", f"{link.connection!r}: {link.errors!r:.500}"
                 )

@@ -159,9 +159,13 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     def _delivers_plainly(self) -> bool:
         """Return whether the core may call the callback of a consumer without anybody missing a call."""
-        return "_on_deliver" not in self._impl._wrapped and all(
-            name not in vars(self) and getattr(type(self), name) is plain for name, plain in _PLAIN.items()
-        )
+        if "_on_deliver" in self._impl._wrapped:
+            return False
+        # No generator: where there is no memory for one, CPython 3.13 itself crashes.
+        for name, plain in _PLAIN.items():
+            if name in vars(self) or getattr(type(self), name) is not plain:
+                return False
+        return True
 
     # ---- deliveries ----
 

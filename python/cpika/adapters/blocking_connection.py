@@ -329,19 +329,25 @@ class BlockingConnection:
         impl = self._impl
         if not impl.is_open:
             impl._tell()
-        with _CallbackResult(self._OnChannelOpenedArgs) as opened_args:
-            impl_channel = None
-            try:
-                impl_channel = impl.channel(
-                    channel_number=channel_number, on_open_callback=opened_args.set_value_once
-                )
-                channel = BlockingChannel(impl_channel, self)  # the core keeps its number from now on
-            finally:
-                if impl_channel is not None:
-                    impl._numbers_taken.pop(impl_channel.channel_number, None)
-            impl_channel._set_cookie(channel)
-            channel._flush_output(opened_args.is_ready)
-        return channel
+        channel = None
+        try:
+            with _CallbackResult(self._OnChannelOpenedArgs) as opened_args:
+                impl_channel = None
+                try:
+                    impl_channel = impl.channel(
+                        channel_number=channel_number, on_open_callback=opened_args.set_value_once
+                    )
+                    channel = BlockingChannel(impl_channel, self)  # the core keeps its number from now on
+                finally:
+                    if impl_channel is not None:
+                        impl._numbers_taken.pop(impl_channel.channel_number, None)
+                impl_channel._set_cookie(channel)
+                channel._flush_output(opened_args.is_ready)
+            return channel
+        except BaseException:
+            if channel is not None:
+                channel._close_for_nobody()  # an interrupt, once it was open: nobody else can
+            raise
 
     def _flush_output(self, *waiters: Callable[[], bool]) -> None:
         """Do input and output until one of the waiters returns true; without any, until everything is sent.
