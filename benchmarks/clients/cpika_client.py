@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from itertools import repeat
 
 import cpika as pika
@@ -74,4 +73,4 @@ if __name__ == "__main__":
         "broker_confirm_many": broker_confirm_many,
         "import": time_import("cpika"),
     }
-    sys.exit(main("cpika", f"cpika {version('cpika')}", scenarios, partial(scenarios_beside, pika)))
+    sys.exit(main("cpika", f"cpika {pika.__cpika_version__}", scenarios, partial(scenarios_beside, pika)))

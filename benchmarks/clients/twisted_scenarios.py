@@ -47,11 +47,24 @@ def publish(job: Job, reactor: Any, channel: Any) -> Steps:
 
 def consume(job: Job, reactor: Any, channel: Any) -> Steps:
     """By the consumer's queue, acknowledged automatically."""
+    from twisted.internet import defer
+
+    left = job.count
+    all_come: Any = defer.Deferred()
+
+    def on_message(_message: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left:
+            queue.get().addCallback(on_message)
+        else:
+            job.stop()
+            all_come.callback(None)
+
     job.start()
     queue, _tag = yield channel.basic_consume(job.queue(), auto_ack=True)
-    for _ in range(job.count):
-        yield queue.get()
-    job.stop()
+    queue.get().addCallback(on_message)
+    yield all_come
     frame = yield counter(channel, "deliveries")
     job.expect("deliveries", frame.method.message_count)
 
