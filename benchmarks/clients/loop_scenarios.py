@@ -65,17 +65,19 @@ def publish(session: Session) -> None:
     job = session.job
     send = session.channel.basic_publish
     body, soon = job.body, session.soon
-    left = job.count
+    turns, rest = divmod(job.count, job.batch)
+    batch = range(job.batch)
 
     def turn() -> None:
-        nonlocal left
-        now = min(job.batch, left)
-        for _ in range(now):
-            send("", DROP, body)
-        left -= now
-        if left:
+        nonlocal turns
+        if turns:
+            turns -= 1
+            for _ in batch:
+                send("", DROP, body)
             soon(turn)
         else:
+            for _ in range(rest):
+                send("", DROP, body)
             session.finish("publishes")
 
     job.start()

@@ -54,6 +54,9 @@ typedef enum {
     X(arguments)            \
     X(callback)             \
     X(callbacks)            \
+    X(channel_number)       \
+    X(frame_type)           \
+    X(method)               \
     X(one_shot)             \
     X(only)                 \
     X(_on_content)          \

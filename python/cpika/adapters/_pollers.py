@@ -257,7 +257,8 @@ class PollPoller(_PollerBase):
     def poll(self) -> None:
         """Wait once and call the handlers."""
         ready = self._poll.poll(self._get_max_wait())
-        self._dispatch_fd_events(_merged(_with_hangups(ready)))
+        if ready:
+            self._dispatch_fd_events(_merged(_with_hangups(ready)))
 
     def _init_poller(self) -> None:
         assert self._poll is None, "the poller is active already"

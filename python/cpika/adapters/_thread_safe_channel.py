@@ -101,9 +101,10 @@ class Channel:
             `__cause__`
         :raises pika.exceptions.AMQPConnectionError: why the connection has ended
         """
-        if not self._channel.is_open:
+        channel = self._channel
+        if not channel.is_open:
             self._check_open()
-        tag = self._channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
+        tag = channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
         if on_publish is not None and tag:
             on_publish(tag)
 
@@ -143,7 +144,9 @@ class Channel:
         return self._confirm_select_ok
 
     def _on_verdict(self, frame: Any) -> None:
-        self._wrapper._dispatch(self._worker, self._ack_nack_callback, frame)
+        callback = self._ack_nack_callback
+        assert callback is not None
+        self._worker.put(callback, frame)
 
     @property
     def next_publish_seq_no(self) -> int | None:
@@ -169,11 +172,10 @@ class Channel:
         """
         if not callable(on_message_callback):
             raise TypeError(f"on_message_callback must be callable, but got {on_message_callback!r}")
-        wrapper, worker = self._wrapper, self._worker
-        dispatch = wrapper._dispatch
+        put = self._worker.put
 
         def message(_raw: Any, method: Any, properties: Any, body: bytes) -> None:
-            dispatch(worker, on_message_callback, self, method, properties, body)
+            put(on_message_callback, self, method, properties, body)
 
         frame = self._rpc(
             "basic_consume",
@@ -263,7 +265,7 @@ class Channel:
         self._add_on(
             "add_on_cancel_callback",
             callback,
-            lambda frame: self._wrapper._dispatch(self._worker, callback, frame),
+            lambda frame: self._worker.put(callback, frame),
         )
 
     def add_on_return_callback(self, callback: Callback) -> None:
@@ -271,7 +273,7 @@ class Channel:
         self._add_on(
             "add_on_return_callback",
             callback,
-            lambda _raw, *message: self._wrapper._dispatch(self._worker, callback, self, *message),
+            lambda _raw, *message: self._worker.put(callback, self, *message),
         )
 
     def _add_on(self, name: str, callback: Callback, told: Callback) -> None:

@@ -80,7 +80,7 @@ class Connection:
             raise
 
     def _new_worker(self, name: str) -> Worker:
-        return Worker(name, *self._limits)
+        return Worker(name, *self._limits, self._on_full)
 
     # ---- the I/O thread ----
 
@@ -126,14 +126,9 @@ class Connection:
         for call in calls:
             call.fail(reason)
 
-    def _dispatch(self, worker: Worker, *item: Any) -> None:
-        """Give a callback to its thread; a queue that stays full ends the connection."""
-        if self._closed_reason is None:
-            try:
-                worker.put(*item)
-            except exceptions.WorkQueueFullError as error:
-                worker.end()
-                self._connection._terminate_stream(error)
+    def _on_full(self, error: BaseException) -> None:
+        """A queue of callbacks has stayed full, which ends the connection."""
+        self._connection._terminate_stream(error)
 
     # ---- waiting for it ----
 
@@ -287,7 +282,7 @@ class Connection:
         self._check_not_closed()
 
         def told(_raw: Any, frame: Any) -> None:
-            self._dispatch(self._worker, callback, self, frame)
+            self._worker.put(callback, self, frame)
 
         self._connection.ioloop.add_callback_threadsafe(lambda: getattr(self._connection, name)(told))
 
