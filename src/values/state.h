@@ -50,6 +50,7 @@ typedef enum {
     X(send)                 \
     X(greenlet)             \
     X(getcurrent)           \
+    X(_blocking)            \
     X(_stack)               \
     X(arguments)            \
     X(callback)             \
@@ -82,7 +83,8 @@ typedef enum {
     X(_returned_message)    \
     X(_run_due)             \
     X(_tick)                \
-    X(_wait_socket)
+    X(_wait_socket)         \
+    X(waiting)
 
 typedef struct {
 #define CPIKA_NAME_FIELD(name) PyObject *name;

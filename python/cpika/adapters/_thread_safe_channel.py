@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions, spec
+from cpika._async.requests import Answer, Requests
 from cpika.adapters._workers import Call, Callback, Worker
 
 if TYPE_CHECKING:
@@ -16,6 +17,36 @@ if TYPE_CHECKING:
 _TIMEOUT = 10
 
 Arguments = Any  # a mapping, or None
+
+
+class _Request(Requests):
+    """One request, made in the caller's thread: sent by it while the I/O thread waits, else by that."""
+
+    def __init__(self, raw: Any, call: Call) -> None:
+        self._raw = raw
+        self._call = call
+
+    def _raise_if_not_open(self) -> None:
+        self._raw._raise_if_not_open()
+
+    def _rpc(
+        self, method: Any, callback: Answer = None, acceptable_replies: list[Any] | None = None
+    ) -> None:
+        raw = self._raw
+        loop, engine = raw.connection.ioloop, raw.connection._engine
+
+        def expect() -> None:
+            if raw.is_open:
+                raw._expect(method, callback, acceptable_replies)
+
+        def send() -> None:
+            try:
+                raw._rpc(method, callback, acceptable_replies)
+            except Exception as error:
+                self._call.fail(error)
+
+        if engine is None or not engine._loop_request(loop, loop._callbacks, raw, method, expect):
+            loop.add_callback_threadsafe(send)
 
 
 class Channel:
@@ -49,13 +80,17 @@ class Channel:
             self._wrapper._channels.remove(self)
 
     def _rpc(self, name: str, timeout: float | None, *args: Any, **kwargs: Any) -> Any:
+        raw = self._channel
+        here = hasattr(Requests, name) and name not in vars(raw)  # unless somebody has wrapped it
+
         def begin(call: Call) -> None:
             self._calls.add(call)
-            getattr(self._channel, name)(*args, callback=call.succeed, **kwargs)
+            ask = getattr(_Request(raw, call) if here else raw, name)
+            ask(*args, callback=call.succeed, **kwargs)
 
-        return self._wait_for(name, begin, timeout)
+        return self._wait_for(name, begin, timeout, here)
 
-    def _wait_for(self, name: str, begin: Any, timeout: float | None) -> Any:
+    def _wait_for(self, name: str, begin: Any, timeout: float | None, here: bool = False) -> Any:
         made: list[Call] = []
 
         def noted(call: Call) -> None:
@@ -63,7 +98,7 @@ class Channel:
             begin(call)
 
         try:
-            return self._wrapper._wait_for(name, noted, timeout, self._worker)
+            return self._wrapper._wait_for(name, noted, timeout, self._worker, here)
         finally:
             for call in made:
                 self._calls.discard(call)

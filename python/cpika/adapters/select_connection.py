@@ -249,11 +249,14 @@ class IOLoop(AbstractSelectorIOLoop):
 
     def process_timeouts(self) -> None:
         """Run the callbacks that were added, and the timers that are due."""
-        for _ in range(len(self._callbacks)):
-            self._callbacks.popleft()()
+        self._run_callbacks()
         self._timer.process_timeouts()
         for _ in range(len(self._flushes)):
             self._flushes.popleft()()
+
+    def _run_callbacks(self) -> None:
+        for _ in range(len(self._callbacks)):
+            self._callbacks.popleft()()
 
     def _get_remaining_interval(self) -> float | None:
         return 0 if self._callbacks or self._flushes else self._timer.get_remaining_interval()
