@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import programs
-from scenarios import CLIENTS, Scenario
+from scenarios import CLIENTS, PIKA_MAIN, Scenario
 
 RUN_SECONDS = 300
 """One run of one client never takes longer, unless it hangs."""
@@ -124,6 +125,8 @@ def available_clients() -> dict[str, list[str]]:
         )
         if probe.returncode == 0:
             commands[client] = [sys.executable, str(programs.CLIENTS / program)]
+    if os.environ.get("PIKA_MAIN"):
+        commands[PIKA_MAIN] = [sys.executable, str(programs.CLIENTS / "pikamain_client.py")]
     return commands
 
 

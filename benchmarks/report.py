@@ -16,6 +16,7 @@ from typing import Any
 from measure import Results
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from scenarios import Scenario
 from targets import Verdict
 
@@ -52,16 +53,21 @@ def scenario_table(scenario: Scenario, results: Results) -> Table:
         title=f"{scenario.title} ({scenario.size:,} B, {where}), us a {scenario.unit}", title_justify="left"
     )
     table.add_column("client", no_wrap=True)
-    heads = ("median", "min .. max", "CPU", "rate /s", "of pika", "of rabbitmq-c", "of the floor")
+    heads = ["median", "min .. max", "CPU", "rate /s"]
+    heads += [f"of {'the floor' if rival == 'floor' else rival}" for rival in scenario.rivals]
+    # Where there is one rival, its CPU time has room too.
+    by_cpu = scenario.rivals if len(scenario.rivals) == 1 else ()
+    heads += [f"CPU of {rival}" for rival in by_cpu]
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    bases = [results.median(scenario.name, client) for client in ("pika", "rabbitmq-c", "floor")]
+    bases = [results.median(scenario.name, rival) for rival in scenario.rivals]
+    cpu_bases = [results.median(scenario.name, rival, "cpu") for rival in by_cpu]
     for client in results.clients_of([scenario.name]):
         walls = results.values(scenario.name, client)
         wall = statistics.median(walls)
         cpu = statistics.median(results.values(scenario.name, client, "cpu"))
         rate = f"{1e6 / wall:,.0f}"
-        ratios = [ratio(wall, base) for base in bases]
+        ratios = [ratio(wall, base) for base in bases] + [ratio(cpu, base) for base in cpu_bases]
         table.add_row(
             client,
             short(wall),
@@ -105,8 +111,10 @@ def target_table(verdicts: Sequence[Verdict]) -> Table:
         against = target.against or NOTHING
         if target.base is not None and target.against is not None:
             against += f", {target.base}"
-        word, style = ("met", "green") if verdict.met else ("MISSED", "bold red")
-        table.add_row(target.scenario, against, target.wanted(), verdict.found(), f"[{style}]{word}[/]")
+        word, style = ("met", "green") if verdict.met else ("", "")
+        if verdict.missed:
+            word, style = "MISSED", "bold red"
+        table.add_row(target.scenario, against, target.wanted(), verdict.found(), Text(word, style))
     return table
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 PYTHON_PEERS = ("pika", "py-amqp", "amqpstorm", "aio-pika")
 FAST = ("cpika", "rabbitmq-c", "floor")
-CLIENTS = ("floor", "rabbitmq-c", "cpika", *PYTHON_PEERS)
+PIKA_MAIN = "pika-main"
+"""pika's main branch, which has a thread-safe Connection: measured where PIKA_MAIN names its folder."""
+CLIENTS = ("floor", "rabbitmq-c", "cpika", *PYTHON_PEERS, PIKA_MAIN)
 """In the order of the tables."""
 
 FULL_REPETITIONS = 5
@@ -25,6 +29,7 @@ class Scenario:
 
     `counts` are messages by client; a client that is not in it does not take part. `runs` is the clients'
     name for the scenario. `where` is 'server', 'tls' or 'broker'. `fixed` keeps the counts in a quick run.
+    `group` is what `--only` takes too. The table has a column for the ratio to each of the `rivals`.
     """
 
     name: str
@@ -39,6 +44,8 @@ class Scenario:
     repetitions: int = FULL_REPETITIONS
     unit: str = "message"
     plotted: bool = True
+    group: str = "blocking"
+    rivals: tuple[str, ...] = ("pika", "rabbitmq-c", "floor")
 
     def quickened(self) -> Scenario:
         counts = self.counts
@@ -208,7 +215,105 @@ BROKER_SCENARIOS = (
     ),
 )
 
-SCENARIOS = SERVER_SCENARIOS + BROKER_SCENARIOS
+
+def beside(
+    group: str,
+    rival: str,
+    runs: str,
+    title: str,
+    fast: int,
+    slow: int,
+    name: str | None = None,
+    **others: Any,
+) -> Scenario:
+    """A scenario of cpika with `fast` messages against one rival with `slow`, in the tables alone."""
+    loop = runs.partition("_")[0]
+    many = {"cpika": fast, rival: slow}
+    return Scenario(
+        name or runs,
+        f"{loop}: {title}",
+        many,
+        runs,
+        group=group,
+        rivals=(rival,),
+        plotted=False,
+        **{"quick": False, **others},
+    )
+
+
+on_loop = partial(beside, "loops", "pika")
+with_threads = partial(beside, "threads", PIKA_MAIN)
+with_aio = partial(beside, "aio", "aio-pika")
+
+
+def loop_scenarios(loop: str) -> Iterable[Scenario]:
+    """What is measured on select, asyncio and uvloop."""
+    first = loop == "asyncio"  # stands for the others in a quick run
+    yield on_loop(f"{loop}_publish", "publish, 100 a turn", 500_000, 20_000, quick=True)
+    yield on_loop(
+        f"{loop}_publish", "publish, 1 a turn", 50_000, 10_000, f"{loop}_publish_1", options={"batch": 1}
+    )
+    yield on_loop(f"{loop}_consume_auto", "consume, auto-ack", 1_000_000, 40_000, quick=first)
+    yield on_loop(f"{loop}_consume_ack", "consume + ack", 1_000_000, 20_000, quick=first)
+    yield on_loop(f"{loop}_confirms", "confirms, 1,000 in flight", 200_000, 10_000, quick=first)
+    yield on_loop(f"{loop}_confirm", "confirm, one by one", 10_000, 5_000)
+    yield on_loop(f"{loop}_get", "basic_get, one by one", 10_000, 5_000)
+    yield on_loop(f"{loop}_declare", "declare, one by one", 10_000, 5_000)
+
+
+BESIDE_SCENARIOS = (
+    *(scenario for loop in ("select", "asyncio", "uvloop") for scenario in loop_scenarios(loop)),
+    *(
+        scenario
+        for loop in ("tornado", "gevent")
+        for scenario in (
+            on_loop(f"{loop}_publish", "publish, 100 a turn", 500_000, 20_000),
+            on_loop(f"{loop}_consume_ack", "consume + ack", 1_000_000, 20_000),
+        )
+    ),
+    on_loop("twisted_publish", "publish, 100 a turn", 100_000, 10_000),
+    on_loop("twisted_consume", "consume by its queue", 100_000, 20_000),
+    on_loop("asyncio_burst", "200,000 publishes in one turn", 200_000, 200_000, repetitions=1),
+    on_loop(
+        "asyncio_memory",
+        "1,000,000 messages consumed",
+        1_000_000,
+        1_000_000,
+        options={"prefetch": 100},
+        repetitions=1,
+    ),
+    with_threads("threads_publish", "publish, 1 thread", 200_000, 20_000, quick=True),
+    with_threads(
+        "threads_publish", "publish, 4 threads", 200_000, 20_000, "threads_publish_4", options={"threads": 4}
+    ),
+    with_threads("threads_publish_beside_thread", "publish beside a busy thread", 50_000, 5_000),
+    with_threads("threads_consume_auto", "consume, auto-ack", 200_000, 30_000, quick=True),
+    with_threads("threads_consume_ack", "consume + ack by the worker", 100_000, 15_000),
+    with_threads("threads_confirms", "confirms, 1,000 in flight", 100_000, 10_000),
+    with_threads("threads_confirm", "confirm, one by one", 5_000, 2_000),
+    with_threads("threads_declare", "declare, one by one", 5_000, 2_000),
+    with_aio("aio_confirms", "confirms, 1,000 in flight", 100_000, 5_000, quick=True),
+    with_aio("aio_consume_ack", "consume + ack", 100_000, 5_000),
+    with_aio("aio_confirm", "confirm, one by one", 5_000, 2_000),
+    with_aio("aio_get", "get, one by one", 5_000, 1_000),
+)
+
+BESIDE_BROKER_SCENARIOS = (
+    on_loop("asyncio_broker_publish", "publish, 100 a turn", 50_000, 20_000, where="broker"),
+    on_loop(
+        "asyncio_broker_consume_ack",
+        "consume + ack, prefetch 100",
+        20_000,
+        10_000,
+        options={"prefetch": 100},
+        where="broker",
+    ),
+)
+
+ON_BROKER = BROKER_SCENARIOS + BESIDE_BROKER_SCENARIOS
+ON_SERVER = SERVER_SCENARIOS + BESIDE_SCENARIOS
+SCENARIOS = SERVER_SCENARIOS + BROKER_SCENARIOS + BESIDE_SCENARIOS + BESIDE_BROKER_SCENARIOS
+GROUPS = ("blocking", "loops", "threads", "aio")
 
 SIZE_BYTES = 200_000_000
 """What a run of the size sweep moves at most ..."""

@@ -20,6 +20,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import measure  # noqa: E402
 import programs  # noqa: E402
+import run  # noqa: E402
 import scenarios  # noqa: E402
 import targets  # noqa: E402
 
@@ -182,11 +183,12 @@ def small(scenario: scenarios.Scenario) -> scenarios.Scenario:
 
 def cases() -> list[Any]:
     """A scenario and a client each."""
-    # The Python peers are installed for `make bench` alone; rabbitmq-c, the floor, pika and cpika always.
+    # The Python peers are installed for `make bench` alone, pika's main branch is nowhere to be had from;
+    # rabbitmq-c, the floor, pika and cpika are there always.
     always = ("floor", "rabbitmq-c", "cpika", "pika")
     return [
         pytest.param(scenario, client, id=f"{scenario.name}-{client}")
-        for scenario in scenarios.SERVER_SCENARIOS
+        for scenario in scenarios.ON_SERVER
         for client in always
         if client in scenario.counts
     ]
@@ -237,6 +239,22 @@ def test_a_target_is_met_by_the_ratio_of_medians() -> None:
 def test_a_target_that_was_not_measured_is_not_met() -> None:
     verdict = targets.judge(targets.faster("publish", 7), results_of(publish={"cpika": 1.0}))
     assert (verdict.met, verdict.found()) == (False, "not measured")
+
+
+def test_pika_s_main_branch_may_be_missing_but_not_fail() -> None:
+    target = targets.outdoes(scenarios.PIKA_MAIN, "threads_confirm", 2.5)
+    results = results_of(threads_confirm={"cpika": 1.0})
+    absent = targets.judge(target, results)
+    assert (absent.met, absent.missed, absent.found()) == (False, False, "not measured")
+    results.failures["threads_confirm", scenarios.PIKA_MAIN] = "exit status 1"
+    assert targets.judge(target, results).missed
+
+
+def test_a_group_chooses_its_scenarios() -> None:
+    arguments = run.parse_arguments(["--only", "threads", "aio_get"])
+    chosen = run.choose_scenarios(arguments, broker=None)
+    assert {scenario.group for scenario in chosen} == {"threads", "aio"}
+    assert sum(scenario.group == "aio" for scenario in chosen) == 1
 
 
 def test_a_target_may_compare_two_scenarios() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
-from common import DROP, HEADERS, PROPERTIES, Job, main, stats_queue, time_import
+from common import AIO_WINDOW, DROP, HEADERS, PROPERTIES, Job, main, stats_queue, time_import
 
 
 @asynccontextmanager
@@ -68,6 +68,40 @@ async def confirm(job: Job) -> None:
         job.expect("confirms", await counter(channel, "confirms"))
 
 
+async def aio_confirms(job: Job) -> None:
+    """Some tasks, each of which awaits its publishes one by one."""
+    async with open_channel(job, confirms=True) as channel:
+        body = job.body
+        exchange = channel.default_exchange
+        share, rest = divmod(job.count, AIO_WINDOW)
+
+        async def work(count: int) -> None:
+            for _ in range(count):
+                await exchange.publish(aio_pika.Message(body), DROP)
+
+        job.start()
+        await asyncio.gather(*(work(share + (i < rest)) for i in range(AIO_WINDOW)))
+        job.stop()
+        job.expect("confirms", await counter(channel, "confirms"))
+
+
+async def aio_consume_ack(job: Job) -> None:
+    """By the queue's iterator."""
+    left = job.count
+    async with open_channel(job) as channel:
+        queue = await channel.get_queue(job.queue(), ensure=False)
+        job.start()
+        async with queue.iterator() as messages:
+            async for message in messages:
+                await message.ack()
+                left -= 1
+                if not left:
+                    break
+        acks = await counter(channel, "acks")
+        job.stop()
+        job.expect("acks", acks)
+
+
 async def consume(job: Job, ack: bool) -> None:
     left = job.count
     ended = asyncio.Event()
@@ -121,8 +155,17 @@ def runner(scenario: Callable[[Job], Awaitable[None]]) -> Callable[[Job], None]:
 
 SCENARIOS = {
     scenario.__name__: runner(scenario)
-    for scenario in (publish, publish_props, confirm, consume_auto, consume_ack, get)
-}
+    for scenario in (
+        publish,
+        publish_props,
+        confirm,
+        consume_auto,
+        consume_ack,
+        get,
+        aio_confirms,
+        aio_consume_ack,
+    )
+} | {"aio_confirm": runner(confirm), "aio_get": runner(get)}
 
 if __name__ == "__main__":
     sys.exit(

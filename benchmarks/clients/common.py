@@ -21,6 +21,9 @@ from typing import Any
 DROP = "bench.drop"
 """Routing key of what the server is to drop."""
 
+AIO_WINDOW = 1000
+"""Tasks that publish at once where `async` programs have many confirms under way."""
+
 HEADERS: dict[str, Any] = {
     "x-source": "benchmark",
     "x-trace": "4bf92f3577b34da6a3ce929d0e0e4736",
@@ -61,6 +64,8 @@ class Job:
     prefetch: int
     channels: int
     consumers: int
+    batch: int
+    threads: int
     cafile: str | None
     wall: float = 0.0
     cpu: float = 0.0
@@ -141,13 +146,25 @@ def parse_arguments() -> Job:
     parser.add_argument("--prefetch", type=int, default=0)
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--consumers", type=int, default=1, help="a channel")
+    parser.add_argument("--batch", type=int, default=100, help="messages a turn of the loop")
+    parser.add_argument("--threads", type=int, default=1, help="that publish")
     parser.add_argument("--cafile", help="certificate of a TLS server")
     return Job(**vars(parser.parse_args()))
 
 
-def main(client: str, version: str, scenarios: dict[str, Callable[[Job], None]]) -> int:
-    """Runs the scenario that the arguments name; returns the exit status."""
+def main(
+    client: str,
+    version: str,
+    scenarios: dict[str, Callable[[Job], None]],
+    more: Callable[[str], dict[str, Callable[[Job], None]]] | None = None,
+) -> int:
+    """Runs the scenario that the arguments name; returns the exit status.
+
+    :param more: returns further scenarios, for a name that `scenarios` has not
+    """
     job = parse_arguments()
+    if more is not None and job.scenario not in scenarios:
+        scenarios = more(job.scenario)
     if job.scenario not in scenarios:
         print(f"no such scenario: {job.scenario}", file=sys.stderr)
         return 2

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
+from functools import partial
 from itertools import repeat
 
 import cpika as pika
 from common import DROP, Job, main, time_import
+from groups import scenarios_beside
 from pika_scenarios import all_scenarios, connect, counter, messages_of
 
 WINDOW = 1024
@@ -72,4 +73,4 @@ if __name__ == "__main__":
         "broker_confirm_many": broker_confirm_many,
         "import": time_import("cpika"),
     }
-    sys.exit(main("cpika", f"cpika {version('cpika')}", scenarios))
+    sys.exit(main("cpika", f"cpika {pika.__cpika_version__}", scenarios, partial(scenarios_beside, pika)))

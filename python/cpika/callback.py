@@ -13,11 +13,18 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("pika.callback")
 
+_MISSING = object()
+
 AMQPValue = Union[type[amqp_object.AMQPObject], amqp_object.AMQPObject, int, str]
 
 
 def name_or_value(value: Any) -> str:
     """Return the AMQP name of a class, an object or the method in a frame; of anything else, its `str()`."""
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[no-any-return]
+    if kind is int:
+        return str(value)
     named = value.method if isinstance(value, frame.Method) else value
     kind = named if isinstance(named, type) else type(named)
     return str(named.NAME if issubclass(kind, amqp_object.AMQPObject) else named)
@@ -91,17 +98,8 @@ class CallbackManager:
         """
         prefix, key = name_or_value(prefix), name_or_value(key)
         entries = self._stack.setdefault(prefix, {}).setdefault(key, [])
-        for entry in entries:
-            if (entry[self.CALLBACK], entry[self.ARGUMENTS], entry[self.ONLY_CALLER]) == (
-                callback,
-                arguments,
-                only_caller,
-            ):
-                if entry[self.ONE_SHOT]:
-                    entry[self.CALLS] += 1
-                else:
-                    LOGGER.warning(self.DUPLICATE_WARNING, prefix, key)
-                return prefix, key
+        if entries and self._add_again(entries, callback, only_caller, arguments, prefix, key):
+            return prefix, key
         entry = {
             self.CALLBACK: callback,
             self.ONE_SHOT: one_shot,
@@ -112,6 +110,26 @@ class CallbackManager:
             entry[self.CALLS] = 1
         entries.append(entry)
         return prefix, key
+
+    def _add_again(
+        self,
+        entries: list[dict[str, Any]],
+        callback: Callable[..., Any],
+        only_caller: object,
+        arguments: Mapping[str, Any] | None,
+        prefix: str,
+        key: str,
+    ) -> bool:
+        """Return whether it is there already: a one-shot is called once more then."""
+        wanted = callback, arguments, only_caller
+        for entry in entries:
+            if (entry[self.CALLBACK], entry[self.ARGUMENTS], entry[self.ONLY_CALLER]) == wanted:
+                if entry[self.ONE_SHOT]:
+                    entry[self.CALLS] += 1
+                else:
+                    LOGGER.warning(self.DUPLICATE_WARNING, prefix, key)
+                return True
+        return False
 
     def clear(self) -> None:
         """Remove all callbacks."""
@@ -147,15 +165,19 @@ class CallbackManager:
             return False
         due = []
         for entry in list(entries):
-            if not self._arguments_match(entry, args) or entry[self.ONLY_CALLER] not in (None, caller):
+            if entry[self.ARGUMENTS] is not None and not self._arguments_match(entry, args):
+                continue
+            if entry[self.ONLY_CALLER] not in (None, caller):
                 continue
             due.append(entry[self.CALLBACK])
             if entry[self.ONE_SHOT]:
                 entry[self.CALLS] -= 1
                 if entry[self.CALLS] <= 0:
                     self.remove(prefix, key, entry[self.CALLBACK], entry[self.ARGUMENTS])
+        told = LOGGER.isEnabledFor(logging.DEBUG)
         for callback in due:
-            LOGGER.debug('Calling %s for "%s:%s"', callback, prefix, key)
+            if told:
+                LOGGER.debug('Calling %s for "%s:%s"', callback, prefix, key)
             try:
                 callback(*args, **keywords)
             except Exception:
@@ -184,7 +206,8 @@ class CallbackManager:
             entries[:] = [
                 entry
                 for entry in entries
-                if entry[self.CALLBACK] != callback_value or not self._arguments_match(entry, (arguments,))
+                if entry[self.CALLBACK] != callback_value
+                or (entry[self.ARGUMENTS] is not None and not self._arguments_match(entry, (arguments,)))
             ]
         if not entries:
             self.remove_all(prefix, key)
@@ -214,10 +237,11 @@ class CallbackManager:
         :returns: False for an unknown key, else None
         """
         prefix, key = name_or_value(prefix), name_or_value(key)
-        if key not in self._stack.get(prefix, {}):
+        keys = self._stack.get(prefix)
+        if keys is None or key not in keys:
             return False
-        del self._stack[prefix][key]
-        if not self._stack[prefix]:
+        del keys[key]
+        if not keys:
             del self._stack[prefix]
         return None
 
@@ -232,5 +256,7 @@ class CallbackManager:
         if isinstance(value, dict):
             return all(value.get(name) == wanted for name, wanted in expected.items())
         value = getattr(value, "method", value)
-        missing = object()
-        return all(getattr(value, name, missing) == wanted for name, wanted in expected.items())
+        for name, wanted in expected.items():
+            if not getattr(value, name, _MISSING) == wanted:
+                return False
+        return True

@@ -42,7 +42,8 @@ class Method(Frame, Generic[_MethodT]):
     NAME = "METHOD"
 
     def __init__(self, channel_number: int, method: _MethodT) -> None:
-        Frame.__init__(self, spec.FRAME_METHOD, channel_number)
+        self.frame_type = spec.FRAME_METHOD  # as Frame does, for every answer and confirm
+        self.channel_number = channel_number
         self.method = method
 
     def marshal(self) -> bytes:

@@ -108,6 +108,50 @@ looped_send(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Whether a request of another thread may be sent at once: the loop waits and has nothing to do before, the channel is open and
+ * awaits no answer.  -1 with an exception. */
+static int
+is_idle(CpikaChannel *ch, PyObject *loop, PyObject *callbacks)
+{
+    PyObject *waiting = PyObject_GetAttr(loop, ch->st->names.waiting);
+    PyObject *blocking = waiting == NULL ? NULL : PyObject_GetAttr((PyObject *)ch, ch->st->names._blocking);
+    Py_ssize_t queued = blocking == NULL ? -1 : PyObject_Size(callbacks);
+    int idle = queued < 0 ? -1
+                          : waiting == Py_True && blocking == Py_None && queued == 0
+                                && ch->engine.state == CHANNEL_OPEN;
+    Py_XDECREF(blocking);
+    Py_XDECREF(waiting);
+    return idle;
+}
+
+PyDoc_STRVAR(request_doc, "_loop_request($self, loop, callbacks, channel, method, expect, /)\n--\n\n"
+                          "From another thread: send a method now, and have the loop call `expect` before it reads the answer.\n"
+                          "False: nothing was done, since the loop or the channel is busy.\n\n"
+                          "No exception of a signal or of another thread comes in between: all of it is done, or nothing.");
+
+static PyObject *
+looped_request(PyObject *op, PyObject *args)
+{
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *loop, *callbacks, *channel, *method, *expect;
+    if (!PyArg_ParseTuple(args, "OOO!OO:_loop_request", &loop, &callbacks, conn->st->loop_channel_type,
+                          &channel, &method, &expect)
+        || cpika_check_fork(conn) < 0) {
+        return NULL;
+    }
+    CpikaChannel *ch = (CpikaChannel *)channel;
+    cpika_buf frame = CPIKA_BUF_INIT;
+    int rc = cpika_encode_method(conn, ch->engine.number, method, &frame);
+    int idle = rc < 0 ? -1 : is_idle(ch, loop, callbacks);
+    if (idle > 0) {
+        PyObject *done = PyObject_CallMethodOneArg(callbacks, conn->st->names.append, expect);
+        rc = done == NULL ? -1 : cpika_loop_append_of(ch, frame.data, frame.len, 1, NULL);
+        Py_XDECREF(done);
+    }
+    cpika_buf_free(&frame);
+    return rc < 0 || idle < 0 ? NULL : PyBool_FromLong(idle);
+}
+
 PyDoc_STRVAR(write_doc, "_loop_write($self, data, /)\n--\n\nQueue bytes that are whole frames, or the protocol header.");
 
 static PyObject *
@@ -219,6 +263,7 @@ PyMethodDef cpika_looped_methods[] = {
     {"_loop_limits", looped_limits, METH_VARARGS, limits_doc},
     {"_loop_queued", looped_queued, METH_NOARGS, queued_doc},
     {"_loop_readable", looped_readable, METH_NOARGS, readable_doc},
+    {"_loop_request", looped_request, METH_VARARGS, request_doc},
     {"_loop_send", looped_send, METH_VARARGS, send_doc},
     {"_loop_stop", looped_stop, METH_NOARGS, stop_doc},
     {"_loop_taken", looped_taken, METH_NOARGS, taken_doc},

@@ -6,6 +6,7 @@
 #include "engine/frames.h"
 #include "made.h"
 #include "values/errors.h"
+#include "wire/frame.h"
 
 enum { PYTHON_READS = 4 };  // of a Python socket in one call: TLS holds bytes that no descriptor shows
 
@@ -178,22 +179,33 @@ only_callback(CpikaConnection *conn, const CpikaLoopChannel *ch, PyObject *key)
     return callback;
 }
 
-/* New frame.Method. */
+/* New frame.Method: what its __init__ sets, without the call of a Python function for every confirm. */
 static PyObject *
 method_frame(CpikaConnection *conn, const CpikaLoopChannel *ch, PyObject *method)
 {
-    PyObject *number = PyLong_FromLong(ch->base.engine.number);
+    const cpika_names *names = &conn->st->names;
     if (conn->st->method_frame == NULL) {
         PyObject *module = PyImport_ImportModule("cpika.frame");
         conn->st->method_frame = module == NULL ? NULL : PyObject_GetAttrString(module, "Method");
         Py_XDECREF(module);
     }
-    PyObject *frame = NULL;
-    if (number != NULL && conn->st->method_frame != NULL) {
-        PyObject *args[] = {number, method};
-        frame = PyObject_Vectorcall(conn->st->method_frame, args, 2, NULL);
+    if (conn->st->method_frame == NULL) {
+        return NULL;
     }
+    PyTypeObject *type = (PyTypeObject *)conn->st->method_frame;
+    PyObject *kind = PyLong_FromLong(CPIKA_FRAME_METHOD);
+    PyObject *number = PyLong_FromLong(ch->base.engine.number);
+    PyObject *none = PyTuple_New(0);
+    PyObject *frame = kind == NULL || number == NULL || none == NULL ? NULL : type->tp_new(type, none, NULL);
+    if (frame != NULL
+        && (PyObject_SetAttr(frame, names->frame_type, kind) < 0
+            || PyObject_SetAttr(frame, names->channel_number, number) < 0
+            || PyObject_SetAttr(frame, names->method, method) < 0)) {
+        Py_CLEAR(frame);
+    }
+    Py_XDECREF(none);
     Py_XDECREF(number);
+    Py_XDECREF(kind);
     return frame;
 }
 
@@ -293,12 +305,29 @@ handle(CpikaConnection *conn)
 
 /* ---- output ---- */
 
+/* Another thread has something to send: whether it did so by itself.  Once for each time that the loop has come by: who
+ * waits for an answer before he goes on is spared the way over the loop's thread; who does not, sends many with its flush. */
+static bool
+sent_from_outside(CpikaConnection *conn)
+{
+    cpika_loop *loop = &conn->loop;
+    if (loop->sent_at == loop->reads || loop->above) {
+        return false;
+    }
+    loop->sent_at = loop->reads;
+    return cpika_transport_try_flush(&conn->io);
+}
+
+/* Has the loop flush; a call of its that runs does so by itself at its end. */
 static int
 ask(CpikaConnection *conn)
 {
     cpika_loop *loop = &conn->loop;
+    if (loop->asked || loop->inside > 0 || loop->soon == NULL) {
+        return 0;
+    }
     bool own = loop->thread == PyThread_get_thread_ident();
-    if (loop->asked || (own && loop->inside > 0) || loop->soon == NULL) {
+    if (!own && sent_from_outside(conn)) {
         return 0;
     }
     loop->asked = true;

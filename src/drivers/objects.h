@@ -24,6 +24,7 @@ typedef struct {
     bool above;                 // more output is queued than `high`, and has not come down to `low`
     size_t high, low;           // bytes
     uint64_t reads;             // counts the loop's calls
+    uint64_t sent_at;           // that count when another thread last sent by itself
 } cpika_loop;
 
 typedef struct {

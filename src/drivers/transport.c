@@ -228,6 +228,17 @@ cpika_transport_flush(cpika_transport *t)
     return link_answer(t, rc, sys_errno);
 }
 
+bool
+cpika_transport_try_flush(cpika_transport *t)
+{
+    if (t->sock != NULL || atomic_load(&t->link->fd) < 0 || cpika_transport_lock_output(t) != CPIKA_OK) {
+        return false;
+    }
+    bool all = cpika_link_flush_locked(t->link) == CPIKA_OK;
+    cpika_transport_unlock(t);
+    return all;
+}
+
 int
 cpika_transport_send_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t now_ns)
 {

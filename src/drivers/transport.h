@@ -30,6 +30,10 @@ int cpika_transport_lock_output(cpika_transport *t);
 /* Sends what is owed and queued, without waiting: CPIKA_OK, CPIKA_AGAIN, CPIKA_IO_... */
 int cpika_transport_flush(cpika_transport *t);
 
+/* The same over a descriptor, for who does not drive the connection: true when all has left.  Else whoever drives it has to
+ * flush, and learns what is wrong. */
+bool cpika_transport_try_flush(cpika_transport *t);
+
 /* For a caller who has the lock; both give it back.  Sends `n` bytes behind what is queued: CPIKA_OK (all has left),
  * CPIKA_AGAIN (the rest is queued), CPIKA_IO_...  `now_ns`: see cpika_link_send_locked. */
 int cpika_transport_send_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, uint64_t now_ns);

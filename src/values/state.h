@@ -51,10 +51,14 @@ typedef enum {
     X(send)                 \
     X(greenlet)             \
     X(getcurrent)           \
+    X(_blocking)            \
     X(_stack)               \
     X(arguments)            \
     X(callback)             \
     X(callbacks)            \
+    X(channel_number)       \
+    X(frame_type)           \
+    X(method)               \
     X(one_shot)             \
     X(only)                 \
     X(_on_content)          \
@@ -80,7 +84,8 @@ typedef enum {
     X(_returned_message)    \
     X(_run_due)             \
     X(_tick)                \
-    X(_wait_socket)
+    X(_wait_socket)         \
+    X(waiting)
 
 typedef struct {
 #define CPIKA_NAME_FIELD(name) PyObject *name;

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import cpika
@@ -245,3 +247,87 @@ def test_after_the_end_calls_raise_its_reason(params: Any) -> None:
             call()
     with pytest.raises(cpika.exceptions.ConnectionClosedByClient):
         connection.add_callback_threadsafe(print)
+
+
+def test_threads_ask_on_one_channel_and_each_gets_its_own_answer(connection: Any) -> None:
+    channel = connection.channel()
+    queues = [queue_of(channel) for _ in range(4)]
+    wrong: list[Any] = []
+
+    def ask(queue: str) -> None:
+        for count in range(100):
+            channel.queue_bind(queue, "amq.direct", f"key {count}")
+            answer = channel.queue_declare(queue, passive=True).method.queue
+            if answer != queue:
+                wrong.append((queue, answer))
+
+    threads = [threading.Thread(target=ask, args=(queue,)) for queue in queues]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert not wrong
+    assert not any(thread.is_alive() for thread in threads)
+
+
+def test_while_the_io_thread_waits_the_caller_sends(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = connection.channel()
+    queue = queue_of(channel)
+    confirmed = threading.Event()
+    channel.confirm_delivery(lambda frame: confirmed.set())
+    woken: list[str] = []
+    loop = connection._connection.ioloop
+    wake = loop._poller.wake_threadsafe
+    monkeypatch.setattr(loop._poller, "wake_threadsafe", lambda: (woken.append("woken"), wake()))
+    for _ in range(50):
+        while not loop.waiting:
+            time.sleep(0)
+        channel.queue_declare(queue, passive=True)
+        while not loop.waiting:
+            time.sleep(0)
+        confirmed.clear()
+        channel.basic_publish("", queue, b"x")
+        assert confirmed.wait(SECONDS)
+    assert len(woken) < 10  # a wait may end just then
+    assert channel.queue_declare(queue, passive=True).method.message_count == 50
+
+
+def test_a_call_that_a_signal_interrupts_raises_and_leaves_the_channel_usable(connection: Any) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(_number: int, _frame: Any) -> None:
+        raise Interrupted
+
+    rounds = 300
+    main = threading.get_ident()
+    begun: SimpleQueue[int] = SimpleQueue()
+
+    def send_signals() -> None:
+        for _ in range(rounds):
+            time.sleep(0.0001 + begun.get() % 30 * 0.00002)
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    channel = connection.channel()
+    queues = [queue_of(channel) for _ in range(2)]
+    answered = 0
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    sender = threading.Thread(target=send_signals)
+    sender.start()
+    try:
+        for number in range(rounds):
+            queue = queues[number % 2]
+            with pytest.raises(Interrupted):
+                begun.put(number)
+                for key in ("a", "b", "c"):
+                    channel.queue_bind(queue, "amq.direct", key)
+                    assert channel.queue_declare(queue, passive=True).method.queue == queue
+                    answered += 1
+                for _ in range(1000):  # short waits: a signal just before one does not end it
+                    time.sleep(0.01)
+        sender.join(SECONDS)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert answered > 0
+    for queue in queues:
+        assert channel.queue_declare(queue, passive=True).method.queue == queue

@@ -327,8 +327,11 @@ class Channel(Requests, Forgetting, HotChannel):
         self._send_method(method)
         if isinstance(method, spec.Confirm.Select):
             self._delivery_confirmation = True  # the broker counts what is published behind it
-        if not acceptable_replies:
-            return
+        if acceptable_replies:
+            self._expect(method, callback, acceptable_replies)
+
+    def _expect(self, method: Any, callback: Answer, acceptable_replies: list[Any]) -> None:
+        """A method has been sent: the next one waits for its answer."""
         self._blocking = method.NAME
         add = self.callbacks.add
         for reply in acceptable_replies:

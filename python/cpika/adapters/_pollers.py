@@ -48,6 +48,8 @@ class _PollerBase(AbstractBase):
     ) -> None:
         self._get_wait_seconds = get_wait_seconds
         self._process_timeouts = process_timeouts
+        self.before_handlers: Callable[[], Any] | None = None
+        """Called after a wait that has found something, before its handlers are."""
         self._waking_mutex = threading.Lock()
         self._fd_handlers: dict[int, Callable[[int, int], Any]] = {}
         self._fd_events: dict[int, set[int]] = {event: set() for event in _EVENTS}
@@ -177,6 +179,8 @@ class _PollerBase(AbstractBase):
         self.wake_threadsafe()
 
     def _dispatch_fd_events(self, fd_event_map: dict[int, int]) -> None:
+        if self.before_handlers is not None:
+            self.before_handlers()
         self._processing_fd_event_map = fd_event_map
         for fileno in list(fd_event_map):
             events = fd_event_map.get(fileno, 0)  # none: a handler has removed it
@@ -257,7 +261,8 @@ class PollPoller(_PollerBase):
     def poll(self) -> None:
         """Wait once and call the handlers."""
         ready = self._poll.poll(self._get_max_wait())
-        self._dispatch_fd_events(_merged(_with_hangups(ready)))
+        if ready:
+            self._dispatch_fd_events(_merged(_with_hangups(ready)))
 
     def _init_poller(self) -> None:
         assert self._poll is None, "the poller is active already"

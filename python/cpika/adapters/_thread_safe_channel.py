@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions, spec
+from cpika._async.requests import Answer, Requests
 from cpika.adapters._workers import Call, Callback, Worker
 
 if TYPE_CHECKING:
@@ -16,6 +17,36 @@ if TYPE_CHECKING:
 _TIMEOUT = 10
 
 Arguments = Any  # a mapping, or None
+
+
+class _Request(Requests):
+    """One request, made in the caller's thread: sent by it while the I/O thread waits, else by that."""
+
+    def __init__(self, raw: Any, call: Call) -> None:
+        self._raw = raw
+        self._call = call
+
+    def _raise_if_not_open(self) -> None:
+        self._raw._raise_if_not_open()
+
+    def _rpc(
+        self, method: Any, callback: Answer = None, acceptable_replies: list[Any] | None = None
+    ) -> None:
+        raw = self._raw
+        loop, engine = raw.connection.ioloop, raw.connection._engine
+
+        def expect() -> None:
+            if raw.is_open:
+                raw._expect(method, callback, acceptable_replies)
+
+        def send() -> None:
+            try:
+                raw._rpc(method, callback, acceptable_replies)
+            except Exception as error:
+                self._call.fail(error)
+
+        if engine is None or not engine._loop_request(loop, loop._callbacks, raw, method, expect):
+            loop.add_callback_threadsafe(send)
 
 
 class Channel:
@@ -49,13 +80,17 @@ class Channel:
             self._wrapper._channels.remove(self)
 
     def _rpc(self, name: str, timeout: float | None, *args: Any, **kwargs: Any) -> Any:
+        raw = self._channel
+        here = hasattr(Requests, name) and name not in vars(raw)  # unless somebody has wrapped it
+
         def begin(call: Call) -> None:
             self._calls.add(call)
-            getattr(self._channel, name)(*args, callback=call.succeed, **kwargs)
+            ask = getattr(_Request(raw, call) if here else raw, name)
+            ask(*args, callback=call.succeed, **kwargs)
 
-        return self._wait_for(name, begin, timeout)
+        return self._wait_for(name, begin, timeout, here)
 
-    def _wait_for(self, name: str, begin: Any, timeout: float | None) -> Any:
+    def _wait_for(self, name: str, begin: Any, timeout: float | None, here: bool = False) -> Any:
         made: list[Call] = []
 
         def noted(call: Call) -> None:
@@ -63,7 +98,7 @@ class Channel:
             begin(call)
 
         try:
-            return self._wrapper._wait_for(name, noted, timeout, self._worker)
+            return self._wrapper._wait_for(name, noted, timeout, self._worker, here)
         finally:
             for call in made:
                 self._calls.discard(call)
@@ -101,9 +136,10 @@ class Channel:
             `__cause__`
         :raises pika.exceptions.AMQPConnectionError: why the connection has ended
         """
-        if not self._channel.is_open:
+        channel = self._channel
+        if not channel.is_open:
             self._check_open()
-        tag = self._channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
+        tag = channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
         if on_publish is not None and tag:
             on_publish(tag)
 
@@ -143,7 +179,9 @@ class Channel:
         return self._confirm_select_ok
 
     def _on_verdict(self, frame: Any) -> None:
-        self._wrapper._dispatch(self._worker, self._ack_nack_callback, frame)
+        callback = self._ack_nack_callback
+        assert callback is not None
+        self._worker.put(callback, frame)
 
     @property
     def next_publish_seq_no(self) -> int | None:
@@ -169,11 +207,10 @@ class Channel:
         """
         if not callable(on_message_callback):
             raise TypeError(f"on_message_callback must be callable, but got {on_message_callback!r}")
-        wrapper, worker = self._wrapper, self._worker
-        dispatch = wrapper._dispatch
+        put = self._worker.put
 
         def message(_raw: Any, method: Any, properties: Any, body: bytes) -> None:
-            dispatch(worker, on_message_callback, self, method, properties, body)
+            put(on_message_callback, self, method, properties, body)
 
         frame = self._rpc(
             "basic_consume",
@@ -263,7 +300,7 @@ class Channel:
         self._add_on(
             "add_on_cancel_callback",
             callback,
-            lambda frame: self._wrapper._dispatch(self._worker, callback, frame),
+            lambda frame: self._worker.put(callback, frame),
         )
 
     def add_on_return_callback(self, callback: Callback) -> None:
@@ -271,7 +308,7 @@ class Channel:
         self._add_on(
             "add_on_return_callback",
             callback,
-            lambda _raw, *message: self._wrapper._dispatch(self._worker, callback, self, *message),
+            lambda _raw, *message: self._worker.put(callback, self, *message),
         )
 
     def _add_on(self, name: str, callback: Callback, told: Callback) -> None:

@@ -28,6 +28,9 @@ class ReceivedMessage(NamedTuple):
     body: Any
 
 
+_new_tuple = tuple.__new__  # makes a named tuple without its __new__, which is a Python function
+
+
 class ClosableDeferredQueue(defer.DeferredQueue):  # type: ignore[type-arg]
     """A DeferredQueue that can be closed; then `get` and `put` return failed Deferreds."""
 
@@ -51,7 +54,12 @@ class ClosableDeferredQueue(defer.DeferredQueue):  # type: ignore[type-arg]
         if self.closed is not None:
             LOGGER.error("Impossible to get from the queue, it is closed.")
             return defer.fail(self.closed)
-        return super().get()
+        if self.pending or self.backlog is not None:
+            return super().get()
+        waiting = self.waiting  # as the base does, for every message that is waited for
+        deferred: defer.Deferred[Any] = defer.Deferred(waiting.remove)
+        waiting.append(deferred)
+        return deferred
 
     def close(self, reason: BaseException) -> None:
         """Fail those who wait, for this reason; what is in the queue is dropped."""
@@ -179,6 +187,7 @@ class TwistedChannel:
         if self._closed is not None:
             return defer.fail(self._closed)
         messages = ClosableDeferredQueue()
+        waiting = messages.waiting
         call: defer.Deferred[Any] = defer.Deferred()
 
         def on_consume_ok(frame: Any) -> None:
@@ -189,7 +198,11 @@ class TwistedChannel:
             call.callback((messages, tag))
 
         def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
-            messages.put(ReceivedMessage(self, method, properties, body))
+            message = _new_tuple(ReceivedMessage, (self, method, properties, body))
+            if waiting:  # then it is open
+                waiting.pop(0).callback(message)
+            else:
+                messages.put(message)
 
         try:
             self._channel.basic_consume(

@@ -13,6 +13,8 @@ from cpika import exceptions
 
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
 
+Callback = Callable[..., Any]
+
 
 class Worker:
     """One thread that runs callbacks in order; it starts with the first.
@@ -20,12 +22,20 @@ class Worker:
     :param name: of the thread
     :param maxsize: how many callbacks may wait
     :param put_timeout: seconds that `put` waits for room
+    :param on_full: called with a WorkQueueFullError where there was none in time
     """
 
-    def __init__(self, name: str, maxsize: int, put_timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        maxsize: int,
+        put_timeout: float,
+        on_full: Callable[[exceptions.WorkQueueFullError], Any],
+    ) -> None:
         self._name = name
         self._maxsize = maxsize
         self._put_timeout = put_timeout
+        self._on_full = on_full
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._room = threading.Event()
         self._short = False  # whether somebody waits for room
@@ -38,17 +48,24 @@ class Worker:
         """Whether this is its thread."""
         return threading.current_thread() is self._thread
 
-    def put(self, *item: Any) -> None:
-        """Have `item[0](*item[1:])` called; to be called in the loop's thread.
+    def put(self, callback: Callback, *args: Any) -> None:
+        """Have `callback(*args)` called; to be called in the loop's thread.
 
-        :raises pika.exceptions.WorkQueueFullError: there was no room in time
+        Once the channel is closed nothing is: what was delivered goes back to its queue.
         """
+        if self._ended:
+            return
         if self._thread is None:
             self._start()
         if self._queue.qsize() >= self._maxsize:
-            self._wait_for_room()
-        if not self._ended:  # else the channel is closed: what was delivered goes back to its queue
-            self._queue.put(item)
+            try:
+                self._wait_for_room()
+            except exceptions.WorkQueueFullError as error:
+                self.end()
+                self._on_full(error)
+            if self._ended:
+                return
+        self._queue.put((callback, args))
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -104,10 +121,11 @@ class Worker:
             item = get()
             if item is None:
                 return
+            callback, args = item
             try:
-                item[0](*item[1:])
+                callback(*args)
             except Exception:
-                LOGGER.exception("Unhandled exception in callback %r", item[0])
+                LOGGER.exception("Unhandled exception in callback %r", callback)
             if self._short and self._queue.qsize() <= half:
                 self._room.set()
 
@@ -147,6 +165,3 @@ class Call:
         if self.error is not None:
             raise self.error
         return self.result
-
-
-Callback = Callable[..., Any]

@@ -195,6 +195,7 @@ class IOLoop(AbstractSelectorIOLoop):
     def __init__(self) -> None:
         self._timer = _Timer()
         self._callbacks: deque[Callable[[], Any]] = deque()
+        self._flushes: deque[Callable[[], Any]] = deque()
         self._thread = threading.get_ident()
         self._poller: Any = self._get_poller(self._get_remaining_interval, self.process_timeouts)
 
@@ -213,6 +214,7 @@ class IOLoop(AbstractSelectorIOLoop):
             self._poller.close()
             self._timer.close()
             self._callbacks.clear()
+            self._flushes.clear()
 
     def call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
         """Call `callback()` after `delay` seconds.
@@ -240,19 +242,24 @@ class IOLoop(AbstractSelectorIOLoop):
     add_callback = add_callback_threadsafe
 
     def _call_soon(self, callback: Callable[[], Any]) -> None:
-        """The same, cheaper, from the loop's own thread: it looks at its callbacks before it waits."""
-        self._callbacks.append(callback)
+        """Call `callback()` at the end of this turn, or of the next one: a turn's output leaves then."""
+        self._flushes.append(callback)
         if threading.get_ident() != self._thread:
             self._poller.wake_threadsafe()
 
     def process_timeouts(self) -> None:
         """Run the callbacks that were added, and the timers that are due."""
+        self._run_callbacks()
+        self._timer.process_timeouts()
+        for _ in range(len(self._flushes)):
+            self._flushes.popleft()()
+
+    def _run_callbacks(self) -> None:
         for _ in range(len(self._callbacks)):
             self._callbacks.popleft()()
-        self._timer.process_timeouts()
 
     def _get_remaining_interval(self) -> float | None:
-        return 0 if self._callbacks else self._timer.get_remaining_interval()
+        return 0 if self._callbacks or self._flushes else self._timer.get_remaining_interval()
 
     def add_handler(self, fd: int, handler: Callable[[int, int], Any], events: int) -> None:
         """Call `handler(fd, events)` when one of the events (READ, WRITE, ERROR) has come."""

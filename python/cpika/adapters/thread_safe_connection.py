@@ -18,13 +18,39 @@ from typing import Any
 from cpika import connection, exceptions
 from cpika.adapters._thread_safe_channel import Channel as Channel
 from cpika.adapters._workers import Call, Worker
-from cpika.adapters.select_connection import SelectConnection
+from cpika.adapters.select_connection import IOLoop, SelectConnection
 
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
 
 DEFAULT_RPC_TIMEOUT = 10
 DEFAULT_WORK_QUEUE_MAXSIZE = 1000
 DEFAULT_WORK_QUEUE_PUT_TIMEOUT = 30.0
+
+
+class _Loop(IOLoop):
+    """The I/O thread's loop: other threads see whether it waits, and may send meanwhile.
+
+    What they have left to it, it does before it reads: that may be the answer.
+    """
+
+    waiting = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._poller.before_handlers = self._woken
+
+    def _get_remaining_interval(self) -> float | None:
+        self.waiting = True  # first: what is added from now on is sent by who adds it
+        return super()._get_remaining_interval()
+
+    def _woken(self) -> None:
+        self.waiting = False
+        self._run_callbacks()
+
+    def process_timeouts(self) -> None:
+        """See `IOLoop`."""
+        self.waiting = False
+        super().process_timeouts()
 
 
 class Connection:
@@ -67,7 +93,9 @@ class Connection:
         self._closed_reason: BaseException | None = None
         self._worker = self._new_worker(f"pika-conn-{self._instance_id}")
         self._opening: Call | None = Call()
-        self._connection = SelectConnection(parameters, self._on_open, self._on_open_error, self._on_closed)
+        self._connection = SelectConnection(
+            parameters, self._on_open, self._on_open_error, self._on_closed, custom_ioloop=_Loop()
+        )
         self._thread = threading.Thread(
             target=self._run, name=f"pika-ioloop-{self._instance_id}", daemon=True
         )
@@ -80,7 +108,7 @@ class Connection:
             raise
 
     def _new_worker(self, name: str) -> Worker:
-        return Worker(name, *self._limits)
+        return Worker(name, *self._limits, self._on_full)
 
     # ---- the I/O thread ----
 
@@ -126,14 +154,9 @@ class Connection:
         for call in calls:
             call.fail(reason)
 
-    def _dispatch(self, worker: Worker, *item: Any) -> None:
-        """Give a callback to its thread; a queue that stays full ends the connection."""
-        if self._closed_reason is None:
-            try:
-                worker.put(*item)
-            except exceptions.WorkQueueFullError as error:
-                worker.end()
-                self._connection._terminate_stream(error)
+    def _on_full(self, error: BaseException) -> None:
+        """A queue of callbacks has stayed full, which ends the connection."""
+        self._connection._terminate_stream(error)
 
     # ---- waiting for it ----
 
@@ -147,8 +170,12 @@ class Connection:
         begin: Callable[[Call], Any],
         timeout: float | None,
         worker: Worker | None = None,
+        here: bool = False,
     ) -> Any:
-        """Have `begin(call)` run in the I/O thread, and wait until the call has succeeded or failed."""
+        """Have `begin(call)` run in the I/O thread, and wait until the call has succeeded or failed.
+
+        :param here: run it in this thread, which it allows for
+        """
         if threading.current_thread() is self._thread:
             raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
         call = Call()
@@ -166,7 +193,10 @@ class Connection:
         if relaxed is not None:
             relaxed.relax()
         try:
-            self._connection.ioloop.add_callback_threadsafe(run)
+            if here:
+                begin(call)  # what a signal's handler raises meanwhile is nobody else's
+            else:
+                self._connection.ioloop.add_callback_threadsafe(run)
             return call.wait(timeout, what)
         finally:
             if relaxed is not None:
@@ -287,7 +317,7 @@ class Connection:
         self._check_not_closed()
 
         def told(_raw: Any, frame: Any) -> None:
-            self._dispatch(self._worker, callback, self, frame)
+            self._worker.put(callback, self, frame)
 
         self._connection.ioloop.add_callback_threadsafe(lambda: getattr(self._connection, name)(told))
 

@@ -136,8 +136,14 @@ class EngineTransport(_Transport):
         super().__init__(protocol, nbio)
         self.engine = LoopEngine.over(sock)
         # Services of ours know a cheaper way from the loop's own thread than the one for all threads.
-        self._soon = getattr(nbio, "_call_soon", nbio.add_callback_threadsafe)
-        self.engine._loop_begin(connection, self._flush_soon, self._flush_soon_threadsafe)
+        self._readable, self._writable = self.engine._loop_readable, self.engine._loop_writable
+        soon = getattr(nbio, "_call_soon", nbio.add_callback_threadsafe)
+        flush = functools.partial(self._drive, self._writable)
+        self.engine._loop_begin(
+            connection,
+            functools.partial(soon, flush),
+            functools.partial(nbio.add_callback_threadsafe, flush),
+        )
         self._watch(self.engine._loop_fileno())
         if self.engine.over_python:
             nbio.add_callback_threadsafe(self._on_readable)  # TLS may hold bytes already
@@ -162,21 +168,15 @@ class EngineTransport(_Transport):
         fd = self.engine._loop_fileno()
         return socket.socket(fileno=os.dup(fd)) if fd >= 0 else None
 
-    def _flush_soon(self) -> None:
-        self._soon(self._on_writable)
-
-    def _flush_soon_threadsafe(self) -> None:
-        self._nbio.add_callback_threadsafe(self._on_writable)
-
     def _on_readable(self) -> None:
-        if self._state == self._STATE_ACTIVE:
-            self._drive(self.engine._loop_readable)
+        self._drive(self._readable)
 
     def _on_writable(self) -> None:
-        if self._state == self._STATE_ACTIVE:
-            self._drive(self.engine._loop_writable)
+        self._drive(self._writable)
 
     def _drive(self, call: Callable[[], int]) -> None:
+        if self._state != self._STATE_ACTIVE:
+            return
         try:
             bits = call()
         except Exception as error:
