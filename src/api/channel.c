@@ -99,10 +99,14 @@ channel_rpc(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     return cpika_call_method(ch->conn, ch, args[0], (uint32_t)reply, deadline);
 }
 
-/* The bit of its number in the connection's bytearray. */
+/* The bit of its number in the connection's bytearray: a channel clears only what it has set. */
 static void
-reserve(const CpikaChannel *ch, bool on)
+reserve(CpikaChannel *ch, bool on)
 {
+    if (ch->reserves == on) {
+        return;
+    }
+    ch->reserves = on;
     char *byte = PyByteArray_AS_STRING(ch->conn->reserved) + ch->engine.number / 8;
     char bit = (char)(1 << (ch->engine.number % 8));
     *byte = (char)(on ? *byte | bit : *byte & ~bit);
@@ -160,15 +164,19 @@ channel_open(PyObject *op, PyObject *ignored)
 }
 
 PyDoc_STRVAR(close_for_nobody_doc, "_close_for_nobody($self, /)\n--\n\n"
-                                   "Have the engine close the channel, if it is open, and wait for nothing: for a call that was\n"
-                                   "interrupted after it opened it.");
+                                   "Give the number back, have the engine close the channel if it is open, and wait for nothing:\n"
+                                   "for a call that was interrupted while or after it opened it.");
 
 static PyObject *
 channel_close_for_nobody(PyObject *op, PyObject *ignored)
 {
     (void)ignored;
     CpikaChannel *ch = (CpikaChannel *)op;
-    if (ch->conn == NULL || ch->engine.engine == NULL || cpika_transport_forked(&ch->conn->io)) {
+    if (ch->conn == NULL) {
+        Py_RETURN_NONE;
+    }
+    reserve(ch, false);
+    if (ch->engine.engine == NULL || cpika_transport_forked(&ch->conn->io)) {
         Py_RETURN_NONE;
     }
     if (cpika_engine_close_for_nobody(&ch->conn->engine, &ch->engine) < 0) {
@@ -427,7 +435,7 @@ cpika_channel_dealloc(PyObject *op)
     }
     cpika_channel_clear(op);
     cpika_channel_free(&ch->engine);
-    if (ch->conn != NULL && ch->engine.engine == NULL) {
+    if (ch->conn != NULL) {
         reserve(ch, false);
     }
     Py_CLEAR(ch->consumer_infos);

@@ -57,6 +57,7 @@ typedef struct {
             cpika_channel_roles roles;
         };
     };
+    bool reserves;               // its number, until it is opened
     PyObject *consumer_infos;    // owned dict: tag -> _ConsumerInfo
     PyObject *found_tag;         // owned: looked up in it last; NULL: none, or it was handed out since
     PyObject *found_info;        // owned

@@ -60,6 +60,7 @@ class Actor:
         self.inside = 0  # how many callbacks and hooks of the library's it is in
         self.in_hook = False  # of the log, or a finalizer
         self.raised: BaseException | None = None  # by its callbacks: has to leave the dispatching call
+        self.let_out: BaseException | None = None  # what a callback raised last
 
     # ---- calls ----
 
@@ -171,6 +172,8 @@ class Actor:
     def judge(self, error: Exception, line: Line | None, what: str) -> None:
         """Complains unless the exception may be."""
         world = self.world
+        if error is self.let_out:  # it may have used any of the connections
+            line = None
         if isinstance(error, exceptions.ReentrancyError):
             if not self.inside:
                 world.report.violation("ReentrancyError outside of a callback", f"{what}: {error!r}")

@@ -63,7 +63,7 @@ class InCallback:
             self.line.callback_in = None
         self.actor.journal.note(f"{'  ' * self.actor.inside} ]{self.what} {error!r:.100}")
         if error is not None:
-            self.actor.raised = error
+            self.actor.raised = self.actor.let_out = error
 
 
 def receiver(world: World, subscription: Subscription) -> Callable[..., None]:

@@ -51,14 +51,18 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
     """
 
     def __init__(self, channel_impl: Channel, connection: BlockingConnection) -> None:
-        super().__init__(connection._impl, channel_impl.channel_number)
-        self._impl = channel_impl
-        self._connection = connection
-        self._begin_inside()
-        self._queue_consumer_generator = None
-        self._cancel_callbacks: list[OnCancel] = []
-        self._return_callbacks: list[OnReturn] = []
-        LOGGER.info("Created channel=%s", self.channel_number)
+        try:
+            super().__init__(connection._impl, channel_impl.channel_number)
+            self._impl = channel_impl
+            self._connection = connection
+            self._begin_inside()
+            self._queue_consumer_generator = None
+            self._cancel_callbacks: list[OnCancel] = []
+            self._return_callbacks: list[OnReturn] = []
+            LOGGER.info("Created channel=%s", self.channel_number)
+        except BaseException:
+            self._close_for_nobody()  # the traceback keeps this object, which must not keep its number
+            raise
 
     def __int__(self) -> int:
         return self.channel_number

@@ -193,6 +193,13 @@ class EngineNames(_core.Connection):
                 taken.pop(number, None)
             raise
 
+    def _give_back_numbers(self, on_open_callback: Callable[[Any], Any]) -> None:
+        """Have the numbers be free that were taken by the call of `channel` with this callback."""
+        for number, channel in list(self._numbers_taken.items()):
+            made = channel()
+            if made is None or made._on_openok_callback == on_open_callback:
+                self._numbers_taken.pop(number, None)
+
     def _choose_number(self, wanted: int | None) -> int:
         limit = self.params.channel_max or MAX_CHANNELS
         taken = {number for number, channel in list(self._numbers_taken.items()) if channel() is not None}

@@ -329,24 +329,23 @@ class BlockingConnection:
         impl = self._impl
         if not impl.is_open:
             impl._tell()
-        channel = None
+        channel = opened_args = None
         try:
             with _CallbackResult(self._OnChannelOpenedArgs) as opened_args:
-                impl_channel = None
-                try:
-                    impl_channel = impl.channel(
-                        channel_number=channel_number, on_open_callback=opened_args.set_value_once
-                    )
-                    channel = BlockingChannel(impl_channel, self)  # the core keeps its number from now on
-                finally:
-                    if impl_channel is not None:
-                        impl._numbers_taken.pop(impl_channel.channel_number, None)
+                impl_channel = impl.channel(
+                    channel_number=channel_number, on_open_callback=opened_args.set_value_once
+                )
+                channel = BlockingChannel(impl_channel, self)  # the core keeps its number from now on
+                impl._numbers_taken.pop(impl_channel.channel_number, None)
                 impl_channel._set_cookie(channel)
                 channel._flush_output(opened_args.is_ready)
             return channel
         except BaseException:
+            # Wherever an interrupt has struck, nobody else can: tracebacks keep what has been made.
+            if opened_args is not None:
+                impl._give_back_numbers(opened_args.set_value_once)
             if channel is not None:
-                channel._close_for_nobody()  # an interrupt, once it was open: nobody else can
+                channel._close_for_nobody()
             raise
 
     def _flush_output(self, *waiters: Callable[[], bool]) -> None:
