@@ -29,9 +29,7 @@ class _Request(Requests):
     def _raise_if_not_open(self) -> None:
         self._raw._raise_if_not_open()
 
-    def _rpc(
-        self, method: Any, callback: Answer = None, acceptable_replies: list[Any] | None = None
-    ) -> None:
+    def _rpc(self, method: Any, callback: Answer = None, acceptable_replies: list[Any] | None = None) -> None:
         raw = self._raw
         loop, engine = raw.connection.ioloop, raw.connection._engine
 
