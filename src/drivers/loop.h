@@ -2,7 +2,8 @@
  * watch.  Callbacks run in those calls, what they send leaves with one flush at their end.
  * Layer: drivers.
  * Owns: nothing; the loop's part of a connection is cpika_loop.
- * Threads: with the GIL; one thread is the loop's, and calls in.  Appending output is allowed to any.
+ * Threads: with the GIL; one thread is the loop's, and calls in.  Appending output is allowed to any; another one sends it by
+ *          itself, once for each time that the loop has called in, and has the loop flush after that.
  * Errors: -1 with an exception; what a callback raises leaves the call, the rest stays where it is. */
 #ifndef CPIKA_DRIVERS_LOOP_H
 #define CPIKA_DRIVERS_LOOP_H

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import uuid
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -298,7 +298,7 @@ class Channel(Requests, Forgetting, HotChannel):
 
     def _generate_consumer_tag(self) -> str:
         """Return a consumer tag that is used nowhere else."""
-        return f"ctag{self.channel_number}.{uuid.uuid4().hex}"
+        return f"ctag{self.channel_number}.{os.urandom(16).hex()}"
 
     # ---- requests, one at a time ----
 

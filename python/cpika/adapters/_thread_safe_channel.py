@@ -71,7 +71,7 @@ class Channel:
 
     def _on_close(self, _channel: Any, reason: BaseException) -> None:
         calls, self._calls = self._calls, set()
-        for call in calls:
+        for call in list(calls):  # their own threads add and discard meanwhile
             call.fail(reason)
         self._worker.end()
         if self in self._wrapper._channels and self._wrapper._connection.is_open:

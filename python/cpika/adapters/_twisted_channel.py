@@ -28,6 +28,7 @@ class ReceivedMessage(NamedTuple):
     body: Any
 
 
+_Deferred = defer.Deferred
 _new_tuple = tuple.__new__  # makes a named tuple without its __new__, which is a Python function
 
 
@@ -57,7 +58,7 @@ class ClosableDeferredQueue(defer.DeferredQueue):  # type: ignore[type-arg]
         if self.pending or self.backlog is not None:
             return super().get()
         waiting = self.waiting  # as the base does, for every message that is waited for
-        deferred: defer.Deferred[Any] = defer.Deferred(waiting.remove)
+        deferred: defer.Deferred[Any] = _Deferred(waiting.remove)
         waiting.append(deferred)
         return deferred
 

@@ -151,7 +151,7 @@ class Connection:
             calls, self._calls = self._calls, set()
         if self._opening is not None:
             self._opening.fail(reason)
-        for call in calls:
+        for call in list(calls):  # their own threads add and discard meanwhile
             call.fail(reason)
 
     def _on_full(self, error: BaseException) -> None:
