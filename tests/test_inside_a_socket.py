@@ -216,3 +216,62 @@ def test_what_another_thread_receives_meanwhile_leaves_a_message_that_is_being_m
         assert not publisher.is_alive()
         connection.close()
     assert seen == bodies
+
+
+def refused(call: Callable[[], Any]) -> Callable[[], None]:
+    def inside() -> None:
+        with pytest.raises(exceptions.ReentrancyError):
+            call()
+
+    return inside
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "name", "close connection.close basic_cancel stop_consuming cancel consume basic_get publish".split()
+)
+def test_a_call_that_may_not_wait_inside_a_socket_changes_nothing(
+    name: str, open_channel: Any, connect: Callable[..., Any], queue_name: str
+) -> None:
+    """The consumers are still there afterwards, and all messages are somebody's."""
+    channel, got = open_channel, []
+    channel.queue_declare(queue_name)
+    channel.queue_declare(f"{queue_name}-2", exclusive=True)
+    confirmed = channel.connection.channel()
+    confirmed.confirm_delivery()
+    channel.basic_qos(prefetch_count=1)
+
+    def on_message(_channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+        got.append(body)
+        channel.basic_ack(method.delivery_tag)
+
+    tag = channel.basic_consume(queue_name, on_message)
+    generator = channel.consume(f"{queue_name}-2", inactivity_timeout=0.01)
+    assert next(generator) == (None, None, None)
+    calls: dict[str, Callable[[], Any]] = {
+        "close": channel.close,
+        "connection.close": channel.connection.close,
+        "basic_cancel": lambda: channel.basic_cancel(tag),
+        "stop_consuming": channel.stop_consuming,
+        "cancel": channel.cancel,
+        "consume": lambda: channel.basic_consume(queue_name, print, consumer_tag="other"),
+        "basic_get": lambda: channel.basic_get(queue_name),
+        "publish": lambda: confirmed.basic_publish("", queue_name, b"refused"),
+    }
+    Socket.inside_send = refused(calls[name])
+    channel.basic_publish("", queue_name, b"first")
+    assert Socket.inside_send is None
+    channel.basic_publish("", queue_name, b"second")
+    channel.basic_publish("", f"{queue_name}-2", b"third")
+    while len(got) < 2:
+        channel.connection.process_data_events(5)
+    assert got == [b"first", b"second"]
+    assert tag in channel.consumer_tags
+    assert len(channel.consumer_tags) == 2
+    method = None
+    while method is None:
+        method, _, body = next(generator)
+    assert body == b"third"
+    channel.basic_ack(method.delivery_tag)
+    channel.close()
+    assert connect().channel().basic_get(queue_name) == (None, None, None)

@@ -138,7 +138,7 @@ channel_open(PyObject *op, PyObject *ignored)
         cpika_check_channel(ch);
         return NULL;
     }
-    if (cpika_check_connection(ch->conn) < 0) {
+    if (cpika_check_connection(ch->conn) < 0 || cpika_check_may_wait(ch->conn) < 0) {
         return NULL;
     }
     if (ch->engine.engine != NULL || cpika_engine_channel(&ch->conn->engine, ch->engine.number) != NULL) {

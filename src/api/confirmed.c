@@ -115,6 +115,9 @@ int
 publish_confirmed(CpikaChannel *ch, const publish_args *a)
 {
     publish_body body;
+    if (cpika_check_may_wait(ch->conn) < 0) {
+        return -1;
+    }
     if (publish_body_take(&ch->st->values, a->body, &body) < 0) {
         return -1;
     }

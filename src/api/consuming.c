@@ -99,7 +99,10 @@ channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         || cpika_tag_of(info->consumer_tag, &bytes) < 0 || ch->conn == NULL) {
         return NULL;
     }
-    int before = cpika_check_channel(ch) < 0 ? -1 : begin_cancel(ch, info, &bytes);
+    if (cpika_check_channel(ch) == 0 && cpika_check_may_wait(ch->conn) < 0) {
+        return NULL;
+    }
+    int before = PyErr_Occurred() ? -1 : begin_cancel(ch, info, &bytes);
     if (before == CONSUMER_TEARING_DOWN) {
         return cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0 ? NULL : PyList_New(0);
     }

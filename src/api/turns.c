@@ -60,7 +60,19 @@ connection_set_timer(PyObject *op, PyObject *seconds)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(check_may_wait_doc, "_check_may_wait($self, /)\n--\n\n"
+                                 "Raise pika's ReentrancyError inside a Python socket's own method, where nobody may wait: for\n"
+                                 "calls that change something before they wait.");
+
+static PyObject *
+connection_check_may_wait(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return cpika_check_may_wait((CpikaConnection *)op) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 PyMethodDef cpika_turns_methods[] = {
+    {"_check_may_wait", connection_check_may_wait, METH_NOARGS, check_may_wait_doc},
     {"_is_dispatching", connection_is_dispatching, METH_NOARGS, is_dispatching_doc},
     {"_ask_return", connection_ask_return, METH_NOARGS, ask_return_doc},
     {"_set_due", connection_set_due, METH_NOARGS, set_due_doc},

@@ -7,7 +7,7 @@
 
 #include "drivers/objects.h"
 
-/* Methods of _core.Connection: _is_dispatching, _ask_return, _set_due, _set_timer. */
+/* Methods of _core.Connection: _check_may_wait, _is_dispatching, _ask_return, _set_due, _set_timer. */
 extern PyMethodDef cpika_turns_methods[];
 
 #endif

@@ -330,6 +330,18 @@ after(cpika_transport *t)
     return 0;
 }
 
+int
+cpika_pysock_check_inside(cpika_transport *t)
+{
+    if (!t->busy || !cpika_user_is_here(t->st, &t->inside)) {
+        return 0;
+    }
+    cpika_raise(
+        t->st, CPIKA_EXC_ReentrancyError,
+        "a signal handler may not wait for the broker while it interrupts this thread inside its socket");
+    return -1;
+}
+
 Py_ssize_t
 cpika_pysock_read(cpika_transport *t)
 {
@@ -338,13 +350,7 @@ cpika_pysock_read(cpika_transport *t)
         return CPIKA_IO_RAISED;
     }
     if (t->busy) {
-        if (!cpika_user_is_here(t->st, &t->inside)) {
-            return 0;
-        }
-        cpika_raise(
-            t->st, CPIKA_EXC_ReentrancyError,
-            "a signal handler may not wait for the broker while it interrupts this thread inside its socket");
-        return CPIKA_IO_RAISED;
+        return cpika_pysock_check_inside(t) < 0 ? CPIKA_IO_RAISED : 0;
     }
     if (t->sock_closed) {
         return 0;

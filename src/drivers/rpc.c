@@ -81,6 +81,10 @@ cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request
                  size_t n, uint64_t deadline_ns)
 {
     cpika_channel *engine_channel = ch == NULL ? NULL : &ch->engine;
+    if (cpika_check_may_wait(conn) < 0) {
+        cpika_request_free(request);
+        return NULL;
+    }
     request->state = CPIKA_REQUEST_FAILED;  // until it has joined
     int rc = send_request(conn, ch, request, bytes, n);
     if (rc == 0) {

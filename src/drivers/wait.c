@@ -5,6 +5,7 @@
 #include "ended.h"
 #include "engine/frames.h"
 #include "fair.h"
+#include "pysock.h"
 #include "settle.h"
 #include "sleep.h"
 
@@ -122,6 +123,12 @@ cpika_wait(CpikaConnection *conn, cpika_wants wants, void *arg, uint64_t deadlin
     int rc = drive(conn, call, deadline_ns, look);
     cpika_roles_leave(&conn->roles, call, conn->io.link);
     return rc;
+}
+
+int
+cpika_check_may_wait(CpikaConnection *conn)
+{
+    return cpika_pysock_check_inside(&conn->io);
 }
 
 static bool

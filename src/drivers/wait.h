@@ -14,6 +14,10 @@
  * nothing basic_get takes 57 us instead of 62.  `arg` lies on the heap: greenlets move stacks. */
 int cpika_wait(CpikaConnection *conn, cpika_wants wants, void *arg, uint64_t deadline_ns, bool look);
 
+/* Whether whoever calls may wait at all: not inside a Python socket's own method.  To be asked before anything is changed
+ * or sent.  0 or -1. */
+int cpika_check_may_wait(CpikaConnection *conn);
+
 /* Waits until everything queued has left.  0 or -1; the connection's end is an exception. */
 int cpika_wait_output(CpikaConnection *conn);
 

@@ -106,6 +106,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         self._impl._raise_if_not_open()
         close = spec.Channel.Close(reply_code, reply_text, 0, 0)
         close.encode()  # an impossible argument is the caller's, and closes nothing
+        self._connection._impl._check_may_wait()
         try:
             self._cancel_all_consumers()
             self._impl._raise_if_not_open()
@@ -116,6 +117,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             _CHANNEL_LOGGER.info("Closing channel (%s): %r on %s", reply_code, reply_text, self._impl)
             self._close_now(close)
         finally:
+            self._close_for_nobody()  # however this ends: what interrupts it saves only the broker's answer
             self._cleanup()
 
     def _cleanup(self) -> None:
@@ -545,6 +547,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             )
             return 0
         _, auto_ack, _ = generator.params
+        self._connection._impl._check_may_wait()
         try:
             if not auto_ack:
                 self._give_back(generator.pending_events)

@@ -374,6 +374,7 @@ class BlockingConnection:
             )
             LOGGER.error(msg)
             raise exceptions.ConnectionWrongStateError(msg)
+        self._impl._check_may_wait()
         LOGGER.info("Closing connection (%s): %s", reply_code, reply_text)
         timeout = self._impl.params.stack_timeout
         if timeout is not None:
