@@ -13,7 +13,7 @@ from cpika._content import ContentFrameAssembler as ContentFrameAssembler
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from cpika.amqp_object import Method
 
@@ -61,7 +61,7 @@ class Channel(ChannelInside):
     # ---- callbacks ----
 
     def add_callback(
-        self, callback: _Callback, replies: Sequence[type[Method]], one_shot: bool = True
+        self, callback: _Callback, replies: Iterable[type[Method]], one_shot: bool = True
     ) -> None:
         """Have a callback called when the broker sends one of these methods.
 
@@ -106,7 +106,7 @@ class Channel(ChannelInside):
         self,
         exchange: str,
         routing_key: str,
-        body: bytes,
+        body: str | bytes,
         properties: spec.BasicProperties | None = None,
         mandatory: bool = False,
     ) -> None:
