@@ -10,6 +10,7 @@ from typing import Any
 import cpika
 import pytest
 from cpika.adapters import thread_safe_connection
+from cpika.adapters._workers import Call
 from parity.harness import Broker
 
 SECONDS = 20.0
@@ -245,3 +246,12 @@ def test_after_the_end_calls_raise_its_reason(params: Any) -> None:
             call()
     with pytest.raises(cpika.exceptions.ConnectionClosedByClient):
         connection.add_callback_threadsafe(print)
+
+
+def test_a_second_word_while_the_first_is_being_read_changes_nothing() -> None:
+    call = Call()
+    call.succeed(1)
+    assert call._done.acquire(blocking=False)  # as who waits does, for a moment
+    call.fail(ValueError())
+    call._done.release()
+    assert call.wait(0, "a call") == 1
