@@ -231,7 +231,7 @@ class World:
             self.observer.close()
 
     def look_at_reasons(self, actor: Actor) -> None:
-        """Somebody was told why each connection ended, or the next to ask is: calls on closed channels do not."""
+        """Somebody was told why each connection ended, or the next to ask is: closed channels tell nobody."""
         for link in self.links:
             if link.connection.is_open or link.ended_here or not link.errors or link.reason is not None:
                 continue
