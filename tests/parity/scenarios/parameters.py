@@ -9,6 +9,7 @@ import tempfile
 from typing import Any
 
 import trustme
+
 from parity.harness import covers
 
 NAMES = (
