@@ -77,7 +77,10 @@ def find_by_last_names(
         return None
     domain = env.get_domain("py")
     target = str(node["reftarget"]).removeprefix("pika.").removeprefix("cpika.")
-    names = [name for name, *_ in domain.get_objects() if name.startswith("cpika.")]
+    # A module is meant where its whole name stands: `callback` is somebody's argument.
+    names = [
+        name for name, _, kind, *_ in domain.get_objects() if name.startswith("cpika.") and kind != "module"
+    ]
     found = [name for name in names if name == f"cpika.{target}"] or [
         name for name in names if name.endswith(f".{target}")
     ]
