@@ -45,7 +45,7 @@ copybutton_prompt_text = "$ "
 # A name in backticks is a link where it can be one; docstrings say `pika.exceptions...`, as programs do.
 default_role = "py:obj"
 NOT_HERE = (  # of the standard library, whose documentation is elsewhere, and private names in annotations
-    r"(collections\.abc|socket|ssl|types|logging)\..*",
+    r"(asyncio|collections\.abc|connection_workflow|socket|ssl|types|logging)\..*",
     r"(\w+\.)*_\w+",
     r"(\w+\.)?(Callable|Generator|Iterable|Iterator|Mapping|Sequence|Buffer)(\[.*)?",
     r"cpika\._core\..*",
@@ -65,7 +65,8 @@ def simplify_signature(
     if signature is not None:
         signature = re.sub(r" \| type\[_DEFAULT\]", "", signature)
         signature = re.sub(r"= ?_DEFAULT", "= ...", signature).replace("_credentials._Cred", "Cred")
-    return signature, returns
+        signature = signature.replace("PublicChannel", "Channel")
+    return signature, returns and returns.replace("PublicChannel", "Channel")
 
 
 def find_by_last_names(
@@ -76,7 +77,10 @@ def find_by_last_names(
         return None
     domain = env.get_domain("py")
     target = str(node["reftarget"]).removeprefix("pika.").removeprefix("cpika.")
-    names = [name for name, *_ in domain.get_objects() if name.startswith("cpika.")]
+    # A module is meant where its whole name stands: `callback` is somebody's argument.
+    names = [
+        name for name, _, kind, *_ in domain.get_objects() if name.startswith("cpika.") and kind != "module"
+    ]
     found = [name for name in names if name == f"cpika.{target}"] or [
         name for name in names if name.endswith(f".{target}")
     ]

@@ -36,6 +36,7 @@ class WithoutSources(Project):
         return "cpika-ecosystem-missing==1.0"
 
 
+@pytest.mark.skipif(not SMALL, reason="the pinned releases do not take this CPython")
 def test_a_distribution_that_cannot_be_had_fails_its_row(
     broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,7 +182,8 @@ def measure(
     folder = cell.world.root / cell.folder.lstrip("/")
     copy(names, folder)
     mounts = [Mount(cell.lent.prefix, cell.lent.prefix)] if cell.lent else []
-    env = {}
+    # What pip has built for one CPython 3.13 is linked with that one's library, and not with another 3.13's.
+    env = {"PIP_CACHE_DIR": f"/root/.cache/pip/{cell.world.name}-{cell.minor}"}
     if cell.static:
         env[rabbitmq_c.PREFIX_VARIABLE] = "/opt/rabbitmq-c"
         mounts.append(Mount(str(rabbitmq_c.static(cell.static)), "/opt/rabbitmq-c"))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cpika.adapters.blocking_connection import BlockingChannel
     from cpika.amqp_object import Method
     from cpika.callback import CallbackManager
+    from cpika.connection import Connection
 
 LOGGER = logging.getLogger("pika.channel")
 
@@ -77,7 +78,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
 
     def __init__(
         self,
-        connection: Engine,
+        connection: Connection | Engine,
         channel_number: int,
         on_open_callback: Callable[[Any], Any] | None,
     ) -> None:
@@ -86,7 +87,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
         validators.rpc_completion_callback(on_open_callback)
         super().__init__()
         self.channel_number = channel_number
-        self.connection = connection
+        self.connection: Connection = connection  # type: ignore[assignment]  # it stands for one
         self.flow_active = True
         self._on_openok_callback = on_open_callback
         self._on_getok_callback: Callable[..., Any] | None = None
@@ -171,7 +172,8 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
         """From now on each answer is shown to the callbacks: calls go the long way."""
         if not self._listens:
             self._listens = True
-            self.connection._listeners[self.channel_number] = self
+            engine: Any = self.connection
+            engine._listeners[self.channel_number] = self
             self._look_again()
             object.__setattr__(self, "_wrapped", self._with_more(self._wrapped))
             _wrappers._set_shortcuts()
@@ -240,7 +242,9 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
 
     # ---- out ----
 
-    def _send_method(self, method: Method, content: tuple[spec.BasicProperties, bytes] | None = None) -> None:
+    def _send_method(
+        self, method: Method, content: tuple[spec.BasicProperties, str | bytes] | None = None
+    ) -> None:
         """Send a method, and with it a message.
 
         :param content: properties and body
@@ -259,7 +263,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
 
     @staticmethod
     def _send_now(
-        cookie: BlockingChannel, method: Method, content: tuple[spec.BasicProperties, bytes] | None
+        cookie: BlockingChannel, method: Method, content: tuple[spec.BasicProperties, str | bytes] | None
     ) -> None:
         if isinstance(method, spec.Basic.Publish):
             properties, body = content or (None, b"")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, Union, cast
 
 from cpika import amqp_object, frame
 
@@ -231,7 +231,7 @@ class CallbackManager:
             self.remove_all(prefix, key)
         return removed
 
-    def remove_all(self, prefix: AMQPValue, key: AMQPValue) -> bool | None:
+    def remove_all(self, prefix: AMQPValue, key: AMQPValue) -> Literal[False] | None:
         """Remove all callbacks of a key.
 
         :returns: False for an unknown key, else None

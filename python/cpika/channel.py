@@ -14,7 +14,7 @@ from cpika._forgetting import CLOSE_KEY
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from cpika.amqp_object import Method
 
@@ -78,7 +78,7 @@ class Channel(ChannelInside):
     # ---- callbacks ----
 
     def add_callback(
-        self, callback: _Callback, replies: Sequence[type[Method]], one_shot: bool = True
+        self, callback: _Callback, replies: Iterable[type[Method]], one_shot: bool = True
     ) -> None:
         """Have a callback called when the broker sends one of these methods.
 
@@ -128,7 +128,7 @@ class Channel(ChannelInside):
         self,
         exchange: str,
         routing_key: str,
-        body: bytes,
+        body: str | bytes,
         properties: spec.BasicProperties | None = None,
         mandatory: bool = False,
     ) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import cpika
 import pytest
 from cpika.adapters import thread_safe_connection
+from cpika.adapters._workers import Call
 from parity.harness import Broker
 
 SECONDS = 20.0
@@ -331,3 +332,12 @@ def test_a_call_that_a_signal_interrupts_raises_and_leaves_the_channel_usable(co
     assert answered > 0
     for queue in queues:
         assert channel.queue_declare(queue, passive=True).method.queue == queue
+
+
+def test_a_second_word_while_the_first_is_being_read_changes_nothing() -> None:
+    call = Call()
+    call.succeed(1)
+    assert call._done.acquire(blocking=False)  # as who waits does, for a moment
+    call.fail(ValueError())
+    call._done.release()
+    assert call.wait(0, "a call") == 1

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import copy
+import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +27,10 @@ def program(source: Path, module: str, wanted: list[str]) -> str:
     tree = ast.parse(source.read_text(encoding="utf-8"))
     package = module if source.name.startswith("__init__") else module.rpartition(".")[0]
     lines = ["from __future__ import annotations", "from typing import Any", *_imports(tree, package)]
-    own = sorted(path for path in classes(source) if "." not in path)
+    there = importlib.import_module(module)  # a class that only type checkers see is nobody's
+    own = sorted(path for path in classes(source) if hasattr(there, path))
     lines += [f"from {module} import {name}" for name in own]
+    lines += _aliases(tree)
     for path in wanted:
         lines += _uses(tree, path)
     return "\n".join(lines) + "\n"
@@ -38,10 +42,29 @@ def _imports(tree: ast.Module, package: str) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield ast.unparse(node)
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            # Another module's private names are nobody's.
+            private = [name for name in node.names if name.name.startswith("_")]
+            yield from (f"{name.name} = Any" for name in private)
+            node = copy.copy(node)
+            node.names = [name for name in node.names if name not in private]
+            if not node.names:
+                continue
             if node.level:
                 base = package.split(".")[: len(package.split(".")) - node.level + 1]
-                node = copy.copy(node)
                 node.module, node.level = ".".join([*base, *([node.module] if node.module else [])]), 0
+            yield ast.unparse(node)
+
+
+def _aliases(tree: ast.Module) -> Iterator[str]:
+    """The module's own names of types, which its annotations use."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, (ast.Subscript, ast.Call, ast.Name)):
+            text = ast.unparse(node)
+            if re.match(
+                r"_?[A-Z]\w*[a-z]\w* = (Union|Optional|Callable|TypeVar|Literal|object)\b", text
+            ) or re.match(r"_T\w* = TypeVar", text):
+                yield text
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "TypeAlias":
             yield ast.unparse(node)
 
 
@@ -92,12 +115,12 @@ def _calls(path: str, method: Function) -> Iterator[str]:
     marks = {ast.unparse(mark) for mark in method.decorator_list}
     arguments = [*method.args.args[1:], *method.args.kwonlyargs]
     returns = ast.unparse(method.returns) if method.returns else "Any"
-    returns = path if returns == "Self" else returns
+    returns = _outside(returns, path)
     own = f"self: {path}"
     if "property" in marks:
         yield f"({own}) -> {returns}:\n    return self.{method.name}"
         return
-    taken = ", ".join([own, *(f"{a.arg}: {_kind(a)}" for a in arguments)])
+    taken = ", ".join([own, *(f"{a.arg}: {_outside(_kind(a), path)}" for a in arguments)])
     if any(mark.endswith(".setter") for mark in marks):
         yield f"({taken}) -> None:\n    self.{method.name} = {arguments[0].arg}"
         return
@@ -109,6 +132,11 @@ def _calls(path: str, method: Function) -> Iterator[str]:
     for passed in {by_position: None, by_name: None} if not method.args.kwonlyargs else {by_name: None}:
         call = f"{callee}({passed})"
         yield f"({taken}) -> {returns}:\n    {call if returns == 'None' else 'return ' + call}"
+
+
+def _outside(kind: str, path: str) -> str:
+    """An annotation as a function writes it that is no method of the class."""
+    return re.sub(r"\bSelf\b", path, kind)
 
 
 def _kind(argument: ast.arg) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cpika import exceptions, spec, validators
@@ -81,7 +81,7 @@ class Channel(Requests, Forgetting, HotChannel):
     # ---- callbacks ----
 
     def add_callback(
-        self, callback: Callable[..., Any], replies: Sequence[type[Any]], one_shot: bool = True
+        self, callback: Callable[..., Any], replies: Iterable[type[Any]], one_shot: bool = True
     ) -> None:
         """Have `callback(frame)` called for methods of these classes that come on this channel.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from cpika import _handshake, exceptions, frame, heartbeat, spec, validators
 from cpika import callback as _callback
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cpika._async.channel import Channel
+    from cpika.channel import Channel as PublicChannel  # what instance checks say of it, too
 
 LOGGER = logging.getLogger("pika.connection")
 
@@ -46,8 +47,8 @@ class Connection(Output, ConnectionStates, AbstractBase):
         self,
         parameters: Parameters | None = None,
         on_open_callback: Callable[[Connection], Any] | None = None,
-        on_open_error_callback: Callable[[Connection, BaseException], Any] | None = None,
-        on_close_callback: Callable[[Connection, BaseException], Any] | None = None,
+        on_open_error_callback: Callable[[Connection, Exception], Any] | None = None,
+        on_close_callback: Callable[[Connection, Exception], Any] | None = None,
         internal_connection_workflow: bool = True,
     ) -> None:
         self.connection_state = self.CONNECTION_CLOSED
@@ -59,7 +60,7 @@ class Connection(Output, ConnectionStates, AbstractBase):
         self.params = ConnectionParameters() if parameters is None else copy_parameters(parameters)
         self._internal_connection_workflow = internal_connection_workflow
         self.callbacks = _callback.CallbackManager()
-        self.server_capabilities: Any = None
+        self.server_capabilities: dict[str, Any] | None = None
         self.server_properties: dict[Any, Any] | None = None
         self.known_hosts: str | None = None
         self._channels: dict[int, Channel] = {}
@@ -93,7 +94,7 @@ class Connection(Output, ConnectionStates, AbstractBase):
 
     # ---- callbacks ----
 
-    def add_on_close_callback(self, callback: Callable[[Connection, BaseException], Any]) -> None:
+    def add_on_close_callback(self, callback: Callable[[Connection, Exception], Any]) -> None:
         """Have `callback(connection, exception)` called when the open connection has ended.
 
         :raises TypeError: `callback` is not callable
@@ -126,7 +127,7 @@ class Connection(Output, ConnectionStates, AbstractBase):
         self.callbacks.add(0, self.ON_CONNECTION_OPEN_OK, callback, False)
 
     def add_on_open_error_callback(
-        self, callback: Callable[[Connection, BaseException], Any], remove_default: bool = True
+        self, callback: Callable[[Connection, Exception], Any], remove_default: bool = True
     ) -> None:
         """Have `callback(connection, exception)` called when the connection cannot be opened.
 
@@ -175,8 +176,10 @@ class Connection(Output, ConnectionStates, AbstractBase):
     # ---- what users call ----
 
     def channel(
-        self, channel_number: int | None = None, on_open_callback: Callable[[Channel], Any] | None = None
-    ) -> Channel:
+        self,
+        channel_number: int | None = None,
+        on_open_callback: Callable[[PublicChannel], Any] | None = None,
+    ) -> PublicChannel:
         """Return a new channel, which is being opened (AMQP Channel.Open).
 
         :param channel_number: 1 to 65535; None for the lowest that is free
@@ -192,17 +195,17 @@ class Connection(Output, ConnectionStates, AbstractBase):
         validators.rpc_completion_callback(on_open_callback)
         owner: Any = self
         if not isinstance(owner, Connection):  # what stands behind a BlockingConnection: tracers wrap it here
-            made: Channel = owner._new_channel(channel_number, on_open_callback)
+            made: PublicChannel = owner._new_channel(channel_number, on_open_callback)
             return made
         number = channel_number or self._next_channel_number()
         channel = self._create_channel(number, on_open_callback)
         self._channels[number] = channel
         channel._add_on_cleanup_callback(self._on_channel_cleanup)
         channel.open()
-        return channel
+        return cast("PublicChannel", channel)
 
     def update_secret(
-        self, new_secret: str, reason: str, callback: Callable[[Any], Any] | None = None
+        self, new_secret: str | bytes, reason: str | bytes, callback: Callable[[Any], Any] | None = None
     ) -> None:
         """Give the broker a new secret (AMQP Connection.UpdateSecret).
 
@@ -268,22 +271,28 @@ class Connection(Output, ConnectionStates, AbstractBase):
     @property
     def basic_nack(self) -> bool:
         """Whether the broker takes Basic.Nack."""
-        return bool(self.server_capabilities.get("basic.nack", False))
+        return self._can("basic.nack")
 
     @property
     def consumer_cancel_notify(self) -> bool:
         """Whether the broker tells of consumers that it cancels."""
-        return bool(self.server_capabilities.get("consumer_cancel_notify", False))
+        return self._can("consumer_cancel_notify")
 
     @property
     def exchange_exchange_bindings(self) -> bool:
         """Whether the broker binds exchanges to exchanges."""
-        return bool(self.server_capabilities.get("exchange_exchange_bindings", False))
+        return self._can("exchange_exchange_bindings")
 
     @property
     def publisher_confirms(self) -> bool:
         """Whether the broker confirms publishes."""
-        return bool(self.server_capabilities.get("publisher_confirms", False))
+        return self._can("publisher_confirms")
+
+    def _can(self, name: str) -> bool:
+        capabilities: Any = (
+            self.server_capabilities
+        )  # None before the broker has told: AttributeError, as in pika
+        return bool(capabilities.get(name, False))
 
     # ---- what an adapter supplies ----
 
@@ -313,9 +322,7 @@ class Connection(Output, ConnectionStates, AbstractBase):
 
     # ---- channels ----
 
-    def _create_channel(
-        self, channel_number: int, on_open_callback: Callable[[Channel], Any] | None
-    ) -> Channel:
+    def _create_channel(self, channel_number: int, on_open_callback: Callable[[Any], Any] | None) -> Channel:
         from cpika import _wrappers
         from cpika import channel as public
         from cpika._async.channel import Channel

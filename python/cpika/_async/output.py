@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cpika.callback import CallbackManager
+    from cpika.connection import Parameters
 
 LOGGER = logging.getLogger("pika.connection")
 
@@ -25,7 +26,7 @@ class Output:
 
     _engine: LoopEngine | None
     callbacks: CallbackManager
-    params: Any
+    params: Parameters
 
     if TYPE_CHECKING:
 

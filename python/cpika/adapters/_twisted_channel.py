@@ -12,9 +12,11 @@ from cpika._async.requests import Arguments
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
 
     from typing_extensions import Buffer
+
+    from cpika.connection import Connection
 
 LOGGER = logging.getLogger("pika.adapters.twisted_connection")
 
@@ -22,10 +24,10 @@ LOGGER = logging.getLogger("pika.adapters.twisted_connection")
 class ReceivedMessage(NamedTuple):
     """A message."""
 
-    channel: Any
-    method: Any
-    properties: Any
-    body: Any
+    channel: TwistedChannel
+    method: Any  # Basic.Deliver, GetOk or Return
+    properties: spec.BasicProperties
+    body: bytes
 
 
 _Deferred = defer.Deferred
@@ -43,7 +45,7 @@ class ClosableDeferredQueue(defer.DeferredQueue):  # type: ignore[type-arg]
         self.closed: BaseException | None = None
         super().__init__(size, backlog)
 
-    def put(self, obj: Any) -> Any:
+    def put(self, obj: Any) -> defer.Deferred[Any] | None:  # type: ignore[override]
         """Add an object; returns a failed Deferred when the queue is closed."""
         if self.closed is not None:
             LOGGER.error("Impossible to put to the queue, it is closed.")
@@ -62,7 +64,7 @@ class ClosableDeferredQueue(defer.DeferredQueue):  # type: ignore[type-arg]
         waiting.append(deferred)
         return deferred
 
-    def close(self, reason: BaseException) -> None:
+    def close(self, reason: BaseException | None) -> None:
         """Fail those who wait, for this reason; what is in the queue is dropped."""
         if self.closed is not None:
             LOGGER.warning("Queue was already closed with reason: %s.", self.closed)
@@ -106,9 +108,10 @@ class TwistedChannel:
         return number
 
     @property
-    def connection(self) -> Any:
+    def connection(self) -> Connection:
         """The connection behind the protocol."""
-        return self._channel.connection
+        connection: Connection = self._channel.connection
+        return connection
 
     @property
     def is_closed(self) -> bool:
@@ -154,7 +157,7 @@ class TwistedChannel:
         self._calls.add(call)
         return call
 
-    def callback_deferred(self, deferred: defer.Deferred[Any], replies: Sequence[type[Any]]) -> None:
+    def callback_deferred(self, deferred: defer.Deferred[Any], replies: Iterable[type[Any]]) -> None:
         """Have a Deferred fire with the frame of the first method of these classes that comes."""
         self._channel.add_callback(deferred.callback, replies)
 

@@ -133,23 +133,24 @@ class Worker:
 class Call:
     """A call that waits for something which happens in the loop's thread."""
 
-    __slots__ = ("_done", "error", "result")
+    __slots__ = ("_done", "_said", "error", "result")
 
     def __init__(self) -> None:
         self._done = threading.Lock()
         self._done.acquire()
+        self._said = threading.Lock()  # held from the first word on; those who wait hold the other one, too
         self.result: Any = None
         self.error: BaseException | None = None
 
     def succeed(self, *results: Any) -> None:
         """It has happened; the first word counts."""
-        if self._done.locked():
+        if self._said.acquire(blocking=False):
             self.result = results[0] if len(results) == 1 else results
             self._done.release()
 
     def fail(self, error: BaseException) -> None:
         """It will not happen."""
-        if self._done.locked():
+        if self._said.acquire(blocking=False):
             self.error = error
             self._done.release()
 

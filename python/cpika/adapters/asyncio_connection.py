@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from cpika import connection
+    from cpika.adapters.utils import connection_workflow
 
 LOGGER = logging.getLogger("pika.adapters.asyncio_connection")
 
@@ -32,8 +33,8 @@ class AsyncioConnection(base_connection.BaseConnection):
         self,
         parameters: connection.Parameters | None = None,
         on_open_callback: Callable[[Any], Any] | None = None,
-        on_open_error_callback: Callable[[Any, BaseException], Any] | None = None,
-        on_close_callback: Callable[[Any, BaseException], Any] | None = None,
+        on_open_error_callback: Callable[[Any, Exception], Any] | None = None,
+        on_close_callback: Callable[[Any, Exception], Any] | None = None,
         custom_ioloop: Any = None,
         internal_connection_workflow: bool = True,
     ) -> None:
@@ -54,7 +55,7 @@ class AsyncioConnection(base_connection.BaseConnection):
         on_done: Callable[[Any], Any],
         custom_ioloop: asyncio.AbstractEventLoop | None = None,
         workflow: Any = None,
-    ) -> Any:
+    ) -> connection_workflow.AbstractAMQPConnectionWorkflow:
         """See `BaseConnection.create_connection`."""
         nbio = _AsyncioIOServicesAdapter(custom_ioloop)
         return cls._create_on(nbio, connection_configs, on_done, workflow)
@@ -106,8 +107,8 @@ class _AsyncioIOServicesAdapter(
 
     def getaddrinfo(
         self,
-        host: str,
-        port: int,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
         on_done: Callable[[Any], Any],
         family: int = 0,
         socktype: int = 0,

@@ -32,8 +32,8 @@ class BaseConnection(connection.Connection):
         self,
         parameters: connection.Parameters | None,
         on_open_callback: Callable[[Any], Any] | None,
-        on_open_error_callback: Callable[[Any, BaseException], Any] | None,
-        on_close_callback: Callable[[Any, BaseException], Any] | None,
+        on_open_error_callback: Callable[[Any, Exception], Any] | None,
+        on_close_callback: Callable[[Any, Exception], Any] | None,
         nbio: nbio_interface.AbstractIOServices,
         internal_connection_workflow: bool = True,
     ) -> None:
@@ -76,7 +76,7 @@ class BaseConnection(connection.Connection):
         on_done: Callable[[Any], Any],
         custom_ioloop: Any = None,
         workflow: Any = None,
-    ) -> Any:
+    ) -> connection_workflow.AbstractAMQPConnectionWorkflow:
         """Connect to the first broker of several that lets us.
 
         :param connection_configs: parameters, to be tried in order
@@ -94,7 +94,7 @@ class BaseConnection(connection.Connection):
         connection_configs: Sequence[connection.Parameters],
         on_done: Callable[[Any], Any],
         workflow: Any,
-    ) -> Any:
+    ) -> connection_workflow.AbstractAMQPConnectionWorkflow:
         """What `create_connection` of each adapter does."""
 
         def connection_factory(params: connection.Parameters | None) -> BaseConnection:
@@ -122,25 +122,26 @@ class BaseConnection(connection.Connection):
         nbio: nbio_interface.AbstractIOServices,
         workflow: Any,
         on_done: Callable[[Any], Any],
-    ) -> Any:
+    ) -> connection_workflow.AbstractAMQPConnectionWorkflow:
         """Start a workflow, for adapters with a `create_connection` of their own."""
         if workflow is None:
             workflow = connection_workflow.AMQPConnectionWorkflow()
         if isinstance(workflow, connection_workflow.AMQPConnectionWorkflow):
             workflow.set_io_services(nbio)
+        chosen: connection_workflow.AbstractAMQPConnectionWorkflow = workflow
 
         def create_connector() -> Any:
             return connection_workflow.AMQPConnector(
                 lambda params: _StreamingProtocolShim(connection_factory(params)), nbio
             )
 
-        workflow.start(
+        chosen.start(
             connection_configs=connection_configs,
             connector_factory=create_connector,
             native_loop=nbio.get_native_ioloop(),
             on_done=functools.partial(cls._unshim_connection_workflow_callback, on_done),
         )
-        return workflow
+        return chosen
 
     @staticmethod
     def _unshim_connection_workflow_callback(user_on_done: Callable[[Any], Any], result: Any) -> None:

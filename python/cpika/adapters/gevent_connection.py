@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cpika import connection
+    from cpika.adapters.utils import connection_workflow
 
 LOGGER = logging.getLogger("pika.adapters.gevent_connection")
 
@@ -40,8 +41,8 @@ class GeventConnection(BaseConnection):
         self,
         parameters: connection.Parameters | None = None,
         on_open_callback: Callable[[Any], Any] | None = None,
-        on_open_error_callback: Callable[[Any, BaseException], Any] | None = None,
-        on_close_callback: Callable[[Any, BaseException], Any] | None = None,
+        on_open_error_callback: Callable[[Any, Exception], Any] | None = None,
+        on_close_callback: Callable[[Any, Exception], Any] | None = None,
         custom_ioloop: Any = None,
         internal_connection_workflow: bool = True,
     ) -> None:
@@ -62,7 +63,7 @@ class GeventConnection(BaseConnection):
         on_done: Callable[[Any], Any],
         custom_ioloop: Any = None,
         workflow: Any = None,
-    ) -> Any:
+    ) -> connection_workflow.AbstractAMQPConnectionWorkflow:
         """See `BaseConnection.create_connection`."""
         return cls._create_on(_services(custom_ioloop), connection_configs, on_done, workflow)
 
@@ -183,8 +184,8 @@ class _GeventSelectorIOServicesAdapter(SelectorIOServicesAdapter):
 
     def getaddrinfo(
         self,
-        host: str,
-        port: int,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
         on_done: Callable[[Any], Any],
         family: int = 0,
         socktype: int = 0,
@@ -213,8 +214,8 @@ class _GeventAddressResolver:
     def __init__(
         self,
         native_loop: Any,
-        host: str,
-        port: int,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
         family: int,
         socktype: int,
         proto: int,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cpika import connection
+    from cpika.adapters.utils import connection_workflow
 
 LOGGER = logging.getLogger("pika.adapters.select_connection")
 
@@ -45,8 +46,8 @@ class SelectConnection(BaseConnection):
         self,
         parameters: connection.Parameters | None = None,
         on_open_callback: Callable[[Any], Any] | None = None,
-        on_open_error_callback: Callable[[Any, BaseException], Any] | None = None,
-        on_close_callback: Callable[[Any, BaseException], Any] | None = None,
+        on_open_error_callback: Callable[[Any, Exception], Any] | None = None,
+        on_close_callback: Callable[[Any, Exception], Any] | None = None,
         custom_ioloop: Any = None,
         internal_connection_workflow: bool = True,
     ) -> None:
@@ -67,7 +68,7 @@ class SelectConnection(BaseConnection):
         on_done: Callable[[Any], Any],
         custom_ioloop: Any = None,
         workflow: Any = None,
-    ) -> Any:
+    ) -> connection_workflow.AbstractAMQPConnectionWorkflow:
         """See `BaseConnection.create_connection`."""
         nbio = SelectorIOServicesAdapter(custom_ioloop or IOLoop())
         return cls._create_on(nbio, connection_configs, on_done, workflow)

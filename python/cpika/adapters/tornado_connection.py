@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from cpika import connection
+    from cpika.adapters.utils import connection_workflow
 
 LOGGER = logging.getLogger("pika.adapters.tornado_connection")
 
 
 def _services(loop: Any) -> nbio_interface.AbstractIOServices:
-    return selector_ioloop_adapter.SelectorIOServicesAdapter(loop or ioloop.IOLoop.instance())
+    native: Any = loop or ioloop.IOLoop.instance()
+    return selector_ioloop_adapter.SelectorIOServicesAdapter(native)
 
 
 class TornadoConnection(base_connection.BaseConnection):
@@ -37,8 +39,8 @@ class TornadoConnection(base_connection.BaseConnection):
         self,
         parameters: connection.Parameters | None = None,
         on_open_callback: Callable[[Any], Any] | None = None,
-        on_open_error_callback: Callable[[Any, BaseException], Any] | None = None,
-        on_close_callback: Callable[[Any, BaseException], Any] | None = None,
+        on_open_error_callback: Callable[[Any, Exception], Any] | None = None,
+        on_close_callback: Callable[[Any, Exception], Any] | None = None,
         custom_ioloop: Any = None,
         internal_connection_workflow: bool = True,
     ) -> None:
@@ -59,6 +61,6 @@ class TornadoConnection(base_connection.BaseConnection):
         on_done: Callable[[Any], Any],
         custom_ioloop: Any = None,
         workflow: Any = None,
-    ) -> Any:
+    ) -> connection_workflow.AbstractAMQPConnectionWorkflow:
         """See `BaseConnection.create_connection`."""
         return cls._create_on(_services(custom_ioloop), connection_configs, on_done, workflow)

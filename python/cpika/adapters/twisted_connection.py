@@ -37,8 +37,8 @@ class _TwistedConnectionAdapter(connection.Connection):
         self,
         parameters: connection.Parameters | None,
         on_open_callback: Callable[[Any], Any] | None,
-        on_open_error_callback: Callable[[Any, BaseException], Any] | None,
-        on_close_callback: Callable[[Any, BaseException], Any] | None,
+        on_open_error_callback: Callable[[Any, Exception], Any] | None,
+        on_close_callback: Callable[[Any, Exception], Any] | None,
         custom_reactor: Any = None,
     ) -> None:
         super().__init__(
@@ -163,7 +163,7 @@ class TwistedProtocolConnection(protocol.Protocol):
         """Bytes have come."""
         self._impl.data_received(data)
 
-    def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
+    def connectionLost(self, reason: Failure | BaseException = protocol.connectionDone) -> None:
         """The transport's connection has ended."""
         self._impl.connection_lost(reason)
         ready, self.ready = self.ready, None
@@ -177,7 +177,9 @@ class TwistedProtocolConnection(protocol.Protocol):
 
     # ---- our own ----
 
-    def connectionReady(self) -> Any:
+    def connectionReady(
+        self,
+    ) -> TwistedProtocolConnection | defer.Deferred[TwistedProtocolConnection]:
         """The connection is open: what this returns, also by a Deferred, is what `ready` fires with."""
         return self
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import copy
 import fractions
 import ssl
+import tempfile
 from typing import Any
+
+import trustme
 
 from parity.harness import covers
 
@@ -296,10 +299,11 @@ def a_url_makes_tls_options(pika: Any, env: Any) -> None:
     plain = pika.URLParameters("amqps://h").ssl_options
     env.show("default", (type(plain).__name__, plain.server_hostname, type(plain.context).__name__))
     env.show("checks", (plain.context.check_hostname, plain.context.verify_mode))
-    paths = ssl.get_default_verify_paths()
-    where = paths.cafile or paths.openssl_cafile
-    url = f"amqps://h?ssl_options={{'ca_certs': {where!r}, 'server_hostname': 'other'}}"
-    given = pika.URLParameters(url).ssl_options
+    with tempfile.NamedTemporaryFile("wb", suffix=".pem") as file:
+        file.write(trustme.CA().cert_pem.bytes())
+        file.flush()
+        url = f"amqps://h?ssl_options={{'ca_certs': {file.name!r}, 'server_hostname': 'other'}}"
+        given = pika.URLParameters(url).ssl_options
     env.show("given", (given.server_hostname, given.context.check_hostname, given.context.verify_mode))
     env.call_wrongly(
         "no certificates", pika.URLParameters, "amqps://h?ssl_options={'server_hostname': 'other'}"

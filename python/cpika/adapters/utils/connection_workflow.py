@@ -117,7 +117,7 @@ class AMQPConnectionWorkflowWrongState(AMQPConnectorException):
 class AMQPConnectionWorkflowFailed(AMQPConnectorException):
     """All attempts failed."""
 
-    def __init__(self, exceptions: Sequence[BaseException], *args: Any) -> None:
+    def __init__(self, exceptions: Iterable[BaseException], *args: Any) -> None:
         """
         :param exceptions: what each attempt failed with, in order
         :param args: arguments of the base class

@@ -46,8 +46,8 @@ class AbstractIOServices(AbstractBase):
     @abc.abstractmethod
     def getaddrinfo(
         self,
-        host: str,
-        port: int,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
         on_done: Callable[[Any], Any],
         family: int = 0,
         socktype: int = 0,

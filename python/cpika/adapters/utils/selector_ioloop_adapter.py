@@ -83,7 +83,7 @@ class SelectorIOServicesAdapter(
     :param native_loop: the loop
     """
 
-    def __init__(self, native_loop: Any) -> None:
+    def __init__(self, native_loop: AbstractSelectorIOLoop) -> None:
         self._loop = native_loop
         self._watchers: dict[int, _FileDescriptorCallbacks] = {}
         # Failures count as readiness for both: who reads or writes then is told.
@@ -93,7 +93,7 @@ class SelectorIOServicesAdapter(
         if soon is not None:
             self._call_soon = soon
 
-    def get_native_ioloop(self) -> Any:
+    def get_native_ioloop(self) -> AbstractSelectorIOLoop:
         """Return the loop."""
         return self._loop
 
@@ -119,8 +119,8 @@ class SelectorIOServicesAdapter(
 
     def getaddrinfo(
         self,
-        host: str,
-        port: int,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
         on_done: Callable[[Any], Any],
         family: int = 0,
         socktype: int = 0,
@@ -238,8 +238,8 @@ class _AddressResolver:
     def __init__(
         self,
         native_loop: Any,
-        host: str,
-        port: int,
+        host: str | bytes | None,
+        port: str | bytes | int | None,
         family: int,
         socktype: int,
         proto: int,
