@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pika
 import pika.exceptions
 import pytest
 from broker import LocalNode, rabbitmq_program
-from demo_compare import Output, differences
+from demo_compare import Output, differences, mask
 from demo_node import management_node
 from demo_run import CPIKA, EXAMPLES, PIKA, Client, Stage
 from demo_scenarios import ORDER_EVENTS, PAYMENTS, SCENARIOS, TASKS, Node, Scenario, cleaned, delete_user
@@ -29,9 +30,15 @@ pytestmark = pytest.mark.timeout(180)
 
 CLIENTS = (PIKA, CPIKA)
 ALL_NAMES = (*TASKS, *ORDER_EVENTS, *PAYMENTS)
-PRODUCERS = ("tasks/producer.py", "order_events/order_service.py", "retry/producer.py")
+PRODUCERS = (
+    "tasks/producer.py",
+    "asyncio_tasks/producer.py",
+    "order_events/order_service.py",
+    "retry/producer.py",
+)
 CONSUMERS = (
     "tasks/consumer.py",
+    "asyncio_tasks/consumer.py",
     "order_events/email_consumer.py",
     "order_events/sms_consumer.py",
     "retry/consumer.py",
@@ -54,11 +61,20 @@ def on_both(broker_url: str, prefix: str, tmp_path: Path) -> OnBoth:
 
     :param names: what it may leave on the broker
     """
+    return player(broker_url, prefix, tmp_path)
 
+
+@pytest.fixture
+def on_both_of_node(node: LocalNode, prefix: str, tmp_path: Path) -> OnBoth:
+    """The same, with the node of the tests' own."""
+    return player(node.url, prefix, tmp_path)
+
+
+def player(url: str, prefix: str, scratch: Path) -> OnBoth:
     def play(what: Callable[[Stage], object], names: tuple[str, ...] = ALL_NAMES) -> list[list[Output]]:
         outputs = []
         for client in CLIENTS:
-            with cleaned(broker_url, prefix, names), Stage(client, broker_url, prefix, tmp_path) as stage:
+            with cleaned(url, prefix, names), Stage(client, url, prefix, scratch) as stage:
                 what(stage)
                 outputs.append(stage.outputs)
         return outputs
@@ -90,6 +106,16 @@ def trees() -> dict[str, ast.Module]:
     return {script: ast.parse((EXAMPLES / script).read_text()) for script in SCRIPTS}
 
 
+def definitions(name: str, *scripts: str) -> set[str]:
+    """The functions and classes of this name in these scripts, as text."""
+    return {
+        ast.unparse(node)
+        for script in scripts
+        for node in trees()[script].body
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and node.name == name
+    }
+
+
 def test_the_list_of_scripts_is_complete() -> None:
     assert sorted(SCRIPTS) == sorted(str(path.relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py"))
 
@@ -107,14 +133,21 @@ def test_a_script_imports_only_pika_and_the_standard_library(script: str) -> Non
 
 def test_what_scripts_repeat_is_the_same_in_each() -> None:
     repeated = ("default_url", "broker", "natural", "declare", "declare_main", "declare_dead")
-    for name in repeated:
-        bodies = {
-            ast.dump(node)
-            for tree in trees().values()
-            for node in tree.body
-            if isinstance(node, ast.FunctionDef) and node.name == name
+    repeated_on_asyncio = ("Session", "declare_on")
+    for name in (*repeated, *repeated_on_asyncio):
+        assert len(definitions(name, *SCRIPTS)) == 1, name
+
+
+@pytest.mark.parametrize(
+    ("script", "names"), [("producer.py", ["make_task"]), ("consumer.py", ["do_task", "Busy", "main"])]
+)
+def test_the_tasks_on_asyncio_are_the_same_tasks(script: str, names: list[str]) -> None:
+    for name in names:
+        texts = {
+            text.replace("asyncio.run(run(args))", "run(args)")
+            for text in definitions(name, f"tasks/{script}", f"asyncio_tasks/{script}")
         }
-        assert len(bodies) == 1, name
+        assert len(texts) == 1, name
 
 
 # ---- what they do
@@ -144,6 +177,118 @@ def test_a_task_that_fails_comes_again_and_nonsense_is_rejected(
         "not a task (JSONDecodeError): rejected",
         "6 tasks done, 1 rejected",
     ]
+
+
+def test_tasks_on_asyncio_go_the_way_of_the_others_and_to_the_others(on_both: OnBoth) -> None:
+    outputs = play_scenario("asyncio_tasks", on_both)
+    for kind in ("consumer", "producer"):
+        programs = [output for output in outputs if f"tasks {kind}" in output.role]
+        assert len(programs) == 3
+        assert len({mask(output.stdout) for output in programs}) == 1
+        assert [output.stderr for output in programs] == ["", "", ""]
+    assert "task 6: report on week 6 made (redelivered)\n" in outputs[0].stdout + outputs[1].stdout
+
+
+def test_a_worker_on_asyncio_does_as_many_tasks_at_a_time_as_it_holds(on_both: OnBoth) -> None:
+    def work_side_by_side(stage: Stage) -> None:
+        stage.run("producer", "asyncio_tasks/producer.py", "--count", "5")
+        begin = time.monotonic()
+        arguments = ("--prefetch", "10", "--work-seconds", "3", "--limit", "5")
+        stage.run("consumer", "asyncio_tasks/consumer.py", *arguments)
+        took.append(time.monotonic() - begin)
+
+    took: list[float] = []
+    on_pika, on_cpika = on_both(work_side_by_side)
+    assert differences(on_pika, on_cpika) == []
+    assert one(on_pika, "consumer").stdout.endswith("\n5 tasks done, 0 rejected\n")
+    assert max(took) < 6 * 3  # one after the other: the third is done at its second try
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_on_asyncio_connects_again_and_gets_what_it_held(
+    on_both_of_node: OnBoth, node: LocalNode
+) -> None:
+    def cut(stage: Stage) -> None:
+        consumer = stage.start("consumer", "asyncio_tasks/consumer.py", "--limit", "3", "--work-seconds", "3")
+        consumer.await_line(" waits for ")
+        stage.run("producer", "asyncio_tasks/producer.py", "--count", "2")
+        consumer.await_line("task 1: ")
+        node.close_connections("taken away")
+        consumer.await_line(" waits for ", count=2)
+        stage.run("producer again", "asyncio_tasks/producer.py", "--count", "1")
+        stage.finish(consumer)
+
+    on_pika, on_cpika = on_both_of_node(cut)
+    assert differences(on_pika, on_cpika) == []
+    lines = one(on_pika, "consumer").stdout.splitlines()
+    assert "CONNECTION_FORCED - taken away" in lines[2]
+    assert lines[2].endswith("; the next try in 1 s")
+    assert lines[4:] == [
+        "task 2: report on week 2 made (redelivered)",
+        "task 1: mail to c1@example.com sent",
+        "3 tasks done, 0 rejected",
+    ]
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_on_asyncio_waits_for_a_broker_that_is_away_until_it_is_told_to_end(
+    on_both_of_node: OnBoth, node: LocalNode
+) -> None:
+    def outlive(stage: Stage) -> None:
+        node.start()
+        consumers = [stage.start(role, "asyncio_tasks/consumer.py") for role in ("patient", "told to end")]
+        for consumer in consumers:
+            consumer.await_line(" waits for ")
+        node.kill()
+        for consumer in consumers:
+            consumer.await_line("next try in 2 s")
+        consumers[1].interrupt()
+        stage.finish(consumers[1])
+        node.start()
+        consumers[0].await_line(" waits for ", count=2)
+        consumers[0].interrupt()
+        stage.finish(consumers[0])
+
+    for outputs in on_both_of_node(outlive):
+        for role in ("patient", "told to end"):
+            output = one(outputs, role)
+            assert output.stdout.endswith("stopped\n0 tasks done, 0 rejected\n")
+            assert "StreamLostError" in output.stdout
+            assert "Connection refused" in output.stdout
+            assert output.stderr == ""
+
+
+@pytest.mark.parametrize("script", ["tasks/producer.py", "asyncio_tasks/producer.py"])
+def test_a_task_that_no_queue_takes_is_told_in_one_line(
+    script: str, on_both: OnBoth, broker_url: str, prefix: str
+) -> None:
+    def unbind(stage: Stage) -> None:
+        producer = stage.start("producer", script, "--count", "1000000")
+        producer.await_line("handed out: ")
+        with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+            connection.channel().queue_unbind(f"{prefix}tasks", f"{prefix}tasks", f"{prefix}tasks")
+        stage.finish(producer, status=1)
+
+    for outputs in on_both(unbind):
+        (line,) = outputs[0].stderr.splitlines()
+        assert line.endswith("UnroutableError: 1 unroutable messages returned by broker")
+
+
+@pytest.mark.parametrize("script", ["tasks/producer.py", "asyncio_tasks/producer.py"])
+@pytest.mark.timeout(600)
+def test_a_task_that_the_broker_refuses_is_told_in_one_line(
+    script: str, on_both_of_node: OnBoth, node: LocalNode, prefix: str
+) -> None:
+    limit = '{"max-length": 2, "overflow": "reject-publish"}'
+    node.ctl("set_policy", "full", f"^{prefix}tasks$", limit)
+    try:
+        on_pika, on_cpika = on_both_of_node(lambda stage: stage.run("producer", script, status=1))
+    finally:
+        node.ctl("clear_policy", "full")
+    assert differences(on_pika, on_cpika) == []
+    assert on_pika[0].stdout.count("handed out: ") == 2
+    (line,) = on_pika[0].stderr.splitlines()
+    assert "NackError" in line
 
 
 def test_both_consumers_see_every_order_event(on_both: OnBoth) -> None:
@@ -193,6 +338,8 @@ def test_looking_at_dead_letters_leaves_them_in_their_order(
 @pytest.mark.parametrize(
     ("script", "exchange", "said"),
     [
+        ("tasks/consumer.py", "tasks", "not a task"),
+        ("asyncio_tasks/consumer.py", "tasks", "not a task"),
         ("order_events/email_consumer.py", "order_events", "not an order event"),
         ("order_events/sms_consumer.py", "order_events", "not an order event"),
         ("retry/consumer.py", "payments", "not a payment"),
@@ -209,14 +356,14 @@ def test_a_consumer_survives_messages_that_are_nonsense(
     bodies = (b"\xff", b"no JSON", b"[]", b"{}", b"7")
 
     def publish_nonsense(stage: Stage) -> None:
-        # An order consumer counts only events, so it is ended by hand; the cashier counts what he gives up.
-        limit = ("--limit", str(len(bodies))) if exchange == "payments" else ()
+        # An order consumer counts only events, so it is ended by hand; others count what they give up, too.
+        limit = () if exchange == "order_events" else ("--limit", str(len(bodies)))
         consumer = stage.start("consumer", script, *limit)
         consumer.await_line(" waits for ")
         with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
             channel = connection.channel()
             for body in bodies:
-                channel.basic_publish(prefix + exchange, "", body)
+                channel.basic_publish(prefix + exchange, prefix + exchange, body)
         consumer.await_line(said, count=len(bodies))
         if not limit:
             consumer.interrupt()
@@ -287,11 +434,12 @@ def test_without_a_broker_a_script_says_so_in_one_line(script: str, on_both: OnB
     ],
     ids=["password", "vhost", "host"],
 )
+@pytest.mark.parametrize("script", ["tasks/consumer.py", "asyncio_tasks/consumer.py"])
 def test_a_wrong_address_is_told_in_one_line(
-    parts: dict[str, object], said: str, on_both: OnBoth, broker_url: str
+    script: str, parts: dict[str, object], said: str, on_both: OnBoth, broker_url: str
 ) -> None:
     url = changed(broker_url, **parts)
-    (line,) = refused_on_both(on_both, "tasks/consumer.py", "--url", url).splitlines()
+    (line,) = refused_on_both(on_both, script, "--url", url).splitlines()
     assert said in line
     assert "wrong-secret" not in line
 
@@ -307,6 +455,24 @@ def test_a_queue_declared_otherwise_is_told_in_one_line(on_both: OnBoth) -> None
     on_pika, on_cpika = on_both(declare_twice)
     assert differences(on_pika, on_cpika) == []
     (line,) = one(on_pika, "second").stderr.splitlines()
+    assert "PRECONDITION_FAILED" in line
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["tasks/consumer.py", "tasks/producer.py", "asyncio_tasks/consumer.py", "asyncio_tasks/producer.py"],
+)
+def test_a_task_queue_of_somebody_elses_making_is_told_in_one_line(
+    script: str, on_both: OnBoth, broker_url: str, prefix: str
+) -> None:
+    def declare_first(stage: Stage) -> None:
+        with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+            connection.channel().queue_declare(f"{prefix}tasks", durable=True)
+        stage.run("script", script, status=1)
+
+    on_pika, on_cpika = on_both(declare_first)
+    assert differences(on_pika, on_cpika) == []
+    (line,) = on_pika[0].stderr.splitlines()
     assert "PRECONDITION_FAILED" in line
 
 
@@ -344,8 +510,9 @@ def test_nonsense_arguments_are_refused_by_argparse(
 @pytest.mark.parametrize(
     "url", ["", "nonsense", "http://guest:se#cret@host/", "amqp://guest:se#cret@host/", "amqp://host:99999/"]
 )
-def test_a_nonsense_url_is_refused_and_not_quoted(url: str, on_both: OnBoth) -> None:
-    stderr = refused_on_both(on_both, "tasks/producer.py", f"--url={url}", status=2)
+@pytest.mark.parametrize("script", ["tasks/producer.py", "asyncio_tasks/producer.py"])
+def test_a_nonsense_url_is_refused_and_not_quoted(script: str, url: str, on_both: OnBoth) -> None:
+    stderr = refused_on_both(on_both, script, f"--url={url}", status=2)
     assert stderr.splitlines()[-1] == (
         "producer.py: error: argument --url: expected amqp://USER:PASSWORD@HOST:PORT/VHOST"
     )

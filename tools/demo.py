@@ -3,9 +3,9 @@
 
     CPIKA_BROKER_URL=amqp://... python tools/demo.py [EXAMPLE...]
 
-Only consumer tags, times and process ids may differ (demo_compare.py); any other difference, and any program
-that does not do what its play awaits, makes the exit status 1. What is made on the broker has a prefix of its
-own and is removed, also after a failure or Ctrl-C.
+Only consumer tags, times, process ids and one detail of exceptions may differ (demo_compare.py); any other
+difference, and any program that does not do what its play awaits, makes the exit status 1. What is made on
+the broker has a prefix of its own and is removed, also after a failure or Ctrl-C.
 """
 
 from __future__ import annotations

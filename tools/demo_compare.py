@@ -1,4 +1,6 @@
-"""What counts as the same output: everything but consumer tags, times and process ids."""
+"""What counts as the same output: everything but consumer tags, times, process ids, and the broker that an
+exception of cpika's names behind its text (as pika's will, from its next release on).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ MASKS = (
     (re.compile(r"\bctag\d+\.[0-9a-f]{32}\b"), "<tag>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?\b"), "<time>"),
     (re.compile(r"\bpid \d+\b"), "pid <pid>"),
+    (re.compile(r" \(host='[^']*', port=\d+\)"), ""),
 )
 
 
@@ -32,7 +35,9 @@ class Output:
 
 
 def mask(text: str) -> str:
-    """`text` with consumer tags, times and process ids replaced by their names; nothing else is touched."""
+    """`text` with consumer tags, times and process ids replaced by their names, and without the broker of
+    an exception; nothing else is touched.
+    """
     for pattern, name in MASKS:
         text = pattern.sub(name, text)
     return text

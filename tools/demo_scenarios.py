@@ -54,6 +54,20 @@ def play_tasks(stage: Stage) -> None:
     stage.finish(worker)
 
 
+def play_asyncio_tasks(stage: Stage) -> None:
+    """The same on asyncio, and each side with the other example's."""
+    for consumer, producer in (
+        ("asyncio_tasks",) * 2,
+        ("asyncio_tasks", "tasks"),
+        ("tasks", "asyncio_tasks"),
+    ):
+        worker = stage.start(f"{consumer} consumer for {producer}", f"{consumer}/consumer.py", "--limit", "7")
+        worker.await_line("waits for tasks")
+        role = f"{producer} producer for {consumer}"
+        stage.run(role, f"{producer}/producer.py", "--count", "6", "--nonsense")
+        stage.finish(worker)
+
+
 def play_order_events(stage: Stage) -> None:
     """Both consumers see every event."""
     mailer = stage.start("e-mail consumer", "order_events/email_consumer.py", "--limit", "4")
@@ -110,6 +124,7 @@ def play_check(stage: Stage, management: tuple[str, ...]) -> None:
         start_at_work(stage, role, script)
         for role, script in (
             ("task consumer", "tasks/consumer.py"),
+            ("task consumer on asyncio", "asyncio_tasks/consumer.py"),
             ("payment consumer", "retry/consumer.py"),
             ("e-mail consumer", "order_events/email_consumer.py"),
             ("SMS consumer", "order_events/sms_consumer.py"),
@@ -136,6 +151,7 @@ def start_at_work(stage: Stage, role: str, script: str) -> Program:
 
 SCENARIOS = (
     Scenario("tasks", "background tasks", play_tasks, TASKS),
+    Scenario("asyncio_tasks", "background tasks on asyncio", play_asyncio_tasks, TASKS),
     Scenario("order_events", "order events", play_order_events, ORDER_EVENTS),
     Scenario("retry", "retry and dead letters", play_retry, PAYMENTS),
     Scenario(
