@@ -22,6 +22,7 @@ cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObj
     loop->thread = PyThread_get_thread_ident();
     loop->high = SIZE_MAX;
     conn->engine.tells_all = true;
+    cpika_link_unwanted_wake(conn->io.link);  // it would stay until the collector finds the connection
 }
 
 int

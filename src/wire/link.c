@@ -258,15 +258,22 @@ void
 cpika_link_wake(cpika_link *l)
 {
     // The child has the parent's wake descriptor.
-    if (!cpika_link_forked(l)) {
+    if (l->wake_wr >= 0 && !cpika_link_forked(l)) {
         cpika_sock_wake(l->wake_wr);
     }
 }
 
 void
+cpika_link_unwanted_wake(cpika_link *l)
+{
+    cpika_sock_wake_close(l->wake_rd, l->wake_wr);
+    l->wake_rd = l->wake_wr = -1;
+}
+
+void
 cpika_link_drain_wake(cpika_link *l)
 {
-    if (!cpika_link_forked(l)) {
+    if (l->wake_rd >= 0 && !cpika_link_forked(l)) {
         cpika_sock_wake_drain(l->wake_rd);
     }
 }

@@ -114,6 +114,8 @@ void cpika_link_close(cpika_link *l);
 
 /* Makes wake_rd readable: any thread, signal handlers too, never blocks.  cpika_link_drain_wake takes it back. */
 void cpika_link_wake(cpika_link *l);
+/* Gives the wake descriptors back: nobody will ever poll this link.  Before another thread knows it. */
+void cpika_link_unwanted_wake(cpika_link *l);
 void cpika_link_drain_wake(cpika_link *l);
 
 /* Waits until the socket is readable, or writable if `want_write`, or the wake descriptor is readable, or

@@ -457,6 +457,20 @@ a_wake_is_kept_until_it_is_taken_back(void)
     pair_free(&p);
 }
 
+static void
+a_link_that_nobody_polls_needs_no_wake(void)
+{
+    pair p = pair_new();
+    int before = p.link->wake_rd;
+    cpika_link_unwanted_wake(p.link);
+    CHECK_INT(fcntl(before, F_GETFD), -1);
+    cpika_link_wake(p.link);
+    cpika_link_drain_wake(p.link);
+    CHECK_INT(cpika_link_poll(p.link, false, 0), 0);
+    CHECK_INT(cpika_link_poll(p.link, true, -1), CPIKA_WRITABLE);
+    pair_free(&p);
+}
+
 static void *
 wait_for_anything(void *arg)
 {
@@ -702,6 +716,7 @@ main(int argc, char **argv)
         CHECK_TEST(recv_does_not_wait_even_if_somebody_made_the_socket_blocking),
         CHECK_TEST(poll_ends_with_its_time),
         CHECK_TEST(a_wake_is_kept_until_it_is_taken_back),
+        CHECK_TEST(a_link_that_nobody_polls_needs_no_wake),
         CHECK_TEST(another_thread_wakes_a_poll),
         CHECK_TEST(a_signal_handler_may_wake),
         CHECK_TEST(after_close_everything_answers_closed_and_the_peer_sees_the_end),

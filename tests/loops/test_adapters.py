@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
 import random
 import threading
 import time
@@ -12,6 +14,7 @@ from typing import Any
 
 import cpika
 import pytest
+from cpika.adapters.asyncio_connection import AsyncioConnection
 from parity.harness import Broker
 from parity.loops import KINDS, Loop
 from support.certs import Certificates
@@ -78,6 +81,29 @@ def random_bodies(count: int) -> list[bytes]:
     chance = random.Random(5)
     sizes = [chance.choice([0, 1, 100, 5000, 70_000, 400_000]) for _ in range(count)]
     return [b"%06d" % number + chance.randbytes(size) for number, size in enumerate(sizes)]
+
+
+def test_a_connection_that_has_ended_keeps_no_descriptor(broker_url: str) -> None:
+    async def live() -> None:
+        ended = asyncio.get_running_loop().create_future()
+        AsyncioConnection(
+            cpika.URLParameters(broker_url),
+            on_open_callback=lambda connection: connection.close(),
+            on_open_error_callback=lambda _connection, error: ended.set_exception(error),
+            on_close_callback=lambda _connection, reason: ended.set_result(reason),
+        )
+        await ended
+
+    asyncio.run(live())
+    gc.collect()
+    gc.disable()  # what only the collector finds may stay for long
+    try:
+        descriptors = len(os.listdir("/dev/fd"))
+        for _ in range(3):
+            asyncio.run(live())
+        assert len(os.listdir("/dev/fd")) == descriptors
+    finally:
+        gc.enable()
 
 
 def test_over_tls_all_messages_come_in_order(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import gc
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -70,6 +72,47 @@ def test_messages_of_four_threads_are_confirmed_and_come_in_each_ones_order(conn
         mine = [body for body in got if body.startswith(b"%d " % number)]
         assert mine == [b"%d %d" % (number, count) for count in range(each)]
     assert consuming.queue_declare(queue, passive=True).method.message_count == 0
+
+
+def test_a_delivery_tag_is_told_before_its_confirm_however_long_that_takes(connection: Any) -> None:
+    publishing, other = connection.channel(), connection.channel()
+    queue = queue_of(publishing)
+    said: list[tuple[str, int]] = []
+    confirmed = threading.Event()
+
+    def settled(frame: Any) -> None:
+        said.append(("confirmed", frame.method.delivery_tag))
+        if frame.method.delivery_tag == 3:
+            confirmed.set()
+
+    def told(tag: int) -> None:
+        for _ in range(5):  # by then the broker's confirm is here as well
+            other.queue_declare(queue, passive=True)
+        said.append(("told", tag))
+
+    publishing.confirm_delivery(settled)
+    for _ in range(3):
+        publishing.basic_publish("", queue, b"x", on_publish=told)
+    assert confirmed.wait(SECONDS)
+    for tag in (1, 2, 3):
+        assert said.index(("told", tag)) < said.index(("confirmed", tag))
+
+
+def test_a_connection_that_has_ended_keeps_no_descriptor_and_no_thread(params: Any) -> None:
+    def live() -> None:
+        with thread_safe_connection.Connection(params) as made:
+            made.channel().queue_declare("", exclusive=True)
+
+    live()
+    gc.collect()
+    gc.disable()  # what only the collector finds may stay for long
+    try:
+        descriptors, threads = len(os.listdir("/dev/fd")), threading.active_count()
+        for _ in range(3):
+            live()
+        assert (len(os.listdir("/dev/fd")), threading.active_count()) == (descriptors, threads)
+    finally:
+        gc.enable()
 
 
 def test_the_broker_s_reason_is_raised_and_then_named(connection: Any) -> None:

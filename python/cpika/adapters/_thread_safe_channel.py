@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from _thread import allocate_lock
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions, spec
@@ -47,6 +48,13 @@ class _Request(Requests):
             loop.add_callback_threadsafe(send)
 
 
+def _await_all(telling: set[Any]) -> None:
+    """Wait until the publishes that hold these locks have told their delivery tags."""
+    for lock in telling:
+        with lock:
+            pass
+
+
 class Channel:
     """One channel; `Connection.channel()` makes it.
 
@@ -61,6 +69,7 @@ class Channel:
         self._worker = worker
         self._confirm_select_ok: Any = None
         self._ack_nack_callback: Callback | None = None
+        self._telling: set[Any] = set()  # locks of publishes that have not told their delivery tags yet
         self._calls: set[Call] = set()
         self._getting = False
         self._gets: list[tuple[Call, str, bool]] = []
@@ -129,7 +138,8 @@ class Channel:
         :param body: bytes, str (sent as UTF-8), bytearray or memoryview
         :param properties: the message's properties, or None
         :param mandatory: have the broker return a message that it cannot route
-        :param on_publish: after `confirm_delivery`: called here with the message's delivery tag
+        :param on_publish: after `confirm_delivery`: called here with the message's delivery tag, before the
+            callback of its confirm is
         :raises pika.exceptions.ChannelWrongStateError: the channel is not open; the broker's reason is its
             `__cause__`
         :raises pika.exceptions.AMQPConnectionError: why the connection has ended
@@ -137,9 +147,19 @@ class Channel:
         channel = self._channel
         if not channel.is_open:
             self._check_open()
-        tag = channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
-        if on_publish is not None and tag:
-            on_publish(tag)
+        if on_publish is None:
+            channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
+            return
+        telling = allocate_lock()
+        telling.acquire()
+        self._telling.add(telling)
+        try:
+            tag = channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
+            if tag:
+                on_publish(tag)
+        finally:
+            self._telling.discard(telling)
+            telling.release()
 
     def basic_ack(self, delivery_tag: int = 0, multiple: bool = False) -> None:
         """Acknowledge a message (AMQP Basic.Ack), or all up to it; raises as `basic_publish`."""
@@ -179,6 +199,8 @@ class Channel:
     def _on_verdict(self, frame: Any) -> None:
         callback = self._ack_nack_callback
         assert callback is not None
+        if self._telling:  # the broker may be quicker than the thread that has published
+            self._worker.put(_await_all, self._telling.copy())
         self._worker.put(callback, frame)
 
     @property
