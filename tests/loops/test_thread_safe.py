@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator

@@ -11,12 +11,14 @@ import sys
 import urllib.parse
 
 import pytest
+from support.certs import Certificates
+from support.nodes import LocalNode
 
 HEAD = """
 import importlib, sys
 pika = importlib.import_module(sys.argv[1])
 adapter = importlib.import_module(sys.argv[1] + ".adapters.twisted_connection")
-from twisted.internet import defer, endpoints, task
+from twisted.internet import defer, endpoints, ssl, task
 
 def show(label, value):
     print(label, value)
@@ -30,6 +32,11 @@ def connect(reactor, **changes):
     given.update(changes)
     protocol = adapter.TwistedProtocolConnection(pika.ConnectionParameters(**given))
     endpoint = endpoints.HostnameEndpoint(reactor, sys.argv[2], int(sys.argv[3]))
+    if sys.argv[6]:  # TLS, and who vouches for the broker
+        with open(sys.argv[6]) as file:
+            authority = ssl.Certificate.loadPEM(file.read())
+        options = ssl.optionsForClientTLS(sys.argv[2], ssl.trustRootFromCertificates([authority]))
+        endpoint = endpoints.wrapClientTLS(options, endpoint)
     connection = yield endpoints.connectProtocol(endpoint, protocol)
     yield connection.ready
     return connection
@@ -95,6 +102,31 @@ def main(reactor):
     show("deleted", type((yield another.exchange_delete("no-such-exchange")).method).__name__)
     show("ended", kind((yield connection.close())))
 """,
+    "bodies of all sizes, many under way": """
+@defer.inlineCallbacks
+def main(reactor):
+    connection = yield connect(reactor, heartbeat=2)
+    publishing, consuming = (yield connection.channel()), (yield connection.channel())
+    declared = yield consuming.queue_declare("", exclusive=True)
+    queue = declared.method.queue
+    yield consuming.basic_qos(prefetch_count=10)
+    messages, tag = yield consuming.basic_consume(queue)
+    yield publishing.confirm_delivery()
+    bodies = [bytes([65 + n % 26]) * size for n in range(15) for size in (0, 1, 17_000, 131_072, 400_000)]
+    confirms = defer.gatherResults([publishing.basic_publish("", queue, body) for body in bodies])
+    come = []
+    for _ in bodies:
+        message = yield messages.get()
+        come.append(message.body)
+        yield consuming.basic_ack(message.method.delivery_tag)
+    show("confirmed", {type(confirm).__name__ for confirm in (yield confirms)})
+    show("come in order", come == bodies)
+    yield task.deferLater(reactor, 6, lambda: None)  # a peer without heartbeats would be gone
+    show("left", (yield consuming.queue_declare(queue, passive=True)).method.message_count)
+    closed = connection.closed
+    show("ended", kind((yield connection.close())))
+    show("closed", kind(closed.result) if closed.called and closed.result else "fired")
+""",
     "a wrong password": """
 @defer.inlineCallbacks
 def main(reactor):
@@ -108,21 +140,96 @@ def main(reactor):
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_prints_the_same_on_both_libraries(name: str, broker_url: str) -> None:
+    assert_it_prints_the_same(name, broker_url)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_over_tls_it_prints_the_same_too(name: str, tls_node: LocalNode, certificates: Certificates) -> None:
+    assert_it_prints_the_same(name, tls_node.tls_url, certificates.authority)
+
+
+CAUSES = """
+def chain(error):
+    causes = []
+    while error is not None:
+        causes.append(repr(error))
+        error = error.__cause__
+    return " because ".join(causes[-2:])
+
+@defer.inlineCallbacks
+def main(reactor):
+    connection = yield connect(reactor)
+    show("by the client:", chain((yield connection.close())))
+    connection = yield connect(reactor)
+    channel = yield connection.channel()
+    closed = connection.closed
+    try:
+        yield channel.exchange_declare("x", "no-such-type")
+    except Exception as error:
+        show("the call:", chain(error))
+    show("by the broker:", chain((yield closed)))
+    try:
+        yield connect(reactor, credentials=pika.PlainCredentials("guest", "wrong"))
+    except Exception as error:
+        show("refused:", chain(error))
+"""
+
+REFUSED = """
+@defer.inlineCallbacks
+def main(reactor):
+    try:
+        yield connect(reactor)
+    except Exception as error:
+        show("refused", kind(error))
+        if error.__cause__ is not None:
+            show("because of", kind(error.__cause__))
+"""
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_twisted_s_reason_has_the_one_of_amqp_as_its_cause(
+    tls: bool, tls_node: LocalNode, certificates: Certificates
+) -> None:
+    done = run(CAUSES, "cpika", *((tls_node.tls_url, certificates.authority) if tls else (tls_node.url,)))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    causes = ["ConnectionClosedByClient", *["COMMAND_INVALID - unknown exchange type"] * 2, "ACCESS_REFUSED"]
+    for line, cause in zip(lines, causes):
+        assert re.search(rf": Connection(Done|Lost)\(\) because .*{cause}", line), line
+    assert len(lines) == len(causes)
+
+
+def test_a_broker_that_nobody_vouches_for_is_not_spoken_to(
+    tls_node: LocalNode, certificates: Certificates
+) -> None:
+    on_pika, on_cpika = (
+        run(REFUSED, library, tls_node.tls_url, certificates.stranger).stdout.splitlines()
+        for library in ("pika", "cpika")
+    )
+    assert on_cpika[0] == on_pika[0] == "refused AMQPConnectionError 1"
+    assert "certificate verify failed" in on_cpika[1]
+
+
+def run(program: str, library: str, broker_url: str, authority: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a program on a library; with the file of an authority over TLS."""
     url = urllib.parse.urlsplit(broker_url)
-    program = HEAD + PROGRAMS[name] + "\ntask.react(main)\n"
+    given = (url.hostname or "", str(url.port or 5672), url.username or "", url.password or "", authority)
+    return subprocess.run(
+        [sys.executable, "-c", HEAD + program + "\ntask.react(main)\n", library, *given],
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def assert_it_prints_the_same(name: str, broker_url: str, authority: str = "") -> None:
     printed = []
     for library in ("pika", "cpika"):
-        arguments = [
-            library,
-            url.hostname or "",
-            str(url.port or 5672),
-            url.username or "",
-            url.password or "",
-        ]
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=50
-        )
+        done = run(PROGRAMS[name], library, broker_url, authority)
         assert done.returncode == 0, done.stderr
-        printed.append(re.sub(r"ctag\d+\.\w+|amq\.gen-[\w-]+", "<name>", done.stdout))
+        text = re.sub(r"ctag\d+\.\w+|amq\.gen-[\w-]+", "<name>", done.stdout)
+        if authority:  # a broker closes the socket behind its CloseOk: whose end of TLS was first is chance
+            text = re.sub(r"ConnectionDone .* cleanly\.|ConnectionLost .* fashion\.", "<end>", text)
+        printed.append(text)
     assert printed[0] != ""
     assert printed[1] == printed[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -89,9 +90,13 @@ class _TwistedConnectionAdapter(connection.Connection):
         """
         self._transport = None
         reason: BaseException | None = error.value
-        if isinstance(reason, twisted_error.ConnectionDone):
-            # As in pika, Twisted's word is what programs get; ours is its cause.
+        if reason is not None and self._error is not None and reason.__cause__ is None:
+            # As in pika, Twisted's word is what programs get; ours is its cause. Over TLS that word is seldom
+            # ConnectionDone: brokers close the socket without a word of TLS's.
+            if isinstance(reason, twisted_error.ConnectionClosed):
+                reason = copy.copy(reason)  # Twisted has one object of each for all connections
             reason.__cause__ = self._error
+        if isinstance(reason, twisted_error.ConnectionDone):
             self._error = reason
             reason = None
         LOGGER.log(logging.DEBUG if reason is None else logging.ERROR, "connection_lost: %r", reason)
