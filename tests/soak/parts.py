@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from . import alarms, cuts, hostile, kills, leaks, load, pipes
+from . import alarms, cuts, hostile, kills, leaks, load, loops, pipes
 
-PARTS = [cuts.PART, kills.KILLS, kills.CLUSTER, alarms.PART, pipes.PART, hostile.PART, load.PART, leaks.PART]
+PARTS = [
+    cuts.PART,
+    kills.KILLS,
+    kills.CLUSTER,
+    loops.PART,
+    alarms.PART,
+    pipes.PART,
+    hostile.PART,
+    load.PART,
+    leaks.PART,
+]

@@ -1,16 +1,15 @@
-"""Publishers with confirms and consumers with acks that reconnect, and the account of every message."""
+"""Publishers with confirms and consumers with acks that reconnect."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from support.subject import StackTimeout, exceptions, pika
 
-from .judge import Judge
+from .account import Account
 from .ledger import Ledger
 
 BULK = 40
@@ -23,20 +22,16 @@ REFUSED = (exceptions.ChannelClosedByBroker, exceptions.NackError, exceptions.Un
 WRONG_STATE = (exceptions.ConnectionWrongStateError, exceptions.ChannelWrongStateError)
 
 
-class Traffic:
-    """What all publishers and consumers of a queue have done.
+class Traffic(Account):
+    """All publishers and consumers of a queue, in threads.
 
     :param hosts: parameters to connect with, tried in turn
     """
 
     def __init__(self, ledger: Ledger, queue: str, hosts: Sequence[Any]) -> None:
-        self.ledger, self.queue, self.hosts = ledger, queue, list(hosts)
-        self.confirmed: set[bytes] = set()
-        self.tried: set[bytes] = set()
-        self.seen: list[tuple[bytes, bool]] = []
-        self.reconnections = 0
+        super().__init__(ledger, queue)
+        self.hosts = list(hosts)
         self.stop_publishing, self.stop_consuming = threading.Event(), threading.Event()
-        self._changed = threading.Condition()
         self._threads: dict[str, list[threading.Thread]] = {"publisher": [], "consumer": []}
 
     def start(self, publishers: int, consumers: int) -> None:
@@ -52,19 +47,11 @@ class Traffic:
                 self._threads[kind].append(thread)
                 thread.start()
 
-    def await_confirmed(self, more: int, seconds: float = 60) -> None:
-        """Returns when so many more messages are confirmed."""
-        with self._changed:
-            wanted = len(self.confirmed) + more
-            if not self._changed.wait_for(lambda: len(self.confirmed) >= wanted, seconds):
-                self.ledger.fault("wrong", f"no {more} messages were confirmed within {seconds:g} s")
-
     def end(self) -> None:
         """Stops the publishers, lets the consumers see all that is confirmed, and stops them."""
         self.stop_publishing.set()
         self._join("publisher")
-        with self._changed:
-            self._changed.wait_for(lambda: self.confirmed <= {body for body, _ in self.seen}, 20)
+        self.await_seen(20)
         self.stop_consuming.set()
         self._join("consumer")
 
@@ -90,7 +77,7 @@ class Traffic:
                 self.ledger.outcome(type(error).__name__)
             except Exception as error:
                 self.ledger.fault("wrong", f"{name}: {error!r:.300}")
-            self.reconnections += 1
+            self.reconnect()
             close(connection)
             stop.wait(PAUSE)
 
@@ -104,7 +91,7 @@ class Traffic:
         while not self.stop_publishing.is_set():
             bodies = [self._body(name, generation, number + more) for more in range(BULK)]
             number += BULK
-            self.tried.update(bodies)
+            self.publish(bodies)
             self._publish_one_by_one(channel, bodies[: BULK // 2])
             self._publish_together(channel, bodies[BULK // 2 :])
 
@@ -119,7 +106,7 @@ class Traffic:
                 channel.basic_publish("", self.queue, body, PERSISTENT, mandatory=True)
             finally:
                 self.ledger.timed("publish", time.monotonic() - begin, BOUND)
-            self._note([body])
+            self.confirm([body])
 
     def _publish_together(self, channel: Any, bodies: Sequence[bytes]) -> None:
         if not hasattr(channel, "publish_many"):
@@ -129,14 +116,9 @@ class Traffic:
         try:
             self.ledger.call("publish_many", BOUND, channel.publish_many, messages)
         except exceptions.AMQPError as error:
-            self._note(bodies[: getattr(error, "confirmed", 0)])
+            self.confirm(bodies[: getattr(error, "confirmed", 0)])
             raise
-        self._note(bodies)
-
-    def _note(self, bodies: Sequence[bytes]) -> None:
-        with self._changed:
-            self.confirmed.update(bodies)
-            self._changed.notify_all()
+        self.confirm(bodies)
 
     # ---- consuming ----
 
@@ -149,39 +131,13 @@ class Traffic:
             if method.delivery_tag != last[0] + 1:
                 self.ledger.fault("wrong", f"{name}: delivery tag {method.delivery_tag} after {last[0]}")
             last[0] = method.delivery_tag
-            with self._changed:
-                self.seen.append((body, method.redelivered))
-                self._changed.notify_all()
+            self.see(body, method.redelivered)
             ch.basic_ack(method.delivery_tag)
 
         channel.add_on_cancel_callback(lambda frame: None)
         channel.basic_consume(self.queue, on_message)
         while not self.stop_consuming.is_set() and channel.consumer_tags:
             connection.process_data_events(time_limit=0.2)
-
-    # ---- the account ----
-
-    def check(self, judge: Judge) -> None:
-        """Every confirmed message was seen or is there; what came twice says so; nothing is invented."""
-        ledger = self.ledger
-        ledger.unit = "confirmed"
-        ledger.done += len(self.confirmed)
-        bodies = {body for body, _ in self.seen}
-        left = judge.take(self.queue, self.confirmed - bodies, 20)
-        for body in list(self.confirmed - bodies - {body for body, _ in left}):
-            ledger.fault("lost", f"confirmed and gone: {body[:50]!r}")
-        for body in bodies - self.tried:
-            ledger.fault("wrong", f"never published: {body[:50]!r}")
-        first = Counter(body for body, redelivered in self.seen + left if not redelivered)
-        for body, count in first.items():
-            if count > 1:
-                ledger.fault("doubled", f"{count} times as if for the first time: {body[:50]!r}")
-        again = sum(redelivered for _, redelivered in self.seen)
-        ledger.note(
-            f"{len(self.tried):,} published, {len(self.confirmed):,} confirmed, {len(self.seen):,} seen "
-            f"({again:,} redelivered), {len(left):,} left in the queue, "
-            f"{self.reconnections} attempts to connect again"
-        )
 
 
 def close(connection: Any) -> None:
