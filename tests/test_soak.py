@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from soak.account import Account
 from soak.case import Case, Room, run_cases
+from soak.judge import Judge
 from soak.leak_calls import not_in_the_table
 from soak.ledger import Ledger
 from soak.parts import PARTS
@@ -56,6 +58,41 @@ def test_whatever_becomes_of_a_case_is_told(run: object, done: int, told: str, r
     assert ledger.done == done
     assert ledger.violations == bool(told)
     assert ledger.faults[:1] == [] if not told else ledger.faults[0].startswith(told)
+
+
+def test_the_account_tells_what_is_lost_doubled_and_invented(broker_url: str, queue_name: str) -> None:
+    judge = Judge(broker_url)
+    judge.channel.queue_declare(queue_name)
+    judge.channel.basic_publish("", queue_name, b"left")
+    account = Account(Ledger(), queue_name)
+    account.publish([b"seen", b"again", b"twice", b"left"])
+    account.publish([b"twice"])  # its confirm was lost with a connection
+    account.confirm([b"seen", b"again", b"twice", b"left"])
+    for body, redelivered in (
+        (b"seen", False),
+        (b"again", False),
+        (b"again", True),
+        *[(b"twice", False)] * 2,
+    ):
+        account.see(body, redelivered)
+    account.check(judge)
+    assert account.ledger.violations == 0
+    assert account.ledger.done == 4
+    assert account.ledger.notes == [
+        "4 published (1 of them again), 4 confirmed, 5 seen (1 redelivered), 1 left in the queue, "
+        "0 attempts to connect again"
+    ]
+    account.see(b"seen", False)
+    account.see(b"left", True)
+    account.see(b"invented", True)
+    account.confirm([b"lost"])
+    account.publish([b"lost"])
+    account.queue = judge.channel.queue_declare("", exclusive=True).method.queue
+    account.check(judge, seconds=0.5)
+    judge.close()
+    ledger = account.ledger
+    assert (ledger.lost, ledger.doubled, ledger.wrong) == (1, 1, 1)
+    assert [fault.split(":")[0] for fault in ledger.faults] == ["lost", "wrong", "doubled"]
 
 
 def test_the_names_of_the_cases_are_unique_and_of_every_part_there_are_some() -> None:

@@ -69,14 +69,16 @@ class Account:
 
     # ---- the account ----
 
-    def check(self, judge: Judge) -> None:
+    def check(self, judge: Judge, seconds: float = 20) -> None:
         """Every confirmed message was seen or is there; what came twice says so, or was published twice;
         nothing is invented.
+
+        :param seconds: for what is missing to be back in the queue
         """
         ledger = self.ledger
         ledger.unit = "confirmed"
         ledger.done += len(self.confirmed)
-        left = judge.take(self.queue, self.confirmed - self.seen_bodies, 20)
+        left = judge.take(self.queue, self.confirmed - self.seen_bodies, seconds)
         for body in list(self.confirmed - self.seen_bodies - {body for body, _ in left}):
             ledger.fault("lost", f"confirmed and gone: {body[:50]!r}")
         for body in self.seen_bodies - set(self.published):
