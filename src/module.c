@@ -9,6 +9,7 @@
 #include "drivers/replaced.h"
 #include "drivers/sleep.h"
 #include "values/consumer.h"
+#include "values/deque.h"
 #include "values/errors.h"
 #include "values/hot_method.h"
 #include "values/setup.h"
@@ -56,11 +57,12 @@ core_exec(PyObject *module)
     cpika_state *st = PyModule_GetState(module);
     st->signal_rd = st->signal_wr = -1;
     st->modules_seen = -1;
-    if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_values_exec(module, &st->values) < 0
-        || cpika_consumer_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
-        || cpika_channel_exec(module, st) < 0 || cpika_loop_channel_exec(module, st) < 0
-        || cpika_buffered_exec(module, st) < 0 || cpika_hot_method_exec(module) < 0
-        || cpika_watch_exec() < 0) {
+    st->modules = Py_NewRef(PyImport_GetModuleDict());
+    if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_deque_exec(st) < 0
+        || cpika_values_exec(module, &st->values) < 0 || cpika_consumer_exec(module, st) < 0
+        || cpika_connection_exec(module, st) < 0 || cpika_channel_exec(module, st) < 0
+        || cpika_loop_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0
+        || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
         return -1;
     }
     return 0;
@@ -82,6 +84,10 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->want_read);
     Py_VISIT(st->want_write);
     Py_VISIT(st->greenlet_getcurrent);
+    Py_VISIT(st->modules);
+    Py_VISIT(st->deque_type);
+    Py_VISIT(st->deque_append);
+    Py_VISIT(st->deque_popleft);
     return cpika_values_traverse(&st->values, visit, arg);
 }
 
@@ -103,6 +109,10 @@ core_clear(PyObject *module)
     Py_CLEAR(st->want_read);
     Py_CLEAR(st->want_write);
     Py_CLEAR(st->greenlet_getcurrent);
+    Py_CLEAR(st->modules);
+    Py_CLEAR(st->deque_type);
+    Py_CLEAR(st->deque_append);
+    Py_CLEAR(st->deque_popleft);
     Py_CLEAR(st->empty_bytes);
 #define CPIKA_NAME_CLEAR(name) Py_CLEAR(st->names.name);
     CPIKA_NAMES(CPIKA_NAME_CLEAR)

@@ -6,6 +6,7 @@
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/settle.h"
+#include "values/deque.h"
 
 PyDoc_STRVAR(next_kept_doc,
              "_next_kept($self, store, hand, /)\n--\n\n"
@@ -19,7 +20,7 @@ take_first(CpikaChannel *ch, PyObject *store)
 {
     PyObject *events = PyObject_GetAttr(store, ch->st->names.pending_events);
     int any = events == NULL ? -1 : PyObject_IsTrue(events);
-    PyObject *evt = any <= 0 ? NULL : PyObject_CallMethodNoArgs(events, ch->st->names.popleft);
+    PyObject *evt = any <= 0 ? NULL : cpika_deque_popleft(ch->st, events);
     Py_XDECREF(events);
     if (any > 0 && evt == NULL && PyErr_ExceptionMatches(PyExc_IndexError)) {
         PyErr_Clear();  // cancel() in another thread was first

@@ -2,6 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see deliver.h. */
 #include "deliver.h"
 
+#include "values/deque.h"
+
 /* ---- consumers ---- */
 
 void
@@ -109,7 +111,7 @@ cpika_give_back_all(CpikaChannel *ch, PyObject *events)
         if (any <= 0) {
             return any;
         }
-        PyObject *evt = PyObject_CallMethodNoArgs(events, ch->st->names.popleft);
+        PyObject *evt = cpika_deque_popleft(ch->st, events);
         if (evt == NULL && PyErr_ExceptionMatches(PyExc_IndexError)) {
             PyErr_Clear();  // another thread has taken it
             return 0;
@@ -129,7 +131,7 @@ static PyObject *
 keep(CpikaChannel *ch, const CpikaConsumerInfo *info, PyObject *evt)
 {
     PyObject *events = PyObject_GetAttr(info->store, ch->st->names.pending_events);
-    PyObject *done = events == NULL ? NULL : PyObject_CallMethodOneArg(events, ch->st->names.append, evt);
+    PyObject *done = events == NULL ? NULL : cpika_deque_append(ch->st, events, evt);
     if (done != NULL && info->forgotten && !info->auto_ack && cpika_give_back_all(ch, events) < 0) {
         Py_CLEAR(done);
     }

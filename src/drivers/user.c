@@ -10,8 +10,7 @@ getcurrent(cpika_state *st)
         return st->greenlet_getcurrent;
     }
     // Looking the module up costs as much as an ack; as long as there are as many modules as before, it is not there.
-    PyObject *modules = PyImport_GetModuleDict();  // borrowed
-    Py_ssize_t count = PyDict_Check(modules) ? PyDict_GET_SIZE(modules) : -1;
+    Py_ssize_t count = st->modules == NULL ? st->modules_seen : PyDict_GET_SIZE(st->modules);
     if (count == st->modules_seen) {
         return NULL;
     }

@@ -9,7 +9,10 @@
 #include "settle.h"
 #include "sleep.h"
 
-enum { LOOK_EVERY_NS = CPIKA_NS_PER_MS };
+enum {
+    LOOK_EVERY_NS = CPIKA_NS_PER_MS,
+    MOST_LEFT_OUT = 9,  // looks, one after the other
+};
 
 int
 cpika_deadline(PyObject *seconds, uint64_t *deadline_ns)
@@ -158,6 +161,15 @@ cpika_wait_output(CpikaConnection *conn)
     return cpika_engine_ended(&conn->engine) && !conn->engine.ending.by_client ? cpika_raise_ended(conn) : 0;
 }
 
+/* In a callback, where the call around it has input left to handle: what comes behind that would only be copied, to wait
+ * for its turn.  Now and then it is looked at all the same: the callback may go on for long. */
+static bool
+left_to_dispatcher(CpikaConnection *conn)
+{
+    return conn->io.looks_left_out < MOST_LEFT_OUT && cpika_input_available(&conn->engine.in) > 0
+           && cpika_roles_is_dispatching(&conn->roles, conn->st);
+}
+
 int
 cpika_look_quietly(CpikaConnection *conn)
 {
@@ -169,6 +181,12 @@ cpika_look_quietly(CpikaConnection *conn)
         || (conn->roles.poller != NULL && io->sock != NULL)) {
         return 0;
     }
+    if (left_to_dispatcher(conn)) {
+        io->looks_left_out++;
+        io->last_look_ns = now;
+        return 0;
+    }
+    io->looks_left_out = 0;
     Py_ssize_t n = cpika_transport_read(io);
     if (n == CPIKA_IO_RAISED) {
         return -1;

@@ -36,13 +36,14 @@ typedef struct cpika_channel {
     bool close_left;       // the same as leaving.h saw it
     bool tells_verdicts;   // each Basic.Ack and Basic.Nack of the broker becomes a notice, too
     int return_callbacks;  // how many are to see a message that comes back
+    // What each delivery needs stands close together: of 2,000 channels most are in no cache.
+    cpika_channel_events events;
+    cpika_consumers consumers;
     cpika_content content;
     cpika_requests requests;
     cpika_confirm *confirms;  // publishes in flight that are awaited one by one
     cpika_window *windows;    // publishes that a call or a block awaits together; innermost first
     uint64_t published;       // delivery tag of the last publish in confirm mode
-    cpika_consumers consumers;
-    cpika_channel_events events;
     cpika_event
         *coffin;  // owned: carries the engine's hold on `owner` to the grave; no memory is asked for then
     cpika_closed_by closed_by;

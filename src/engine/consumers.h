@@ -23,13 +23,14 @@ typedef struct {
 typedef struct {
     cpika_consumer *places;  // by hash, one behind the other where several meet
     size_t cap, count;
+    size_t last;     // place that was looked for last: a guess, which may be free by now
     size_t refused;  // how many are
 } cpika_consumers;
 
 void cpika_consumers_free(cpika_consumers *set);
 
 /* NULL: there is none. */
-cpika_consumer *cpika_consumers_find(const cpika_consumers *set, const cpika_consumer_tag *tag);
+cpika_consumer *cpika_consumers_find(cpika_consumers *set, const cpika_consumer_tag *tag);
 
 /* Adds it, unless it is there. */
 int cpika_consumers_add(cpika_consumers *set, const cpika_consumer_tag *tag);

@@ -107,11 +107,13 @@ typedef struct cpika_state {
     PyObject *want_read;   // ssl.SSLWantReadError, set when a TLS socket is attached
     PyObject *want_write;  // ssl.SSLWantWriteError
     PyObject *empty_bytes;
-    PyObject *method_frame;  // cpika.frame.Method, once it was needed
+    PyObject *deque_type, *deque_append, *deque_popleft;  // collections.deque
+    PyObject *method_frame;                               // cpika.frame.Method, once it was needed
     cpika_names names;
 
     PyObject *greenlet_getcurrent;  // owned; NULL while the program has no greenlets
-    Py_ssize_t modules_seen;        // how many modules there were when that was last looked for
+    PyObject *modules;              // owned: the dict sys.modules, in which that is looked for
+    Py_ssize_t modules_seen;        // how many there were when it was last looked for
     int signal_rd,
         signal_wr;  // a pipe into which the interpreter writes signals while a wait wants to know; -1
     unsigned signal_generation;  // cpika_fork_generation() when it was made: a child wants its own
