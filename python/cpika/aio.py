@@ -17,21 +17,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Union
 
 from cpika import exceptions, spec
+from cpika._aio.consumer import Consumer
+from cpika._aio.messages import Message, Pending, ReturnedMessage
+from cpika._aio.parts import Closing, Opening, fail, settle
 from cpika.adapters.asyncio_connection import AsyncioConnection
 from cpika.adapters.utils import connection_workflow
 from cpika.connection import Parameters, URLParameters
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer, Self
+    from typing_extensions import Buffer
 
 __all__ = ["Channel", "Connection", "Consumer", "Message", "ReturnedMessage", "connect"]
-
-T = TypeVar("T", bound="_Closing")
 
 Configs = Union[str, Parameters, Sequence[Union[str, Parameters]], None]
 Arguments = Any  # a mapping, or None
@@ -42,63 +42,10 @@ WRITE_LOW = 256 * 1024
 """Bytes at which it goes on."""
 
 
-class _Closing:
-    """Something that ends with `async with`."""
-
-    async def close(self) -> None:
-        raise NotImplementedError
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-
-class _Opening(Generic[T], Awaitable[T]):
-    """What opens something: to be awaited, or entered by `async with`, which closes it again."""
-
-    def __init__(self, opening: Callable[[], Awaitable[T]]) -> None:
-        self._opening = opening
-        self._opened: T | None = None
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        return self._opening().__await__()
-
-    async def __aenter__(self) -> T:
-        self._opened = await self._opening()
-        return self._opened
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._opened is not None:
-            await self._opened.close()
-
-
-def _settle(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # nobody may be waiting for it any more
-
-
 # ---- connections ----
 
 
-def connect(parameters: Configs = None) -> _Opening[Connection]:
+def connect(parameters: Configs = None) -> Opening[Connection]:
     """Open a connection: `await connect(...)`, or `async with connect(...) as connection`.
 
     :param parameters: parameters or a URL, or several of them, to be tried in order; None for the defaults
@@ -110,7 +57,7 @@ def connect(parameters: Configs = None) -> _Opening[Connection]:
         URLParameters(config) if isinstance(config, str) else Parameters() if config is None else config
         for config in several
     ]
-    return _Opening(lambda: _connect(configs))
+    return Opening(lambda: _connect(configs))
 
 
 async def _connect(configs: list[Parameters]) -> Connection:
@@ -148,13 +95,13 @@ def _failure(error: BaseException) -> BaseException:
     if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed):
         error = error.exceptions[-1]
     if isinstance(error, connection_workflow.AMQPConnectorSocketConnectError):
-        return exceptions.AMQPConnectionError(error)
+        return exceptions.AMQPConnectionError(error, host=error.host, port=error.port)
     if isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
         return error.exception
     return error
 
 
-class Connection(_Closing):
+class Connection(Closing):
     """An open connection; `connect` makes it.
 
     :param raw: an open `AsyncioConnection`
@@ -182,17 +129,17 @@ class Connection(_Closing):
         """Wait for the end of the connection, whoever brings it, and return the reason."""
         return await asyncio.shield(self._ended)
 
-    def channel(self, confirms: bool = True) -> _Opening[Channel]:
+    def channel(self, confirms: bool = True) -> Opening[Channel]:
         """Open a channel (AMQP Channel.Open): `await`, or `async with ... as channel`.
 
         :param confirms: have the broker confirm what is published, which `publish` awaits
         """
-        return _Opening(lambda: self._channel(confirms))
+        return Opening(lambda: self._channel(confirms))
 
     async def _channel(self, confirms: bool) -> Channel:
         opened: asyncio.Future[Any] = self._loop.create_future()
-        raw = self.raw.channel(on_open_callback=lambda channel: _settle(opened, channel))
-        raw.add_on_close_callback(lambda _raw, reason: _fail(opened, reason))
+        raw = self.raw.channel(on_open_callback=lambda channel: settle(opened, channel))
+        raw.add_on_close_callback(lambda _raw, reason: fail(opened, reason))
         try:
             await opened
             channel = Channel(self, raw)
@@ -214,7 +161,7 @@ class Connection(_Closing):
     async def update_secret(self, new_secret: str, reason: str) -> None:
         """Give the broker a new secret (AMQP Connection.UpdateSecret)."""
         answered: asyncio.Future[Any] = self._loop.create_future()
-        self.raw.update_secret(new_secret, reason, lambda frame: _settle(answered, frame))
+        self.raw.update_secret(new_secret, reason, lambda frame: settle(answered, frame))
         await asyncio.wait([answered, self._ended], return_when=asyncio.FIRST_COMPLETED)
         if not answered.done():
             raise self._ended.result()
@@ -222,7 +169,7 @@ class Connection(_Closing):
     # ---- what the connection tells ----
 
     def _on_close(self, _raw: Any, reason: BaseException) -> None:
-        _settle(self._ended, reason)
+        settle(self._ended, reason)
         self._on_low(_raw)
 
     def _on_high(self, _raw: Any) -> None:
@@ -231,7 +178,7 @@ class Connection(_Closing):
     def _on_low(self, _raw: Any) -> None:
         drained, self._drained = self._drained, None
         if drained is not None:
-            _settle(drained, None)
+            settle(drained, None)
 
     async def drain(self) -> None:
         """Wait while much output is unsent: until it has come down to `WRITE_LOW` bytes."""
@@ -239,79 +186,10 @@ class Connection(_Closing):
             await asyncio.shield(self._drained)
 
 
-# ---- messages ----
-
-
-class Message:
-    """A message that was delivered, or that `Channel.get` brought."""
-
-    __slots__ = {
-        "_channel": "",
-        "body": "Its bytes.",
-        "delivery": "spec.Basic.Deliver, or GetOk: exchange, routing key, whether it is redelivered.",
-        "properties": "spec.BasicProperties.",
-    }
-
-    def __init__(
-        self, channel: Channel, delivery: Any, properties: spec.BasicProperties, body: bytes
-    ) -> None:
-        self._channel = channel
-        self.delivery = delivery
-        self.properties = properties
-        self.body = body
-
-    def __repr__(self) -> str:
-        return f"<aio.Message {self.delivery!r} {len(self.body)} bytes>"
-
-    @property
-    def delivery_tag(self) -> int:
-        """Its number on the channel."""
-        tag: int = self.delivery.delivery_tag
-        return tag
-
-    def ack(self, multiple: bool = False) -> None:
-        """Acknowledge it (AMQP Basic.Ack), or all up to it; leaves at the end of the loop's turn."""
-        self._channel.raw.basic_ack(self.delivery.delivery_tag, multiple)
-
-    def nack(self, requeue: bool = True, multiple: bool = False) -> None:
-        """Refuse it (RabbitMQ's Basic.Nack), or all up to it."""
-        self._channel.raw.basic_nack(self.delivery.delivery_tag, multiple, requeue)
-
-    def reject(self, requeue: bool = True) -> None:
-        """Refuse it (AMQP Basic.Reject)."""
-        self._channel.raw.basic_reject(self.delivery.delivery_tag, requeue)
-
-
-class ReturnedMessage:
-    """A message that the broker could not route: in `UnroutableError.messages`."""
-
-    __slots__ = {
-        "body": "Its bytes.",
-        "method": "spec.Basic.Return: reply code and text, exchange, routing key.",
-        "properties": "spec.BasicProperties.",
-    }
-
-    def __init__(self, method: Any, properties: spec.BasicProperties, body: bytes) -> None:
-        self.method = method
-        self.properties = properties
-        self.body = body
-
-
-class _Pending:
-    """A publish that awaits the broker's word."""
-
-    __slots__ = ("future", "origin", "returned")
-
-    def __init__(self, future: asyncio.Future[Any], origin: tuple[str, str, bytes] | None) -> None:
-        self.future = future
-        self.origin = origin  # of one that may come back: exchange, routing key, body
-        self.returned: ReturnedMessage | None = None
-
-
 # ---- channels ----
 
 
-class Channel(_Closing):
+class Channel(Closing):
     """An open channel; `Connection.channel` makes it.
 
     A method that asks the broker for something returns the method of the answer (`spec.Queue.DeclareOk` and
@@ -324,8 +202,8 @@ class Channel(_Closing):
         self.raw = raw
         self._loop = connection._loop
         self._waiting: set[asyncio.Future[Any]] = set()
-        self._pending: dict[int, _Pending] = {}
-        self._mandatory: dict[tuple[str, str, bytes], deque[_Pending]] = {}
+        self._pending: dict[int, Pending] = {}
+        self._mandatory: dict[tuple[str, str, bytes], deque[Pending]] = {}
         self._consumers: dict[str, Consumer] = {}
         self._confirming = False
         self._get_lock = asyncio.Lock()
@@ -360,7 +238,7 @@ class Channel(_Closing):
     async def _ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Call the channel's method; return the method of the answer."""
         answered: asyncio.Future[Any] = self._loop.create_future()
-        getattr(self.raw, name)(*args, callback=lambda frame: _settle(answered, frame), **kwargs)
+        getattr(self.raw, name)(*args, callback=lambda frame: settle(answered, frame), **kwargs)
         self._waiting.add(answered)
         try:
             return (await answered).method
@@ -485,7 +363,7 @@ class Channel(_Closing):
         if not tag:
             return
         future: asyncio.Future[Any] = self._loop.create_future()
-        pending = _Pending(future, None)
+        pending = Pending(future, None)
         if mandatory:
             sent = body.encode() if isinstance(body, str) else bytes(body)
             pending.origin = (exchange, routing_key, sent)
@@ -510,7 +388,7 @@ class Channel(_Closing):
         for number in covered:
             self._settle(self._pending.pop(number), verdict)
 
-    def _settle(self, pending: _Pending, verdict: Any) -> None:
+    def _settle(self, pending: Pending, verdict: Any) -> None:
         if pending.origin is not None:
             same = self._mandatory[pending.origin]
             same.remove(pending)
@@ -518,11 +396,11 @@ class Channel(_Closing):
                 del self._mandatory[pending.origin]
         returned: Any = [] if pending.returned is None else [pending.returned]
         if isinstance(verdict, spec.Basic.Nack):
-            _fail(pending.future, exceptions.NackError(returned))
+            fail(pending.future, exceptions.NackError(returned))
         elif returned:
-            _fail(pending.future, exceptions.UnroutableError(returned))
+            fail(pending.future, exceptions.UnroutableError(returned))
         else:
-            _settle(pending.future, None)
+            settle(pending.future, None)
 
     def _on_return(self, _raw: Any, method: Any, properties: Any, body: bytes) -> None:
         """A message came back: the oldest that is like it, since Basic.Return has no delivery tag."""
@@ -551,7 +429,7 @@ class Channel(_Closing):
                     asked.set_result(Message(self, method, properties, body))
                 elif not auto_ack and self.raw.is_open:
                     self.raw.basic_reject(method.delivery_tag)  # nobody waits for it: back to the queue
-                _settle(got, None)
+                settle(got, None)
 
             asked: asyncio.Future[Message | None] = self._loop.create_future()
             self.raw._raise_if_not_open()
@@ -567,8 +445,8 @@ class Channel(_Closing):
     def _on_get_empty(self, _frame: Any) -> None:
         got, self._got = self._got, None
         if got is not None:
-            _settle(self._asked, None)
-            _settle(got, None)
+            settle(self._asked, None)
+            settle(got, None)
 
     def consume(
         self,
@@ -593,15 +471,15 @@ class Channel(_Closing):
     # ---- the end ----
 
     def _on_close(self, _raw: Any, reason: BaseException) -> None:
-        _settle(self._ended, reason)
+        settle(self._ended, reason)
         waiting, self._waiting = self._waiting, set()
         pending, self._pending = self._pending, {}
         consumers, self._consumers = self._consumers, {}
         self._mandatory.clear()
         for future in waiting:
-            _fail(future, reason)
+            fail(future, reason)
         for publish in pending.values():
-            _fail(publish.future, reason)
+            fail(publish.future, reason)
         for consumer in consumers.values():
             consumer._end(reason)
 
@@ -610,128 +488,3 @@ class Channel(_Closing):
         consumer = self._consumers.pop(tag, None)
         if consumer is not None:
             consumer._end(exceptions.ConsumerCancelled())
-
-
-class Consumer(AsyncIterator[Message]):
-    """The messages of a queue; `Channel.consume` makes it.
-
-    `async with` begins it and ends it again; what has come by then and was not read goes back to its queue.
-    Reading raises ConsumerCancelled when the broker has cancelled it, and the reason when the channel has
-    ended, behind the messages that came before.
-    """
-
-    def __init__(
-        self,
-        channel: Channel,
-        queue: str,
-        auto_ack: bool,
-        exclusive: bool,
-        prefetch: int | None,
-        consumer_tag: str | None,
-        arguments: Arguments,
-    ) -> None:
-        self.channel = channel
-        self.queue = queue
-        self.consumer_tag = consumer_tag
-        self._options = auto_ack, exclusive, arguments
-        self._prefetch = prefetch
-        self._messages: deque[Message] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
-        self._reason: BaseException | None = None
-
-    async def __aenter__(self) -> Consumer:
-        channel = self.channel
-        if self._prefetch is not None:
-            await channel.qos(self._prefetch)
-        auto_ack, exclusive, arguments = self._options
-        begun: asyncio.Future[Any] = channel._loop.create_future()
-        tag = self.consumer_tag = channel.raw.basic_consume(
-            self.queue,
-            self._on_message,
-            auto_ack,
-            exclusive,
-            self.consumer_tag,
-            arguments,
-            lambda frame: _settle(begun, frame),
-        )
-        channel._consumers[tag] = self
-        channel._waiting.add(begun)
-        try:
-            await begun
-        except asyncio.CancelledError:
-            self._cancel()
-            raise
-        finally:
-            channel._waiting.discard(begun)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        ended = self._cancel()
-        self._give_back()
-        if ended is not None:
-            try:
-                await asyncio.shield(ended)
-            except exceptions.AMQPError:
-                pass  # the channel has ended, and the consumer with it
-        self._give_back()
-
-    def _cancel(self) -> asyncio.Future[Any] | None:
-        """Ask for the end; what is delivered from now on goes back."""
-        channel, tag = self.channel, self.consumer_tag
-        if channel._consumers.pop(tag or "", None) is None or not channel.raw.is_open:
-            return None
-        ended: asyncio.Future[Any] = channel._loop.create_future()
-        channel._waiting.add(ended)
-
-        def cancelled(frame: Any) -> None:
-            channel._waiting.discard(ended)
-            _settle(ended, frame)
-
-        channel.raw.basic_cancel(tag, cancelled)
-        self._reason = self._reason or exceptions.ConsumerCancelled()
-        return ended
-
-    def _give_back(self) -> None:
-        auto_ack = self._options[0]
-        messages, self._messages = self._messages, deque()
-        if not auto_ack and self.channel.raw.is_open:
-            for message in messages:
-                message.reject()
-
-    def _on_message(self, _raw: Any, method: Any, properties: Any, body: bytes) -> None:
-        self._messages.append(Message(self.channel, method, properties, body))
-        if self._waiters:
-            self._wake()
-
-    def _end(self, reason: BaseException) -> None:
-        self._reason = reason
-        self._wake()
-
-    def _wake(self) -> None:
-        while self._waiters:
-            waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                if self._reason is None:
-                    return
-
-    async def __anext__(self) -> Message:
-        messages = self._messages
-        while not messages:
-            if self._reason is not None:
-                raise self._reason
-            waiter: asyncio.Future[None] = self.channel._loop.create_future()
-            self._waiters.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._wake()  # it was woken for a message that another task may take
-                raise
-            messages = self._messages
-        return messages.popleft()

@@ -1,0 +1,1 @@
+"""What `cpika.aio` is made of."""
