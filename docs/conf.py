@@ -48,7 +48,7 @@ NOT_HERE = (  # of the standard library, whose documentation is elsewhere, and p
     r"(asyncio|collections\.abc|connection_workflow|socket|ssl|types|logging)\..*",
     r"(\w+\.)*_\w+",
     r"(\w+\.)?(Callable|Generator|Iterable|Iterator|Mapping|Sequence|Buffer)(\[.*)?",
-    r"cpika\._core\..*",
+    r"cpika\.(_core|_aio)\..*",
     r"AMQPValue|HeartbeatOption|Credentials|On\w+|Message|Engine|Any|\w+T|NoReturn|TracebackType",
 )
 nitpick_ignore_regex = [("py:obj", ".*"), *(("py:(class|exc)", pattern) for pattern in NOT_HERE)]
