@@ -8,6 +8,7 @@
 
 #include "wire/keeper.h"
 
+#if PY_VERSION_HEX >= 0x030B0000
 /* Those over Python sockets have a keeper of their own, in Python. */
 static void
 send_of_python_sockets(void)
@@ -42,3 +43,12 @@ cpika_watch_exec(void)
 {
     return cpika_keeper_first_to_ask() ? PySys_AddAuditHook(on_audit, NULL) : 0;
 }
+#else
+/* Where there is an audit hook, sys._getframe() of CPython 3.9 and 3.10 crashes when C code asks for it without a Python
+ * frame around, as uwsgi's gevent loop does. */
+int
+cpika_watch_exec(void)
+{
+    return 0;
+}
+#endif
