@@ -13,4 +13,6 @@ class DeliveryMode(IntEnum):
 
     # An IntEnum as in pika's next release; its texts as in this one.
     __str__ = Enum.__str__
-    __format__ = Enum.__format__
+
+    def __format__(self, format_spec: str) -> str:
+        return format(str(self), format_spec)
