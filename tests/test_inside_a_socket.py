@@ -24,13 +24,18 @@ class Socket(socket.socket):
     """Not CPython's own class, so it is used through its methods; each may be made to run something."""
 
     inside_send: Callable[[], None] | None = None
+    after_send: Callable[[], None] | None = None
     after_recv: Callable[[], None] | None = None
 
     def send(self, *args: Any) -> int:
         run, Socket.inside_send = Socket.inside_send, None
         if run is not None:
             run()
-        return super().send(*args)
+        sent = super().send(*args)
+        run, Socket.after_send = Socket.after_send, None
+        if run is not None:
+            run()
+        return sent
 
     def recv(self, *args: Any) -> bytes:
         data = super().recv(*args)
@@ -47,7 +52,7 @@ def open_channel(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Any]) -
     channel = connect().channel()
     monkeypatch.setattr(socket, "socket", connection_socket)
     yield channel
-    Socket.inside_send = Socket.after_recv = None
+    Socket.inside_send = Socket.after_send = Socket.after_recv = None
 
 
 @pytest.mark.timeout(20)
@@ -275,3 +280,39 @@ def test_a_call_that_may_not_wait_inside_a_socket_changes_nothing(
     channel.basic_ack(method.delivery_tag)
     channel.close()
     assert connect().channel().basic_get(queue_name) == (None, None, None)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("where", ["after_send", "after_recv"])
+def test_an_exception_whose_repr_uses_the_connection_has_nothing_sent_twice(
+    where: str, open_channel: Any, connect: Callable[..., Any], queue_name: str
+) -> None:
+    """Its text tells why the connection ended; a finalizer may run there as well."""
+    said: list[str] = []
+
+    class Talkative(BaseException):
+        def __repr__(self) -> str:
+            for call in (
+                lambda: open_channel.queue_declare(""),
+                lambda: open_channel.basic_publish("", queue_name, b"again"),
+            ):
+                try:
+                    call()
+                except Exception as error:
+                    said.append(type(error).__name__)
+            return "Talkative"
+
+    def interrupt() -> None:
+        raise Talkative
+
+    observer = connect().channel()
+    observer.queue_declare(queue_name)
+    setattr(Socket, where, interrupt)
+    with pytest.raises(Talkative):
+        open_channel.basic_publish("", queue_name, b"once")
+        open_channel.queue_declare(queue_name, passive=True)
+    assert open_channel.connection.is_closed
+    assert said[:1] == ["ReentrancyError"]
+    observer.connection.sleep(0.1)
+    bodies = [observer.basic_get(queue_name, auto_ack=True)[2] for _ in range(2)]
+    assert bodies == [b"once", None]

@@ -133,7 +133,7 @@ would_wait(bool *wants_other, PyObject *other_error, PyObject *own_error)
 /* The pending exception ends the connection: an OSError as pika's StreamLostError.  Another one, a signal handler's for
  * example, goes on as it is; but whether bytes had gone or come by then nobody knows, and going on would be out of step. */
 static int
-failed(cpika_transport *t)
+failed(cpika_transport *t)  // inside
 {
     bool tell = PyErr_ExceptionMatches(PyExc_OSError) != 0;
     PyObject *type, *error, *traceback;
@@ -275,12 +275,13 @@ cpika_pysock_flush(cpika_transport *t)
     if (rc < 0 && PyErr_ExceptionMatches(PyExc_OSError)) {
         hear_out(t);
     }
-    leave(t);
-    t->left_over = false;
     t->link->held = t->link->held && t->link->out.bytes > 0;
     if (rc < 0) {
-        rc = failed(t);
+        rc = failed(
+            t);  // still inside: it runs user code, which would find the connection alive and send the same again
     }
+    leave(t);
+    t->left_over = false;
     if (t->closed && close_sock(t) < 0) {
         return CPIKA_IO_RAISED;
     }
@@ -296,23 +297,18 @@ receive(cpika_transport *t)
     enter(t);
     t->wants_write = false;
     PyObject *data = PyObject_CallMethod(t->sock, "recv", "i", CHUNK);
-    leave(t);
     if (data == NULL) {
-        if (would_wait(&t->wants_write, t->st->want_write, t->st->want_read) == CPIKA_AGAIN) {
-            return NULL;
-        }
-        if (failed(t) == CPIKA_IO_ENDED) {
+        bool waits = would_wait(&t->wants_write, t->st->want_write, t->st->want_read) == CPIKA_AGAIN;
+        if (!waits && failed(t) == CPIKA_IO_ENDED) {
             PyErr_Clear();
         }
-        return NULL;
-    }
-    if (!PyBytes_Check(data) || PyBytes_GET_SIZE(data) > CHUNK) {
+    } else if (!PyBytes_Check(data) || PyBytes_GET_SIZE(data) > CHUNK) {
         PyErr_Format(PyExc_TypeError, "recv(%d) of the socket must return bytes of at most that size, not %R",
                      CHUNK, data);
-        Py_DECREF(data);
+        Py_CLEAR(data);
         failed(t);
-        return NULL;
     }
+    leave(t);  // behind what runs user code: the connection has ended by then
     return data;
 }
 
