@@ -99,10 +99,11 @@ channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         || cpika_tag_of(info->consumer_tag, &bytes) < 0 || ch->conn == NULL) {
         return NULL;
     }
-    if (cpika_check_channel(ch) == 0 && cpika_check_may_wait(ch->conn) < 0) {
+    bool usable = cpika_check_channel(ch) == 0;
+    if (usable && cpika_check_may_wait(ch->conn) < 0) {
         return NULL;
     }
-    int before = PyErr_Occurred() ? -1 : begin_cancel(ch, info, &bytes);
+    int before = usable ? begin_cancel(ch, info, &bytes) : -1;
     if (before == CONSUMER_TEARING_DOWN) {
         return cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0 ? NULL : PyList_New(0);
     }

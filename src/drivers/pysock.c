@@ -131,9 +131,10 @@ would_wait(bool *wants_other, PyObject *other_error, PyObject *own_error)
 }
 
 /* The pending exception ends the connection: an OSError as pika's StreamLostError.  Another one, a signal handler's for
- * example, goes on as it is; but whether bytes had gone or come by then nobody knows, and going on would be out of step. */
+ * example, goes on as it is; but whether bytes had gone or come by then nobody knows, and going on would be out of step.
+ * Inside. */
 static int
-failed(cpika_transport *t)  // inside
+failed(cpika_transport *t)
 {
     bool tell = PyErr_ExceptionMatches(PyExc_OSError) != 0;
     PyObject *type, *error, *traceback;
@@ -277,8 +278,8 @@ cpika_pysock_flush(cpika_transport *t)
     }
     t->link->held = t->link->held && t->link->out.bytes > 0;
     if (rc < 0) {
-        rc = failed(
-            t);  // still inside: it runs user code, which would find the connection alive and send the same again
+        // Still inside: it runs user code, which would find the connection alive and send the same again.
+        rc = failed(t);
     }
     leave(t);
     t->left_over = false;

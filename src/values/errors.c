@@ -11,7 +11,6 @@ static const char *const exception_names[CPIKA_EXC_COUNT] = {
 #undef CPIKA_EXC_NAME
 };
 
-/* AMQP 0-9-1 reply codes. */
 int
 cpika_errors_exec(cpika_state *st)
 {

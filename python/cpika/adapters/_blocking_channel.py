@@ -37,10 +37,6 @@ _CALLBACK_LOGGER = logging.getLogger("pika.callback")
 
 # `basic_publish`, `basic_ack`, `basic_nack`, `basic_reject` and `basic_get` come from the C base, what is one
 # request and its answer from `_blocking_calls`, pika's private names from `_blocking_inside`.
-def _nobody(*_message: Any) -> None:
-    """Stand where a callback stood that is called no more."""
-
-
 class BlockingChannel(_blocking_inside.BlockingChannel):
     """A channel whose methods return when the broker has answered; `BlockingConnection.channel` makes it.
 
@@ -58,7 +54,6 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             self._begin_inside()
             self._queue_consumer_generator = None
             self._cancel_callbacks: list[OnCancel] = []
-            self._return_callbacks: list[OnReturn] = []
             LOGGER.info("Created channel=%s", self.channel_number)
         except BaseException:
             self._close_for_nobody()  # the traceback keeps this object, which must not keep its number
@@ -206,13 +201,6 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         """
         self._return_callbacks.append(callback)
         self._return_callback_count = len(self._return_callbacks)
-
-    def _forget_return_callback(self, callback: OnReturn) -> bool:
-        """Call a callback of `add_on_return_callback` no more; return whether there was one."""
-        places = [place for place, kept in enumerate(self._return_callbacks) if kept == callback]
-        for place in places:  # messages that have come already know the others by their places
-            self._return_callbacks[place] = _nobody
-        return bool(places)
 
     # ---- consumers ----
 

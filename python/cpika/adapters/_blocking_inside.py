@@ -60,6 +60,10 @@ class _PendingEvents(deque):  # type: ignore[type-arg]
         self.channel._dispatch_events()
 
 
+def _nobody(*_message: Any) -> None:
+    """Stand where a callback stood that is called no more."""
+
+
 class BlockingChannel(_blocking_calls.BlockingChannel):
     """Names that begin with an underscore.
 
@@ -90,6 +94,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._expected_consumers: dict[str, _ConsumerInfo] = {}
         self._cancelled_messages: dict[str, list[Any]] = {}
         self._own_pending_events: _PendingEvents | None = None
+        self._return_callbacks: list[Callable[..., Any]] = []
 
     def _forget_inside(self) -> None:
         """Drop what refers to users' objects."""
@@ -98,6 +103,13 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._own_pending_events = None
 
     # ---- called by pika.channel.Channel ----
+
+    def _forget_return_callback(self, callback: Callable[..., Any]) -> bool:
+        """Call a callback of `add_on_return_callback` no more; return whether there was one."""
+        places = [place for place, kept in enumerate(self._return_callbacks) if kept == callback]
+        for place in places:  # messages that have come already know the others by their places
+            self._return_callbacks[place] = _nobody
+        return bool(places)
 
     def _exchange(self, method: Method, reply: type[Method]) -> Any:
         """Send a method and return its answer."""
