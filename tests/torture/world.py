@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from .rooms import Room
 
 SETTLE_SECONDS = 2.0  # what was given back may take so long to be in its queue again
+# Over TLS, RabbitMQ does not always notice that a connection was closed before it sends its next heartbeat,
+# half the timeout later; what that connection held is in its queue again only then.  With pika, too.
+HEARTBEAT_SECONDS = 10
+NOTICE_SECONDS = HEARTBEAT_SECONDS / 2 + SETTLE_SECONDS
 QUEUES = 4
 
 
@@ -94,7 +98,7 @@ class World:
 
     def connect(self, actor: Actor, **options: Any) -> Link:
         """A connection of the round."""
-        options.setdefault("heartbeat", 2 if self.target.control is not None else 30)
+        options.setdefault("heartbeat", 2 if self.target.control is not None else HEARTBEAT_SECONDS)
         parameters = self.target.parameters(**options)
         connection = actor.call("BlockingConnection", pika.BlockingConnection, parameters)
         link = Link(self, f"c{len(self.links) + 1}", connection)
@@ -218,7 +222,7 @@ class World:
         for queue, numbers in missing.items():
             if not numbers or queue in self.ledger.lossy:
                 continue
-            late = numbers & self.drain(queue, expect=numbers)
+            late = numbers & self.drain(queue, numbers, NOTICE_SECONDS)
             for kind, some in (("kept back until the connection closed", late), ("lost", numbers - late)):
                 # An interrupt between engine and program leaves a message in nobody's hand until then.
                 if some and not (some is late and self.interrupts is not None):
@@ -281,10 +285,10 @@ class World:
             if not (line.ending or line.link.ending or self.room.endings):
                 self.report.violation("a channel is closed that nobody closed", repr(channel))
 
-    def drain(self, queue: str, expect: set[int] | None = None) -> set[int]:
+    def drain(self, queue: str, expect: set[int] | None = None, seconds: float = SETTLE_SECONDS) -> set[int]:
         """Takes everything out of a queue, and waits a while for what is expected and not there."""
         bodies: list[bytes] = []
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + seconds
         while True:
             method, _, body = self.watch.basic_get(queue, auto_ack=True)
             if method is not None:
