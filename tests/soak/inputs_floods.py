@@ -333,7 +333,7 @@ def ends() -> list[Input]:
 def inputs() -> list[Input]:
     """All of this file."""
     listed = [
-        Input(f"a flood of {name}", "floods", after_consume(data), wanted, grown=PYTHON_OBJECTS, seconds=8)
+        Input(f"a flood of {name}", "floods", after_consume(data), wanted, grown=PYTHON_OBJECTS, seconds=40)
         for name, (data, wanted) in FLOODS.items()
     ]
     listed += [
