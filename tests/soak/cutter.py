@@ -90,7 +90,7 @@ class Cutter:
             if self._wake in ready:
                 return
             for origin in [name for name, sock in reading.items() if sock in ready]:
-                data = sockets[origin].recv(CHUNK)
+                data = _received(sockets[origin])
                 if not data:
                     del reading[origin]
                     self._end(sockets, origin)
@@ -108,7 +108,10 @@ class Cutter:
         self.sent[origin] += len(part)
         if origin == SERVER:
             self.names += [frame.name for frame in self._splitter.feed(part)]
-        sockets[other(origin)].sendall(part)
+        try:
+            sockets[other(origin)].sendall(part)
+        except OSError:  # it has hung up
+            self._dead.add(origin)
         if len(data) >= left:
             self._cut(sockets)
 
@@ -132,6 +135,14 @@ class Cutter:
         """Nothing more comes from `origin`."""
         with contextlib.suppress(OSError):
             sockets[other(origin)].shutdown(socket.SHUT_WR)
+
+
+def _received(sock: socket.socket) -> bytes:
+    """The next bytes; nothing at the end, also of a reset: the other side is not to be cut off by it."""
+    try:
+        return sock.recv(CHUNK)
+    except OSError:
+        return b""
 
 
 def other(origin: str) -> str:
