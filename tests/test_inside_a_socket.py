@@ -26,6 +26,12 @@ class Socket(socket.socket):
     inside_send: Callable[[], None] | None = None
     after_send: Callable[[], None] | None = None
     after_recv: Callable[[], None] | None = None
+    closing: Callable[[], None] | None = None
+
+    def close(self) -> None:
+        if Socket.closing is not None:
+            Socket.closing()
+        super().close()
 
     def send(self, *args: Any) -> int:
         run, Socket.inside_send = Socket.inside_send, None
@@ -52,7 +58,7 @@ def open_channel(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Any]) -
     channel = connect().channel()
     monkeypatch.setattr(socket, "socket", connection_socket)
     yield channel
-    Socket.inside_send = Socket.after_send = Socket.after_recv = None
+    Socket.inside_send = Socket.after_send = Socket.after_recv = Socket.closing = None
 
 
 @pytest.mark.timeout(20)
@@ -115,6 +121,25 @@ def test_what_is_raised_behind_a_recv_ends_a_connection_that_would_be_out_of_ste
     assert open_channel.connection.is_closed
     with pytest.raises(exceptions.ChannelWrongStateError):
         open_channel.basic_publish("", "cpika-test-nowhere", b"")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_socket_whose_close_is_interrupted_is_closed(open_channel: Any, times: int) -> None:
+    """However impatient somebody is: the broker would go on delivering to nobody."""
+    handlers = iter([Interrupted(f"number {number}") for number in range(times)])
+    sock = open_channel.connection._impl._transport._sock
+
+    def interrupt() -> None:
+        for error in handlers:
+            raise error
+
+    Socket.closing = interrupt
+    with pytest.raises(Interrupted, match="number 0"):
+        open_channel.connection.close()
+    assert sock.fileno() == -1
+    assert not list(handlers)
+    assert open_channel.connection.is_closed
 
 
 @pytest.mark.rule(11)

@@ -70,7 +70,22 @@ leave(cpika_transport *t)
     cpika_user_clear(&t->inside);
 }
 
-/* close() was interrupted by the exception that is on its way: left open, the broker would go on delivering to nobody. */
+/* What CPython's own socket is closed with: in C, where no handler raises.  One of another kind has had its two tries. */
+static void
+close_below_python(PyObject *sock)
+{
+    PyObject *module = PyImport_ImportModule("_socket");
+    PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, "socket");
+    if (type != NULL && PyObject_IsInstance(sock, type) > 0) {
+        Py_XDECREF(PyObject_CallMethod(type, "close", "O", sock));
+    }
+    PyErr_Clear();
+    Py_XDECREF(type);
+    Py_XDECREF(module);
+}
+
+/* close() was interrupted by the exception that is on its way: left open, the broker would go on delivering to nobody.  A
+ * second exception, of somebody impatient, would leave it open again. */
 static void
 close_again(PyObject *sock)
 {
@@ -79,6 +94,7 @@ close_again(PyObject *sock)
     PyObject *done = PyObject_CallMethod(sock, "close", NULL);
     if (done == NULL) {
         PyErr_Clear();
+        close_below_python(sock);
     }
     Py_XDECREF(done);
     PyErr_Restore(type, error, traceback);
