@@ -41,6 +41,9 @@ channel_delivery_tag(CpikaChannel *ch, PyObject *value, uint64_t *tag)
             return 0;
         }
     }
+    if (!PyErr_ExceptionMatches(PyExc_TypeError) && !PyErr_ExceptionMatches(PyExc_OverflowError)) {
+        return -1;  // of its __index__, or of a signal handler in there
+    }
     PyErr_Clear();
     PyObject *packed = PyObject_CallFunction(ch->st->values.struct_pack, "sO", ">Q", value);
     if (packed != NULL) {

@@ -229,10 +229,8 @@ buffered_exit(PyObject *op, PyObject *args)
     bool hurry = failed && !PyErr_GivenExceptionMatches(error != Py_None ? error : type, PyExc_Exception);
     bool told = ch->conn->engine.ending.told;
     int rc = finish_block(ch, left.block, last && !failed, hurry);
-    if (failed) {  // the exception that leaves the block goes on
-        if (rc < 0) {
-            cpika_drop_error(ch->conn, told);
-        }
+    bool goes_on = failed && (rc == 0 || cpika_drop_second(ch->conn, told));  // what leaves the block
+    if (goes_on) {
         rc = 0;
         if (PyExceptionInstance_Check(error)) {
             PyErr_SetObject((PyObject *)Py_TYPE(error), error);
@@ -242,7 +240,7 @@ buffered_exit(PyObject *op, PyObject *args)
         && PyErr_ExceptionMatches(ch->st->exceptions[CPIKA_EXC_AMQPError])) {
         bulk_note_progress(left.block->window);
     }
-    if (failed) {
+    if (goes_on) {
         PyErr_Clear();
     }
     release_block(ch, left.block);

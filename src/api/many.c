@@ -77,7 +77,24 @@ publish_all(CpikaChannel *ch, PyObject *iterator, const publish_mode *mode, size
     }
 }
 
-/* Sends the rest and awaits the outstanding confirms; an exception on its way stays, unless it was none. */
+/* The pending exception came while the given one was on its way, whose references are taken: that is its context. */
+static void
+put_behind(PyObject *type, PyObject *error, PyObject *traceback)
+{
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    PyObject *later_type, *later, *later_traceback;
+    PyErr_Fetch(&later_type, &later, &later_traceback);
+    PyErr_NormalizeException(&later_type, &later, &later_traceback);
+    PyException_SetContext(later, error);
+    PyErr_Restore(later_type, later, later_traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+}
+
+/* Sends the rest and awaits the outstanding confirms; an exception on its way stays, unless an interrupt comes. */
 static int
 drain(CpikaChannel *ch, cpika_window *w, int rc)
 {
@@ -91,10 +108,9 @@ drain(CpikaChannel *ch, cpika_window *w, int rc)
     if (drained == 0 && w != NULL) {
         drained = bulk_await_confirms(ch, w, 0);
     }
-    if (rc < 0 && drained < 0) {
-        cpika_drop_error(ch->conn, told);
-    }
-    if (rc < 0) {
+    if (rc < 0 && drained < 0 && !cpika_drop_second(ch->conn, told)) {
+        put_behind(type, error, traceback);
+    } else if (rc < 0) {
         PyErr_Restore(type, error, traceback);
     }
     return rc < 0 ? rc : drained;

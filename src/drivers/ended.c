@@ -125,11 +125,16 @@ cpika_raise_ended(CpikaConnection *conn)
     return -1;
 }
 
-void
-cpika_drop_error(CpikaConnection *conn, bool told)
+bool
+cpika_drop_second(CpikaConnection *conn, bool told)
 {
+    if (!PyErr_ExceptionMatches(conn->st->exceptions[CPIKA_EXC_AMQPError])
+        && !PyErr_ExceptionMatches(conn->st->exceptions[CPIKA_EXC_ReentrancyError])) {
+        return false;
+    }
     PyErr_Clear();
     conn->engine.ending.told = told;
+    return true;
 }
 
 int

@@ -11,9 +11,10 @@
  * ConnectionWrongStateError), or it belongs to the process before a fork. */
 int cpika_check_connection(CpikaConnection *conn);
 
-/* Drops the pending exception.  If it told the reason, the next one is told: `told`, of the ending, from before it was
- * raised. */
-void cpika_drop_error(CpikaConnection *conn, bool told);
+/* Of two exceptions the pending one, the second, is dropped where it is the library's own: the next call says the same.  If it
+ * told the reason, the next one is told: `told`, of the ending, from before it was raised.  False: it is a signal handler's,
+ * say, and has to leave. */
+bool cpika_drop_second(CpikaConnection *conn, bool told);
 
 /* Raises the reason where nobody has been told it, or that this is a child.  0 or -1. */
 int cpika_tell(CpikaConnection *conn);

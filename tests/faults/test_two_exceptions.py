@@ -1,0 +1,84 @@
+"""An interrupt that comes while another exception is on its way leaves the call and has it as its context."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support.proxy import CLIENT, SERVER, Proxy
+
+NOWHERE = "cpika-test-nowhere"  # a routing key that no queue has
+Connect = Callable[..., Any]
+
+
+class Interrupted(BaseException):
+    """What the signal handler raises."""
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[], None]]:
+    """Has a signal handler raise in half a second."""
+
+    def strike(number: int, frame: Any) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, strike)
+    yield lambda: signal.setitimer(signal.ITIMER_REAL, 0.5) and None
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.timeout(20)
+def test_while_publish_many_awaits_confirms_behind_an_exception_of_its_iterable(
+    proxy: Proxy, connect: Connect, alarm: Callable[[], None]
+) -> None:
+    channel = connect(proxy).channel()
+    channel.confirm_delivery()
+    proxy.pause(SERVER)  # nothing is confirmed
+
+    def messages() -> Iterator[tuple[str, str, bytes]]:
+        yield "", NOWHERE, b"x"
+        alarm()
+        raise KeyError("mine")
+
+    with pytest.raises(Interrupted) as caught:
+        channel.publish_many(messages())
+    assert isinstance(caught.value.__context__, KeyError)
+    proxy.resume()
+    channel.basic_publish("", NOWHERE, b"as usable as before")
+
+
+@pytest.mark.timeout(20)
+def test_while_a_block_sends_behind_an_exception(
+    proxy: Proxy, connect: Connect, alarm: Callable[[], None]
+) -> None:
+    channel = connect(proxy).channel()
+    proxy.pause(CLIENT)  # nothing is read
+    body = bytes(1000)
+    with pytest.raises(Interrupted) as caught:
+        with channel.buffered(max_bytes=64 << 20, max_delay=600.0):
+            for _ in range(20_000):  # more than the sockets take
+                channel.basic_publish("", NOWHERE, body)
+            alarm()
+            raise KeyError("mine")
+    assert isinstance(caught.value.__context__, KeyError)
+    proxy.resume()
+    channel.queue_declare("", exclusive=True)
+
+
+@pytest.mark.timeout(20)
+def test_while_a_delivery_tag_says_its_number(connect: Connect) -> None:
+    """Not a word of a bad argument: it was not asked to the end."""
+    handlers = iter([Interrupted()])
+
+    class Tag:
+        def __index__(self) -> int:
+            for error in handlers:
+                raise error
+            return 1
+
+    channel = connect().channel()
+    with pytest.raises(Interrupted):
+        channel.basic_ack(Tag())
