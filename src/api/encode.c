@@ -28,7 +28,7 @@ take_string(cpika_values *v, PyObject **value, const char *field, PyObject **hel
 }
 
 int
-publish_take_strings(cpika_values *v, publish_args *a, publish_strings *held)
+publish_take_other_strings(cpika_values *v, publish_args *a, publish_strings *held)
 {
     return take_string(v, &a->exchange, "exchange", &held->exchange) < 0
                    || take_string(v, &a->routing_key, "routing_key", &held->routing_key) < 0

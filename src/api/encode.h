@@ -7,6 +7,7 @@
 
 #include "drivers/objects.h"
 #include "values/values.h"
+#include "wire/hot.h"
 
 /* What the caller of basic_publish gave; all borrowed. */
 typedef struct {
@@ -23,7 +24,15 @@ typedef struct {
     PyObject *exchange;     // owned, or NULL
     PyObject *routing_key;  // owned, or NULL
 } publish_strings;
-int publish_take_strings(cpika_values *v, publish_args *a, publish_strings *held);
+int publish_take_other_strings(cpika_values *v, publish_args *a, publish_strings *held);
+
+CPIKA_HOT int
+publish_take_strings(cpika_values *v, publish_args *a, publish_strings *held)
+{
+    return cpika_is_plain_string(a->exchange) && cpika_is_plain_string(a->routing_key)
+               ? 0
+               : publish_take_other_strings(v, a, held);
+}
 
 static inline void
 publish_release(publish_strings *held)

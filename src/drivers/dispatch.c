@@ -9,6 +9,7 @@
 #include "made.h"
 #include "settle.h"
 #include "wait.h"
+#include "wire/hot.h"
 
 enum {
     OFFER_EVERY = 16,                         // callbacks between two looks at the clock
@@ -86,7 +87,7 @@ run_event(CpikaConnection *conn, const cpika_event *event)
 
 /* ---- around a callback ---- */
 
-static void
+CPIKA_HOT void
 before_callback(CpikaConnection *conn, cpika_call *call, cpika_channel_roles *channel)
 {
     cpika_roles *r = &conn->roles;
@@ -99,7 +100,7 @@ before_callback(CpikaConnection *conn, cpika_call *call, cpika_channel_roles *ch
     }
 }
 
-static void
+CPIKA_HOT void
 after_callback(CpikaConnection *conn, cpika_call *call, cpika_channel_roles *channel)
 {
     cpika_roles *r = &conn->roles;

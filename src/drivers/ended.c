@@ -188,7 +188,7 @@ cpika_check_connection(CpikaConnection *conn)
 PyObject *
 cpika_broker_reason(CpikaChannel *ch)
 {
-    return reason_error(ch->st, CPIKA_EXC_ChannelClosedByBroker, &ch->engine.reason);
+    return reason_error(ch->st, CPIKA_EXC_ChannelClosedByBroker, ch->engine.reason);
 }
 
 PyObject *

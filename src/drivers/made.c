@@ -6,17 +6,6 @@
 #include "values/values.h"
 #include "wire/method.h"
 
-void
-cpika_made_clear(cpika_made *made)
-{
-    cpika_made old = *made;
-    *made = (cpika_made){0};
-    Py_XDECREF(old.tag);
-    Py_XDECREF(old.method);
-    Py_XDECREF(old.properties);
-    Py_XDECREF(old.body);
-}
-
 /* Exchange and routing key: as a rule those of the message before. */
 typedef struct {
     PyObject *exchange;  // owned

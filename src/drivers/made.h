@@ -9,6 +9,7 @@
 #include "objects.h"
 
 #include "engine/frames.h"
+#include "wire/hot.h"
 
 typedef struct {
     PyObject *method;  // all owned
@@ -17,7 +18,16 @@ typedef struct {
     PyObject *tag;  // of the consumer of a Deliver; else NULL
 } cpika_made;
 
-void cpika_made_clear(cpika_made *made);
+CPIKA_HOT void
+cpika_made_clear(cpika_made *made)
+{
+    cpika_made old = *made;
+    *made = (cpika_made){0};
+    Py_XDECREF(old.tag);
+    Py_XDECREF(old.method);
+    Py_XDECREF(old.properties);
+    Py_XDECREF(old.body);
+}
 
 /* A delivery that stands in the input.  Its method's fields are split here: a malformed one ends the connection (1: it
  * has, nothing was made). */

@@ -47,22 +47,23 @@ struct cpika_block;
 
 typedef struct {
     PyObject_HEAD
-    cpika_state *st;
-    PyObject *weakrefs;
-    CpikaConnection *conn;  // owned; NULL before __init__
+    // From here to the middle of `engine` stands what each delivery needs: see engine/channel.h.
+    CpikaConnection *conn;      // owned; NULL before __init__
+    PyObject *consumer_infos;   // owned dict: tag -> _ConsumerInfo
+    PyObject *found_tag;        // owned: looked up in it last; NULL: none, or it was handed out since
+    PyObject *found_info;       // owned
+    PyObject *refused_in_hand;  // owned: tag of a consumer that was cancelled meanwhile; or NULL
+    bool in_hand;               // a message is on its way from the engine to the program: see deliver.h
+    bool reserves;              // its number, until it is opened
     union {
         cpika_driven_channel driven;
         struct {
-            cpika_channel engine;
             cpika_channel_roles roles;
+            cpika_channel engine;
         };
     };
-    bool reserves;               // its number, until it is opened
-    PyObject *consumer_infos;    // owned dict: tag -> _ConsumerInfo
-    PyObject *found_tag;         // owned: looked up in it last; NULL: none, or it was handed out since
-    PyObject *found_info;        // owned
-    bool in_hand;                // a message is on its way from the engine to the program: see deliver.h
-    PyObject *refused_in_hand;   // owned: tag of a consumer that was cancelled meanwhile; or NULL
+    cpika_state *st;
+    PyObject *weakrefs;
     PyObject *closing_reason;    // owned exception, or NULL: not made yet, or there is none
     struct cpika_block *blocks;  // of those who are inside `with channel.buffered()`
 } CpikaChannel;

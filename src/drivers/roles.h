@@ -32,22 +32,23 @@ typedef struct {
     int claimants;        // calls that dispatch this channel before others
 } cpika_channel_roles;
 
-/* A channel as drivers have it: events refer to its first part, and lead to the second. */
+/* A channel as drivers have it: events refer to the one part, and lead to the other.  Both begin with what a delivery needs
+ * if the roles come first. */
 typedef struct {
-    cpika_channel engine;
     cpika_channel_roles roles;
+    cpika_channel engine;
 } cpika_driven_channel;
 
 static inline cpika_channel_roles *
 cpika_roles_of_channel(cpika_channel *ch)
 {
-    return &((cpika_driven_channel *)ch)->roles;
+    return &((cpika_driven_channel *)((char *)ch - offsetof(cpika_driven_channel, engine)))->roles;
 }
 
 static inline cpika_channel *
 cpika_channel_of_roles(cpika_channel_roles *roles)
 {
-    return &((cpika_driven_channel *)((char *)roles - offsetof(cpika_driven_channel, roles)))->engine;
+    return &((cpika_driven_channel *)roles)->engine;
 }
 
 /* Whether a call has reason to go on. */

@@ -2,43 +2,48 @@
  * Layer: drivers.  Owns: see user.h.  Threads: with the GIL.  Errors: none. */
 #include "user.h"
 
-/* greenlet.getcurrent, if the program has imported greenlet.  Borrowed from the state. */
+#include "wire/hot.h"
+
+/* Looking the module up costs as much as an ack: as long as there are as many modules as before, it is not there. */
+CPIKA_HOT bool
+has_no_greenlets(const cpika_state *st)
+{
+    return st->greenlet_getcurrent == NULL
+           && (st->modules == NULL || PyDict_GET_SIZE(st->modules) == st->modules_seen);
+}
+
+/* greenlet.getcurrent, if the program has imported greenlet by now.  Borrowed from the state. */
 static PyObject *
 getcurrent(cpika_state *st)
 {
-    if (st->greenlet_getcurrent != NULL) {
-        return st->greenlet_getcurrent;
+    if (st->greenlet_getcurrent == NULL) {
+        Py_ssize_t count = PyDict_GET_SIZE(st->modules);
+        PyObject *greenlet = PyImport_GetModule(st->names.greenlet);
+        if (greenlet != NULL) {
+            st->greenlet_getcurrent = PyObject_GetAttr(greenlet, st->names.getcurrent);
+            Py_DECREF(greenlet);
+        }
+        st->modules_seen = count;
     }
-    // Looking the module up costs as much as an ack; as long as there are as many modules as before, it is not there.
-    Py_ssize_t count = st->modules == NULL ? st->modules_seen : PyDict_GET_SIZE(st->modules);
-    if (count == st->modules_seen) {
-        return NULL;
-    }
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyObject *greenlet = PyImport_GetModule(st->names.greenlet);
-    if (greenlet != NULL) {
-        st->greenlet_getcurrent = PyObject_GetAttr(greenlet, st->names.getcurrent);
-        Py_DECREF(greenlet);
-    }
-    st->modules_seen = count;
-    PyErr_Restore(type, value, traceback);
     return st->greenlet_getcurrent;
 }
 
-/* New reference, or NULL without an exception. */
 static PyObject *
-current_greenlet(cpika_state *st)
+ask_for_greenlet(cpika_state *st)
 {
-    PyObject *get = getcurrent(st);
-    if (get == NULL) {
-        return NULL;
-    }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    PyObject *greenlet = PyObject_CallNoArgs(get);
+    PyObject *get = getcurrent(st);
+    PyObject *greenlet = get == NULL ? NULL : PyObject_CallNoArgs(get);
     PyErr_Restore(type, value, traceback);
     return greenlet;
+}
+
+/* New reference, or NULL without an exception. */
+CPIKA_HOT PyObject *
+current_greenlet(cpika_state *st)
+{
+    return has_no_greenlets(st) ? NULL : ask_for_greenlet(st);
 }
 
 cpika_user

@@ -8,6 +8,8 @@ cpika_channel_free(cpika_channel *ch)
     cpika_content_clear(&ch->content);
     cpika_channel_fail_all(ch);
     cpika_consumers_free(&ch->consumers);
+    PyMem_Free(ch->reason);
+    ch->reason = NULL;
 }
 
 void

@@ -21,10 +21,10 @@ typedef struct {
 } cpika_consumer;
 
 typedef struct {
+    size_t refused;          // how many are: first, because each delivery asks (channel.h)
     cpika_consumer *places;  // by hash, one behind the other where several meet
     size_t cap, count;
-    size_t last;     // place that was looked for last: a guess, which may be free by now
-    size_t refused;  // how many are
+    size_t last;  // place that was looked for last: a guess, which may be free by now
 } cpika_consumers;
 
 void cpika_consumers_free(cpika_consumers *set);

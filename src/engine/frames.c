@@ -240,7 +240,13 @@ static int
 handle_channel_close(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame)
 {
     int before = ch->state;
-    read_reason(frame, &ch->reason);
+    if (ch->reason == NULL) {
+        ch->reason = PyMem_Malloc(sizeof *ch->reason);
+    }
+    if (ch->reason == NULL) {
+        return CPIKA_E_NOMEM;
+    }
+    read_reason(frame, ch->reason);
     int rc = cpika_engine_owe(e, (uint16_t)ch->number, CPIKA_ID_channel_close_ok, NULL, 0);
     if (rc == CPIKA_OK) {
         rc = notice(e, ch, CPIKA_NOTICE_CHANNEL_CLOSED, NULL, before);

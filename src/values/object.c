@@ -5,6 +5,8 @@
 
 #include <structmember.h>
 
+#include "wire/hot.h"
+
 /* ---- birth and death ---- */
 
 /* The class of ours that `type` is, or is derived from. */
@@ -137,12 +139,11 @@ keep_dead(CpikaObject *self, PyTypeObject *type)
     return true;
 }
 
-/* Drops what the object holds, and its memory. */
-static void
-destroy(PyObject *op)
+/* Drops what the object holds, and its memory.  `exact`: cpika_object_is_exact. */
+CPIKA_HOT void
+destroy(PyObject *op, bool exact)
 {
     PyTypeObject *type = Py_TYPE(op);
-    bool exact = cpika_object_is_exact(op);
 
     cpika_object_clear(op);
     if (!exact || type->tp_finalize != NULL || !keep_dead((CpikaObject *)op, type)) {
@@ -157,7 +158,7 @@ static void
 destroy_chained(PyObject *op)
 {
     Py_TRASHCAN_BEGIN(op, cpika_object_dealloc);
-    destroy(op);
+    destroy(op, true);
     Py_TRASHCAN_END;
 }
 
@@ -177,7 +178,7 @@ cpika_object_dealloc(PyObject *op)
     if (chained) {
         destroy_chained(op);
     } else {
-        destroy(op);
+        destroy(op, exact);
     }
 }
 

@@ -5,33 +5,35 @@
 
 #include <stdint.h>
 
+#include "hot.h"
+
 /* Written byte by byte: compilers make one load and one bswap of it, and no alignment is assumed. */
-static inline uint16_t
+CPIKA_HOT uint16_t
 cpika_get16(const uint8_t *p)
 {
     return (uint16_t)((unsigned)p[0] << 8 | p[1]);
 }
 
-static inline uint32_t
+CPIKA_HOT uint32_t
 cpika_get32(const uint8_t *p)
 {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static inline uint64_t
+CPIKA_HOT uint64_t
 cpika_get64(const uint8_t *p)
 {
     return (uint64_t)cpika_get32(p) << 32 | cpika_get32(p + 4);
 }
 
-static inline void
+CPIKA_HOT void
 cpika_put16(uint8_t *p, uint16_t v)
 {
     p[0] = (uint8_t)(v >> 8);
     p[1] = (uint8_t)v;
 }
 
-static inline void
+CPIKA_HOT void
 cpika_put32(uint8_t *p, uint32_t v)
 {
     p[0] = (uint8_t)(v >> 24);
@@ -40,7 +42,7 @@ cpika_put32(uint8_t *p, uint32_t v)
     p[3] = (uint8_t)v;
 }
 
-static inline void
+CPIKA_HOT void
 cpika_put64(uint8_t *p, uint64_t v)
 {
     cpika_put32(p, (uint32_t)(v >> 32));

@@ -12,6 +12,7 @@
 
 #include "buf.h"
 #include "endian.h"
+#include "hot.h"
 #include "status.h"
 
 enum {
@@ -45,7 +46,7 @@ typedef struct {
 int cpika_frame_refuse(const uint8_t *p, size_t avail, cpika_frame *out);
 
 /* Whether a head may stand: a type that 0-9-1 knows, and a size between the least for it and the negotiated one. */
-static inline int
+CPIKA_HOT int
 cpika_frame_check_head(const cpika_frame *frame, uint32_t frame_max)
 {
     uint32_t least = 0;
@@ -74,7 +75,7 @@ cpika_frame_check_head(const cpika_frame *frame, uint32_t frame_max)
  *     that a body can be received straight to where it belongs (then the caller looks for CPIKA_FRAME_END itself).
  * CPIKA_E_FRAME_TYPE, CPIKA_E_FRAME_SIZE, CPIKA_E_FRAME_END: violations; `out` holds the head.
  * CPIKA_E_PROTOCOL: the 8 bytes at `p` are a protocol header: 'AMQP', 0, major, minor, revision. */
-static inline int
+CPIKA_HOT int
 cpika_frame_split(const uint8_t *p, size_t avail, uint32_t frame_max, cpika_frame *out)
 {
     if (avail < CPIKA_FRAME_HEAD_SIZE || p[0] > CPIKA_FRAME_HEARTBEAT) {
@@ -99,7 +100,7 @@ cpika_frame_split(const uint8_t *p, size_t avail, uint32_t frame_max, cpika_fram
 }
 
 /* Writes the 7 bytes before a payload whose size is known. */
-static inline void
+CPIKA_HOT void
 cpika_frame_put_head(uint8_t *head, uint8_t type, uint16_t channel, uint32_t size)
 {
     head[0] = type;
