@@ -54,6 +54,7 @@ typedef enum {
     X(_blocking)            \
     X(_stack)               \
     X(arguments)            \
+    X(body_size)            \
     X(callback)             \
     X(callbacks)            \
     X(channel_number)       \
@@ -61,13 +62,13 @@ typedef enum {
     X(method)               \
     X(one_shot)             \
     X(only)                 \
-    X(_on_content)          \
+    X(properties)           \
+    X(_deliver)             \
     X(_on_deliver)          \
-    X(_on_odd_delivery)     \
+    X(_on_getok)            \
     X(_on_output_high)      \
     X(_on_output_low)       \
-    X(_on_unwanted)         \
-    X(_run_delivery)        \
+    X(_on_return)           \
     X(select)               \
     X(_dispatch_cancel)     \
     X(_dispatch_return)     \
@@ -108,7 +109,7 @@ typedef struct cpika_state {
     PyObject *want_write;  // ssl.SSLWantWriteError
     PyObject *empty_bytes;
     PyObject *deque_type, *deque_append, *deque_popleft;  // collections.deque
-    PyObject *method_frame;                               // cpika.frame.Method, once it was needed
+    PyObject *method_frame, *header_frame;  // cpika.frame.Method and .Header, once they were needed
     cpika_names names;
 
     PyObject *greenlet_getcurrent;  // owned; NULL while the program has no greenlets
