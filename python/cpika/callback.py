@@ -167,9 +167,12 @@ class CallbackManager:
         if entries is None:
             return False
         due, spent = [], []
+        met = None  # what one request adds asks for the same arguments
         for entry in list(entries):
-            if entry[self.ARGUMENTS] is not None and not self._arguments_match(entry, args):
-                continue
+            if entry[self.ARGUMENTS] is not met:
+                if not self._arguments_match(entry, args):
+                    continue
+                met = entry[self.ARGUMENTS]
             if entry[self.ONLY_CALLER] not in (None, caller):
                 continue
             due.append(entry[self.CALLBACK])

@@ -144,7 +144,7 @@ looped_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 static int
 is_idle(CpikaChannel *ch, PyObject *loop, PyObject *callbacks)
 {
-    PyObject *waiting = PyObject_GetAttr(loop, ch->st->names.waiting);
+    PyObject *waiting = PyObject_GetAttr(loop, ch->st->names._waiting);
     PyObject *blocking = waiting == NULL ? NULL : PyObject_GetAttr((PyObject *)ch, ch->st->names._blocking);
     Py_ssize_t queued = blocking == NULL ? -1 : PyObject_Size(callbacks);
     int idle = queued < 0 ? -1

@@ -91,12 +91,12 @@ tell_message(CpikaConnection *conn, PyObject *name, CpikaChannel *ch, const cpik
     return rc;
 }
 
-/* handler._on_method(channel or None, frame).  0 or -1. */
+/* handler._on_method_frame(channel or None, frame).  0 or -1. */
 static int
 tell_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *frame)
 {
     PyObject *args[] = {ch == NULL ? Py_None : (PyObject *)ch, frame};
-    return tell(conn, conn->st->names._on_method, args, 2);
+    return tell(conn, conn->st->names._on_method_frame, args, 2);
 }
 
 /* ---- a delivery ---- */

@@ -77,6 +77,7 @@ typedef enum {
     X(_let_run)             \
     X(_on_held)             \
     X(_on_method)           \
+    X(_on_method_frame)     \
     X(_on_nack)             \
     X(_on_returned)         \
     X(_on_unexpected)       \
@@ -86,7 +87,7 @@ typedef enum {
     X(_run_due)             \
     X(_tick)                \
     X(_wait_socket)         \
-    X(waiting)
+    X(_waiting)
 
 typedef struct {
 #define CPIKA_NAME_FIELD(name) PyObject *name;

@@ -412,7 +412,7 @@ class Connection(Output, AbstractBase):
 
     # ---- what comes ----
 
-    def _on_method(self, channel: Channel | None, method_frame: Any) -> None:
+    def _on_method_frame(self, channel: Channel | None, method_frame: Any) -> None:
         """A method without content has come; called by the core."""
         key = method_frame.method.NAME
         if self.callbacks.process(str(method_frame.channel_number), key, self, method_frame):

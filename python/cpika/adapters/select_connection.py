@@ -207,6 +207,7 @@ class IOLoop(AbstractSelectorIOLoop):
         self._callbacks: deque[Callable[[], Any]] = deque()
         self._flushes: deque[Callable[[], Any]] = deque()
         self._thread = threading.get_ident()
+        self._waiting = False  # for descriptors, with nothing to do before
         self._poller: Any = self._get_poller(self._get_remaining_interval, self.process_timeouts)
 
     @staticmethod
@@ -259,6 +260,7 @@ class IOLoop(AbstractSelectorIOLoop):
 
     def process_timeouts(self) -> None:
         """Run the callbacks that were added, and the timers that are due."""
+        self._waiting = False
         if self._callbacks:
             self._run_callbacks()
         self._timer.process_timeouts()
@@ -271,6 +273,7 @@ class IOLoop(AbstractSelectorIOLoop):
             self._callbacks.popleft()()
 
     def _get_remaining_interval(self) -> float | None:
+        self._waiting = True  # first: what is added from now on may be sent by who adds it
         return 0 if self._callbacks or self._flushes else self._timer.get_remaining_interval()
 
     def add_handler(self, fd: int, handler: Callable[[int, int], Any], events: int) -> None:
