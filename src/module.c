@@ -79,6 +79,7 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->channel_type);
     Py_VISIT(st->loop_channel_type);
     Py_VISIT(st->method_frame);
+    Py_VISIT(st->header_frame);
     Py_VISIT(st->consumer_info_type);
     Py_VISIT(st->delivery_evt_type);
     Py_VISIT(st->want_read);
@@ -102,6 +103,7 @@ core_clear(PyObject *module)
     Py_CLEAR(st->channel_type);
     Py_CLEAR(st->loop_channel_type);
     Py_CLEAR(st->method_frame);
+    Py_CLEAR(st->header_frame);
     Py_CLEAR(st->names.basic_ack_name);
     Py_CLEAR(st->names.basic_nack_name);
     Py_CLEAR(st->consumer_info_type);

@@ -96,7 +96,9 @@ class CallbackManager:
         :param arguments: call it only when the first argument has these values
         :returns: prefix and key as strings
         """
-        prefix, key = name_or_value(prefix), name_or_value(key)
+        # A text is its own name: what is called for every answer is spared the calls that would say so.
+        prefix = prefix if type(prefix) is str else name_or_value(prefix)
+        key = key if type(key) is str else name_or_value(key)
         entries = self._stack.setdefault(prefix, {}).setdefault(key, [])
         if entries and self._add_again(entries, callback, only_caller, arguments, prefix, key):
             return prefix, key
@@ -159,21 +161,30 @@ class CallbackManager:
         :param keywords: keyword arguments of the callbacks
         :returns: whether the key is known
         """
-        prefix, key = name_or_value(prefix), name_or_value(key)
+        prefix = prefix if type(prefix) is str else name_or_value(prefix)
+        key = key if type(key) is str else name_or_value(key)
         entries = self._stack.get(prefix, {}).get(key)
         if entries is None:
             return False
-        due = []
+        due, spent = [], []
+        met = None  # what one request adds asks for the same arguments
         for entry in list(entries):
-            if entry[self.ARGUMENTS] is not None and not self._arguments_match(entry, args):
-                continue
+            if entry[self.ARGUMENTS] is not met:
+                if not self._arguments_match(entry, args):
+                    continue
+                met = entry[self.ARGUMENTS]
             if entry[self.ONLY_CALLER] not in (None, caller):
                 continue
             due.append(entry[self.CALLBACK])
             if entry[self.ONE_SHOT]:
                 entry[self.CALLS] -= 1
                 if entry[self.CALLS] <= 0:
-                    self.remove(prefix, key, entry[self.CALLBACK], entry[self.ARGUMENTS])
+                    spent.append(entry)
+        if spent and len(spent) == len(entries):  # an answer, as a rule
+            self.remove_all(prefix, key)
+        else:
+            for entry in spent:
+                self.remove(prefix, key, entry[self.CALLBACK], entry[self.ARGUMENTS])
         told = LOGGER.isEnabledFor(logging.DEBUG)
         for callback in due:
             if told:
@@ -236,7 +247,8 @@ class CallbackManager:
 
         :returns: False for an unknown key, else None
         """
-        prefix, key = name_or_value(prefix), name_or_value(key)
+        prefix = prefix if type(prefix) is str else name_or_value(prefix)
+        key = key if type(key) is str else name_or_value(key)
         keys = self._stack.get(prefix)
         if keys is None or key not in keys:
             return False

@@ -12,19 +12,22 @@ bits_or_null(int bits)
     return bits < 0 ? NULL : PyLong_FromLong(bits);
 }
 
-PyDoc_STRVAR(begin_doc, "_loop_begin($self, handler, soon, soon_threadsafe, /)\n--\n\n"
+PyDoc_STRVAR(begin_doc, "_loop_begin($self, handler, soon, soon_threadsafe, outcome=None, /)\n--\n\n"
                         "An event loop drives this connection from now on, and `handler` is told what happens.  soon() has\n"
-                        "the loop call _loop_flush() in its next turn; soon_threadsafe() does so from any thread.");
+                        "the loop call _loop_writable() in its next turn; soon_threadsafe() does so from any thread.\n"
+                        "outcome(bits, exception) is told of what _loop_on_readable() and _loop_on_writable() leave to be\n"
+                        "done.");
 
 static PyObject *
 looped_begin(PyObject *op, PyObject *args)
 {
-    PyObject *handler, *soon, *soon_threadsafe;
-    if (!PyArg_ParseTuple(args, "OOO:_loop_begin", &handler, &soon, &soon_threadsafe)
+    PyObject *handler, *soon, *soon_threadsafe, *outcome = Py_None;
+    if (!PyArg_ParseTuple(args, "OOO|O:_loop_begin", &handler, &soon, &soon_threadsafe, &outcome)
         || cpika_check_fork((CpikaConnection *)op) < 0) {
         return NULL;
     }
-    cpika_loop_begin((CpikaConnection *)op, handler, soon, soon_threadsafe);
+    cpika_loop_begin((CpikaConnection *)op, handler, soon, soon_threadsafe,
+                     outcome == Py_None ? NULL : outcome);
     Py_RETURN_NONE;
 }
 
@@ -48,6 +51,32 @@ looped_writable(PyObject *op, PyObject *ignored)
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     return cpika_check_fork(conn) < 0 ? NULL : bits_or_null(cpika_loop_writable(conn));
+}
+
+static PyObject *
+none_or_null(int rc)
+{
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(on_readable_doc, "_loop_on_readable($self, /)\n--\n\n"
+                              "What a loop calls when it may read: _loop_readable(), with what comes of it for outcome().");
+
+static PyObject *
+looped_on_readable(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return none_or_null(cpika_loop_called((CpikaConnection *)op, cpika_loop_readable));
+}
+
+PyDoc_STRVAR(on_writable_doc, "_loop_on_writable($self, /)\n--\n\n"
+                              "What a loop calls when it may write, or was asked to: as _loop_on_readable().");
+
+static PyObject *
+looped_on_writable(PyObject *op, PyObject *ignored)
+{
+    (void)ignored;
+    return none_or_null(cpika_loop_called((CpikaConnection *)op, cpika_loop_writable));
 }
 
 PyDoc_STRVAR(feed_doc, "_loop_feed($self, data, /)\n--\n\n"
@@ -85,19 +114,21 @@ PyDoc_STRVAR(send_doc, "_loop_send($self, channel_number, method, /)\n--\n\n"
                        "Queue a method's frame; it leaves at the end of the loop's turn.");
 
 static PyObject *
-looped_send(PyObject *op, PyObject *args)
+looped_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
     CpikaConnection *conn = (CpikaConnection *)op;
-    int number;
-    PyObject *method;
-    if (!PyArg_ParseTuple(args, "iO:_loop_send", &number, &method) || cpika_check_fork(conn) < 0) {
+    if (nargs != 2) {
+        return PyErr_Format(PyExc_TypeError, "_loop_send() takes channel_number and method");
+    }
+    long number = PyLong_AsLong(args[0]);
+    if ((number == -1 && PyErr_Occurred()) || cpika_check_fork(conn) < 0) {
         return NULL;
     }
     if (number < 0 || number > UINT16_MAX) {
-        return PyErr_Format(PyExc_ValueError, "channel number %d is out of range", number);
+        return PyErr_Format(PyExc_ValueError, "channel number %ld is out of range", number);
     }
     cpika_buf frame = CPIKA_BUF_INIT;
-    int rc = cpika_encode_method(conn, number, method, &frame);
+    int rc = cpika_encode_method(conn, (uint16_t)number, args[1], &frame);
     if (rc == 0) {
         rc = cpika_loop_append(conn, frame.data, frame.len, 1);
     }
@@ -113,7 +144,7 @@ looped_send(PyObject *op, PyObject *args)
 static int
 is_idle(CpikaChannel *ch, PyObject *loop, PyObject *callbacks)
 {
-    PyObject *waiting = PyObject_GetAttr(loop, ch->st->names.waiting);
+    PyObject *waiting = PyObject_GetAttr(loop, ch->st->names._waiting);
     PyObject *blocking = waiting == NULL ? NULL : PyObject_GetAttr((PyObject *)ch, ch->st->names._blocking);
     Py_ssize_t queued = blocking == NULL ? -1 : PyObject_Size(callbacks);
     int idle = queued < 0 ? -1
@@ -199,6 +230,7 @@ looped_stop(PyObject *op, PyObject *ignored)
     CpikaConnection *conn = (CpikaConnection *)op;
     const cpika_ending why = {.kind = CPIKA_ENDING_GIVEN, .by_client = true};
     cpika_engine_end(&conn->engine, &why);
+    cpika_loop_uncalled(conn);
     cpika_events *events = &conn->engine.events;
     while (events->first != NULL) {
         cpika_events_append(&conn->engine.grave, NULL, cpika_events_take_first(events));
@@ -261,10 +293,12 @@ PyMethodDef cpika_looped_methods[] = {
     {"_loop_feed", looped_feed, METH_O, feed_doc},
     {"_loop_fileno", looped_fileno, METH_NOARGS, fileno_doc},
     {"_loop_limits", looped_limits, METH_VARARGS, limits_doc},
+    {"_loop_on_readable", looped_on_readable, METH_NOARGS, on_readable_doc},
+    {"_loop_on_writable", looped_on_writable, METH_NOARGS, on_writable_doc},
     {"_loop_queued", looped_queued, METH_NOARGS, queued_doc},
     {"_loop_readable", looped_readable, METH_NOARGS, readable_doc},
     {"_loop_request", looped_request, METH_VARARGS, request_doc},
-    {"_loop_send", looped_send, METH_VARARGS, send_doc},
+    {"_loop_send", (PyCFunction)(void (*)(void))looped_send, METH_FASTCALL, send_doc},
     {"_loop_stop", looped_stop, METH_NOARGS, stop_doc},
     {"_loop_taken", looped_taken, METH_NOARGS, taken_doc},
     {"_loop_writable", looped_writable, METH_NOARGS, writable_doc},

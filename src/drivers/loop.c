@@ -4,21 +4,24 @@
 
 #include "ended.h"
 #include "engine/frames.h"
+#include "framed.h"
 #include "made.h"
 #include "values/errors.h"
-#include "wire/frame.h"
+#include "wire/method.h"
 
 enum { PYTHON_READS = 4 };  // of a Python socket in one call: TLS holds bytes that no descriptor shows
 
 /* ---- life ---- */
 
 void
-cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *soon_threadsafe)
+cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *soon_threadsafe,
+                 PyObject *outcome)
 {
     cpika_loop *loop = &conn->loop;
     Py_XSETREF(loop->handler, Py_NewRef(handler));
     Py_XSETREF(loop->soon, Py_NewRef(soon));
     Py_XSETREF(loop->soon_threadsafe, Py_NewRef(soon_threadsafe));
+    Py_XSETREF(loop->outcome, Py_XNewRef(outcome));
     loop->thread = PyThread_get_thread_ident();
     loop->high = SIZE_MAX;
     conn->engine.tells_all = true;
@@ -31,6 +34,7 @@ cpika_loop_traverse(const cpika_loop *loop, visitproc visit, void *arg)
     Py_VISIT(loop->handler);
     Py_VISIT(loop->soon);
     Py_VISIT(loop->soon_threadsafe);
+    Py_VISIT(loop->outcome);
     return 0;
 }
 
@@ -40,9 +44,21 @@ cpika_loop_clear(cpika_loop *loop)
     Py_CLEAR(loop->handler);
     Py_CLEAR(loop->soon);
     Py_CLEAR(loop->soon_threadsafe);
+    Py_CLEAR(loop->outcome);
 }
 
 /* ---- telling ---- */
+
+/* object.name(*args).  0 or -1. */
+static int
+call_method(PyObject *object, PyObject *name, PyObject *const *args, size_t nargs)
+{
+    PyObject *method = PyObject_GetAttr(object, name);
+    PyObject *done = method == NULL ? NULL : PyObject_Vectorcall(method, args, nargs, NULL);
+    Py_XDECREF(method);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
 
 /* handler.name(*args).  0 or -1. */
 static int
@@ -52,19 +68,35 @@ tell(CpikaConnection *conn, PyObject *name, PyObject *const *args, size_t nargs)
         return 0;
     }
     PyObject *handler = Py_NewRef(conn->loop.handler);
-    PyObject *method = PyObject_GetAttr(handler, name);
-    PyObject *done = method == NULL ? NULL : PyObject_Vectorcall(method, args, nargs, NULL);
-    Py_XDECREF(method);
+    int rc = call_method(handler, name, args, nargs);
     Py_DECREF(handler);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return rc;
 }
 
+/* channel.name(method frame, header frame, body).  0 or -1. */
 static int
 tell_message(CpikaConnection *conn, PyObject *name, CpikaChannel *ch, const cpika_made *made)
 {
-    PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
-    return tell(conn, name, args, 4);
+    if (conn->loop.handler == NULL) {
+        return 0;
+    }
+    uint16_t number = ch->engine.number;
+    PyObject *method = cpika_frame_method(conn->st, number, made->method);
+    PyObject *header =
+        method == NULL ? NULL : cpika_frame_header(conn->st, number, made->properties, made->body);
+    PyObject *args[] = {method, header, made->body};
+    int rc = header == NULL ? -1 : call_method((PyObject *)ch, name, args, 3);
+    Py_XDECREF(header);
+    Py_XDECREF(method);
+    return rc;
+}
+
+/* handler._on_method_frame(channel or None, frame).  0 or -1. */
+static int
+tell_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *frame)
+{
+    PyObject *args[] = {ch == NULL ? Py_None : (PyObject *)ch, frame};
+    return tell(conn, conn->st->names._on_method_frame, args, 2);
 }
 
 /* ---- a delivery ---- */
@@ -96,7 +128,7 @@ run_message(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
         return -1;
     }
     if (odd) {
-        return tell_message(conn, conn->st->names._on_odd_delivery, ch, made);
+        return tell_message(conn, conn->st->names._on_deliver, ch, made);
     }
     PyObject *callback = NULL;
     if (PySet_GET_SIZE(lc->cancelled) == 0) {
@@ -105,7 +137,7 @@ run_message(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
         Py_DECREF(consumers);
     }
     if (callback == NULL) {
-        return PyErr_Occurred() ? -1 : tell_message(conn, conn->st->names._on_unwanted, ch, made);
+        return PyErr_Occurred() ? -1 : tell_message(conn, conn->st->names._deliver, ch, made);
     }
     PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
     PyObject *done = PyObject_Vectorcall(callback, args, 4, NULL);
@@ -133,13 +165,11 @@ run_raw(CpikaConnection *conn, const cpika_raw_delivery *raw)
 PyObject *
 cpika_loop_on_deliver(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
-    CpikaChannel *ch = (CpikaChannel *)op;
     if (nargs != 3) {
         PyErr_SetString(PyExc_TypeError, "_on_deliver() takes method_frame, header_frame and body");
         return NULL;
     }
-    PyObject *given[] = {op, args[0], args[1], args[2]};
-    if (ch->conn != NULL && tell(ch->conn, ch->st->names._run_delivery, given, 4) < 0) {
+    if (call_method(op, ((CpikaChannel *)op)->st->names._deliver, args, 3) < 0) {
         return NULL;
     }
     Py_RETURN_NONE;
@@ -180,36 +210,6 @@ only_callback(CpikaConnection *conn, const CpikaLoopChannel *ch, PyObject *key)
     return callback;
 }
 
-/* New frame.Method: what its __init__ sets, without the call of a Python function for every confirm. */
-static PyObject *
-method_frame(CpikaConnection *conn, const CpikaLoopChannel *ch, PyObject *method)
-{
-    const cpika_names *names = &conn->st->names;
-    if (conn->st->method_frame == NULL) {
-        PyObject *module = PyImport_ImportModule("cpika.frame");
-        conn->st->method_frame = module == NULL ? NULL : PyObject_GetAttrString(module, "Method");
-        Py_XDECREF(module);
-    }
-    if (conn->st->method_frame == NULL) {
-        return NULL;
-    }
-    PyTypeObject *type = (PyTypeObject *)conn->st->method_frame;
-    PyObject *kind = PyLong_FromLong(CPIKA_FRAME_METHOD);
-    PyObject *number = PyLong_FromLong(ch->base.engine.number);
-    PyObject *none = PyTuple_New(0);
-    PyObject *frame = kind == NULL || number == NULL || none == NULL ? NULL : type->tp_new(type, none, NULL);
-    if (frame != NULL
-        && (PyObject_SetAttr(frame, names->frame_type, kind) < 0
-            || PyObject_SetAttr(frame, names->channel_number, number) < 0
-            || PyObject_SetAttr(frame, names->method, method) < 0)) {
-        Py_CLEAR(frame);
-    }
-    Py_XDECREF(none);
-    Py_XDECREF(number);
-    Py_XDECREF(kind);
-    return frame;
-}
-
 static int
 run_verdict(CpikaConnection *conn, const cpika_raw_delivery *raw)
 {
@@ -224,14 +224,14 @@ run_verdict(CpikaConnection *conn, const cpika_raw_delivery *raw)
         const cpika_names *names = &conn->st->names;
         PyObject *callback = only_callback(
             conn, ch, id == CPIKA_ID_basic_ack ? names->basic_ack_name : names->basic_nack_name);
-        PyObject *frame = callback == NULL ? NULL : method_frame(conn, ch, method);
-        if (frame != NULL) {
+        PyObject *frame =
+            PyErr_Occurred() ? NULL : cpika_frame_method(conn->st, ch->base.engine.number, method);
+        if (frame != NULL && callback != NULL) {
             PyObject *done = PyObject_CallOneArg(callback, frame);
             rc = done == NULL ? -1 : 0;
             Py_XDECREF(done);
-        } else if (callback == NULL && !PyErr_Occurred()) {
-            PyObject *args[] = {(PyObject *)ch, method};
-            rc = tell(conn, names->_on_method, args, 2);
+        } else if (frame != NULL) {
+            rc = tell_method(conn, &ch->base, frame);
         }
         Py_XDECREF(frame);
         Py_XDECREF(callback);
@@ -246,9 +246,12 @@ run_verdict(CpikaConnection *conn, const cpika_raw_delivery *raw)
 static int
 run_method(CpikaConnection *conn, const cpika_event *event)
 {
+    CpikaChannel *ch = (CpikaChannel *)event->owner;
     PyObject *method = cpika_make_method(conn, event->message);
-    PyObject *args[] = {event->owner == NULL ? Py_None : event->owner, method};
-    int rc = method == NULL ? -1 : tell(conn, conn->st->names._on_method, args, 2);
+    PyObject *frame =
+        method == NULL ? NULL : cpika_frame_method(conn->st, ch == NULL ? 0 : ch->engine.number, method);
+    int rc = frame == NULL ? -1 : tell_method(conn, ch, frame);
+    Py_XDECREF(frame);
     Py_XDECREF(method);
     return rc;
 }
@@ -267,7 +270,10 @@ run_event(CpikaConnection *conn, const cpika_event *event)
     if (rc == 0 && event->kind == CPIKA_EVENT_DELIVERY) {
         rc = run_message(conn, cpika_channel_object(event->channel), &made);
     } else if (rc == 0) {
-        rc = tell_message(conn, conn->st->names._on_content, cpika_channel_object(event->channel), &made);
+        const cpika_names *names = &conn->st->names;
+        bool got = cpika_message_id(event->message) == CPIKA_ID_basic_get_ok;
+        rc = tell_message(conn, got ? names->_on_getok : names->_on_return,
+                          cpika_channel_object(event->channel), &made);
     }
     cpika_made_clear(&made);
     return rc;
@@ -480,6 +486,54 @@ cpika_loop_writable(CpikaConnection *conn)
     }
     enter(conn);
     return leave(conn, 0);
+}
+
+/* outcome(bits, None), or outcome(None, the exception that is set).  0 or -1. */
+static int
+tell_outcome(PyObject *outcome, int bits)
+{
+    PyObject *number = NULL, *type = NULL, *error = NULL, *traceback = NULL;
+    if (bits >= 0) {
+        number = PyLong_FromLong(bits);
+    } else {
+        PyErr_Fetch(&type, &error, &traceback);
+        PyErr_NormalizeException(&type, &error, &traceback);
+        if (traceback != NULL) {
+            PyException_SetTraceback(error, traceback);
+        }
+    }
+    PyObject *done = PyObject_CallFunctionObjArgs(outcome, number == NULL ? Py_None : number,
+                                                  error == NULL ? Py_None : error, NULL);
+    Py_XDECREF(number);
+    Py_XDECREF(type);
+    Py_XDECREF(error);
+    Py_XDECREF(traceback);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+int
+cpika_loop_called(CpikaConnection *conn, int (*call)(CpikaConnection *))
+{
+    cpika_loop *loop = &conn->loop;
+    if (loop->outcome == NULL) {
+        return 0;
+    }
+    PyObject *outcome = Py_NewRef(loop->outcome);  // a callback may end it
+    int bits = cpika_check_fork(conn) < 0 ? -1 : call(conn);
+    int rc = 0;
+    if (bits != loop->told || bits < 0 || (bits & (CPIKA_LOOP_ENDED | CPIKA_LOOP_MORE)) != 0) {
+        loop->told = bits < 0 ? loop->told : bits & CPIKA_LOOP_WANTS_WRITE;
+        rc = tell_outcome(outcome, bits);
+    }
+    Py_DECREF(outcome);
+    return rc;
+}
+
+void
+cpika_loop_uncalled(CpikaConnection *conn)
+{
+    Py_CLEAR(conn->loop.outcome);
 }
 
 int

@@ -27,8 +27,9 @@ enum {
 };
 
 /* A loop drives this connection from now on: what happens is told to `handler`; soon(), from the loop's thread, and
- * soon_threadsafe(), from others, have the loop call cpika_loop_flush. */
-void cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *soon_threadsafe);
+ * soon_threadsafe(), from others, have the loop call cpika_loop_writable; outcome: see cpika_loop_called, or NULL. */
+void cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *soon_threadsafe,
+                      PyObject *outcome);
 int cpika_loop_traverse(const cpika_loop *loop, visitproc visit, void *arg);
 void cpika_loop_clear(cpika_loop *loop);
 
@@ -37,6 +38,14 @@ int cpika_loop_readable(CpikaConnection *conn);
 
 /* Sends, and reads where that waited for room.  Bits, or -1. */
 int cpika_loop_writable(CpikaConnection *conn);
+
+/* What a loop calls for its descriptor: one of the two above, and outcome(bits, exception) where there is something to do:
+ * other bits than before, or bits None and what was raised.  So a turn in which all went well runs no Python function but
+ * the callbacks.  0, or -1: outcome() has raised. */
+int cpika_loop_called(CpikaConnection *conn, int (*call)(CpikaConnection *));
+
+/* Nobody is told any more. */
+void cpika_loop_uncalled(CpikaConnection *conn);
 
 /* Bytes that somebody else has read: the same, without sending.  0 or -1. */
 int cpika_loop_feed(CpikaConnection *conn, const uint8_t *bytes, size_t n);

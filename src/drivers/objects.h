@@ -18,13 +18,15 @@ typedef struct {
     PyObject *handler;          // owned: told what happens; NULL: no loop drives it
     PyObject *soon;             // owned: asks the loop for a flush, from its own thread
     PyObject *soon_threadsafe;  // owned
-    unsigned long thread;       // the loop's
-    int inside;                 // calls of the loop that run callbacks: their output leaves at their end
-    bool asked;                 // for a flush
-    bool above;                 // more output is queued than `high`, and has not come down to `low`
-    size_t high, low;           // bytes
-    uint64_t reads;             // counts the loop's calls
-    uint64_t sent_at;           // that count when another thread last sent by itself
+    PyObject *outcome;  // owned: told what a call of the loop's leaves to be done; NULL: nobody is, any more
+    int told;           // the bits that it was told last
+    unsigned long thread;  // the loop's
+    int inside;            // calls of the loop that run callbacks: their output leaves at their end
+    bool asked;            // for a flush
+    bool above;            // more output is queued than `high`, and has not come down to `low`
+    size_t high, low;      // bytes
+    uint64_t reads;        // counts the loop's calls
+    uint64_t sent_at;      // that count when another thread last sent by itself
 } cpika_loop;
 
 typedef struct {

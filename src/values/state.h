@@ -54,6 +54,7 @@ typedef enum {
     X(_blocking)            \
     X(_stack)               \
     X(arguments)            \
+    X(body_size)            \
     X(callback)             \
     X(callbacks)            \
     X(channel_number)       \
@@ -61,13 +62,13 @@ typedef enum {
     X(method)               \
     X(one_shot)             \
     X(only)                 \
-    X(_on_content)          \
+    X(properties)           \
+    X(_deliver)             \
     X(_on_deliver)          \
-    X(_on_odd_delivery)     \
+    X(_on_getok)            \
     X(_on_output_high)      \
     X(_on_output_low)       \
-    X(_on_unwanted)         \
-    X(_run_delivery)        \
+    X(_on_return)           \
     X(select)               \
     X(_dispatch_cancel)     \
     X(_dispatch_return)     \
@@ -76,6 +77,7 @@ typedef enum {
     X(_let_run)             \
     X(_on_held)             \
     X(_on_method)           \
+    X(_on_method_frame)     \
     X(_on_nack)             \
     X(_on_returned)         \
     X(_on_unexpected)       \
@@ -85,7 +87,7 @@ typedef enum {
     X(_run_due)             \
     X(_tick)                \
     X(_wait_socket)         \
-    X(waiting)
+    X(_waiting)
 
 typedef struct {
 #define CPIKA_NAME_FIELD(name) PyObject *name;
@@ -108,7 +110,7 @@ typedef struct cpika_state {
     PyObject *want_write;  // ssl.SSLWantWriteError
     PyObject *empty_bytes;
     PyObject *deque_type, *deque_append, *deque_popleft;  // collections.deque
-    PyObject *method_frame;                               // cpika.frame.Method, once it was needed
+    PyObject *method_frame, *header_frame;  // cpika.frame.Method and .Header, once they were needed
     cpika_names names;
 
     PyObject *greenlet_getcurrent;  // owned; NULL while the program has no greenlets

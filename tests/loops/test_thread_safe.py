@@ -324,10 +324,10 @@ def test_while_the_io_thread_waits_the_caller_sends(connection: Any, monkeypatch
     wake = loop._poller.wake_threadsafe
     monkeypatch.setattr(loop._poller, "wake_threadsafe", lambda: (woken.append("woken"), wake()))
     for _ in range(50):
-        while not loop.waiting:
+        while not loop._waiting:
             time.sleep(0)
         channel.queue_declare(queue, passive=True)
-        while not loop.waiting:
+        while not loop._waiting:
             time.sleep(0)
         confirmed.clear()
         channel.basic_publish("", queue, b"x")

@@ -333,12 +333,12 @@ class Channel(Requests, Forgetting, HotChannel):
     def _expect(self, method: Any, callback: Answer, acceptable_replies: list[Any]) -> None:
         """A method has been sent: the next one waits for its answer."""
         self._blocking = method.NAME
-        add = self.callbacks.add
+        add, prefix = self.callbacks.add, str(self.channel_number)
         for reply in acceptable_replies:
             kind, arguments = reply if isinstance(reply, tuple) else (reply, None)
-            add(self.channel_number, kind, self._on_synchronous_complete, arguments=arguments)
+            add(prefix, kind.NAME, self._on_synchronous_complete, arguments=arguments)
             if callback is not None:
-                add(self.channel_number, kind, callback, arguments=arguments)
+                add(prefix, kind.NAME, callback, arguments=arguments)
 
     def _on_synchronous_complete(self, _method_frame: Any) -> None:
         """The request under way is answered: the next ones leave."""

@@ -7,12 +7,11 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from cpika import _handshake, exceptions, frame, heartbeat, spec, validators
+from cpika import _handshake, exceptions, heartbeat, spec, validators
 from cpika import callback as _callback
 from cpika._async.engine import LoopEngine
 from cpika._async.output import Output
 from cpika._loggable import loggable
-from cpika._states import ConnectionStates
 from cpika.compat import AbstractBase
 from cpika.connection import ConnectionParameters, Parameters, copy_parameters
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 LOGGER = logging.getLogger("pika.connection")
 
 
-class Connection(Output, ConnectionStates, AbstractBase):
+class Connection(Output, AbstractBase):
     """One AMQP connection on an event loop; adapters derive from it and bring the loop.
 
     A subclass supplies the `_adapter_...` methods, and calls `_on_stream_connected`, `_on_data_available` and
@@ -413,40 +412,15 @@ class Connection(Output, ConnectionStates, AbstractBase):
 
     # ---- what comes ----
 
-    def _on_method(self, channel: Channel | None, method: Any) -> None:
+    def _on_method_frame(self, channel: Channel | None, method_frame: Any) -> None:
         """A method without content has come; called by the core."""
-        number = 0 if channel is None else channel.channel_number
-        callbacks = self.callbacks
-        method_frame = frame.Method(number, method)
-        if callbacks.pending(number, method):
-            callbacks.process(number, method, self, method_frame)
-        elif channel is not None:
+        key = method_frame.method.NAME
+        if self.callbacks.process(str(method_frame.channel_number), key, self, method_frame):
+            return
+        if channel is not None:
             channel._on_unexpected_frame(method_frame)
         else:
             LOGGER.debug("Discarding frame %r", loggable(method_frame))
-
-    def _on_content(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-        """What Basic.Get brought, or a message that came back; called by the core."""
-        number = channel.channel_number
-        frames = frame.Method(number, method), frame.Header(number, len(body), properties)
-        if isinstance(method, spec.Basic.GetOk):
-            channel._on_getok(*frames, body)
-        else:
-            channel._on_return(*frames, body)
-
-    def _on_unwanted(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-        """A message for a consumer that is being cancelled, or is not there; called by the core."""
-        number = channel.channel_number
-        channel._deliver(frame.Method(number, method), frame.Header(number, len(body), properties), body)
-
-    def _on_odd_delivery(self, channel: Channel, method: Any, properties: Any, body: bytes) -> None:
-        """A message of a channel whose `_on_deliver` somebody has replaced; called by the core."""
-        number = channel.channel_number
-        channel._on_deliver(frame.Method(number, method), frame.Header(number, len(body), properties), body)
-
-    def _run_delivery(self, channel: Channel, method_frame: Any, header_frame: Any, body: bytes) -> None:
-        """What `Channel._on_deliver` does by itself; called by the core."""
-        channel._deliver(method_frame, header_frame, body)
 
     def _on_connection_blocked(self, _connection: Connection, method_frame: Any) -> None:
         LOGGER.warning("Received %s from broker", method_frame)

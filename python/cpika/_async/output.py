@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions, frame, spec
 from cpika._async.engine import LoopEngine
+from cpika._states import ConnectionStates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,11 @@ _OUTPUT_HIGH = "_on_write_buffer_high"
 _OUTPUT_LOW = "_on_write_buffer_low"
 
 
-class Output:
+class Output(ConnectionStates):
     """What of `Connection` sends, and counts what was sent."""
 
     _engine: LoopEngine | None
+    connection_state: int
     callbacks: CallbackManager
     params: Parameters
 
@@ -44,13 +46,14 @@ class Output:
 
         :raises pika.exceptions.ConnectionWrongStateError: the connection is closed
         """
-        if self.is_closed or self._engine is None:
+        engine = self._engine
+        if self.connection_state == self.CONNECTION_CLOSED or engine is None:
             LOGGER.error("Attempted to send frame when closed")
             raise exceptions.ConnectionWrongStateError("Attempted to send a frame on closed connection.")
         if content:
             self._send_message(channel_number, method, content)
         else:
-            self._engine._loop_send(channel_number, method)
+            engine._loop_send(channel_number, method)
 
     def _send_message(
         self, channel_number: int, method: Any, content: tuple[spec.BasicProperties, bytes]

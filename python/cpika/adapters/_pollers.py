@@ -7,7 +7,6 @@ import select
 import socket
 import threading
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from cpika.compat import AbstractBase
@@ -25,7 +24,9 @@ class PollEvents:
     HANGUP = getattr(select, "POLLHUP", 0x10)
 
 
-_EVENTS = (PollEvents.READ, PollEvents.WRITE, PollEvents.ERROR)
+_EVENTS = PollEvents.READ | PollEvents.WRITE | PollEvents.ERROR
+_FAILED = PollEvents.HANGUP | PollEvents.ERROR
+_READY = PollEvents.READ | PollEvents.WRITE
 
 
 def has(name: str) -> bool:
@@ -52,7 +53,7 @@ class _PollerBase(AbstractBase):
         """Called after a wait that has found something, before its handlers are."""
         self._waking_mutex = threading.Lock()
         self._fd_handlers: dict[int, Callable[[int, int], Any]] = {}
-        self._fd_events: dict[int, set[int]] = {event: set() for event in _EVENTS}
+        self._fd_masks: dict[int, int] = {}  # what each descriptor is watched for
         self._processing_fd_event_map: dict[int, int] = {}
         self._running = False
         self._stopping = False
@@ -108,46 +109,31 @@ class _PollerBase(AbstractBase):
     def add_handler(self, fileno: int, handler: Callable[[int, int], Any], events: int) -> None:
         """Call `handler(fileno, events)` for these events."""
         self._fd_handlers[fileno] = handler
-        self._set_handler_events(fileno, events)
+        self._fd_masks[fileno] = events & _EVENTS
         self._register_fd(fileno, events)
 
     def update_handler(self, fileno: int, events: int) -> None:
         """Watch for other events."""
-        cleared, added = self._set_handler_events(fileno, events)
-        self._modify_fd_events(fileno, events=events, events_to_clear=cleared, events_to_set=added)
+        before, after = self._fd_masks.get(fileno, 0), events & _EVENTS
+        self._fd_masks[fileno] = after
+        self._modify_fd_events(
+            fileno, events=events, events_to_clear=before & ~after, events_to_set=after & ~before
+        )
 
     def remove_handler(self, fileno: int) -> None:
         """Watch the descriptor no more, also in the turn that runs."""
         self._processing_fd_event_map.pop(fileno, None)
-        cleared, _ = self._set_handler_events(fileno, 0)
         del self._fd_handlers[fileno]
-        self._unregister_fd(fileno, events_to_clear=cleared)
-
-    def _set_handler_events(self, fileno: int, events: int) -> tuple[int, int]:
-        """Note the events of a descriptor; returns those that went and those that came."""
-        cleared = added = 0
-        for event in _EVENTS:
-            watched = self._fd_events[event]
-            if events & event:
-                if fileno not in watched:
-                    watched.add(fileno)
-                    added |= event
-            elif fileno in watched:
-                watched.discard(fileno)
-                cleared |= event
-        return cleared, added
+        self._unregister_fd(fileno, events_to_clear=self._fd_masks.pop(fileno, 0))
 
     # ---- the loop ----
 
     def activate_poller(self) -> None:
         """Take what the system has for waiting, and register all descriptors."""
         self._init_poller()
-        events: dict[int, int] = defaultdict(int)
-        for event, filenos in self._fd_events.items():
-            for fileno in filenos:
-                events[fileno] |= event
-        for fileno, mask in events.items():
-            self._register_fd(fileno, mask)
+        for fileno, mask in self._fd_masks.items():
+            if mask:
+                self._register_fd(fileno, mask)
 
     def deactivate_poller(self) -> None:
         """Give it back."""
@@ -183,10 +169,8 @@ class _PollerBase(AbstractBase):
             self.before_handlers()
         self._processing_fd_event_map = fd_event_map
         for fileno in list(fd_event_map):
-            events = fd_event_map.get(fileno, 0)  # none: a handler has removed it
-            for event in _EVENTS:
-                if fileno not in self._fd_events[event]:
-                    events &= ~event
+            # None, where a handler has removed it; others than it is watched for, where one has changed that.
+            events = fd_event_map.get(fileno, 0) & (self._fd_masks.get(fileno, 0) | ~_EVENTS)
             if events:
                 self._fd_handlers[fileno](fileno, events)
 
@@ -224,14 +208,17 @@ class SelectPoller(_PollerBase):
 
     def poll(self) -> None:
         """Wait once and call the handlers."""
-        readers, writers, failing = (self._fd_events[event] for event in _EVENTS)
+        kinds = PollEvents.READ, PollEvents.WRITE, PollEvents.ERROR
+        readers, writers, failing = (
+            [fileno for fileno, mask in self._fd_masks.items() if mask & kind] for kind in kinds
+        )
         wait = self._get_max_wait()
         if not (readers or writers or failing):
             time.sleep(wait)
             return
         found = select.select(readers, writers, failing, wait)
         self._dispatch_fd_events(
-            _merged((fileno, event) for filenos, event in zip(found, _EVENTS) for fileno in filenos)
+            _merged((fileno, kind) for filenos, kind in zip(found, kinds) for fileno in filenos)
         )
 
     def _init_poller(self) -> None: ...
@@ -262,7 +249,10 @@ class PollPoller(_PollerBase):
         """Wait once and call the handlers."""
         ready = self._poll.poll(self._get_max_wait())
         if ready:
-            self._dispatch_fd_events(_merged(_with_hangups(ready)))
+            # A hang-up or an error counts as readiness: whoever reads or writes then is told.
+            self._dispatch_fd_events(
+                {fileno: event | _READY if event & _FAILED else event for fileno, event in ready}
+            )
 
     def _init_poller(self) -> None:
         assert self._poll is None, "the poller is active already"
@@ -284,13 +274,6 @@ class PollPoller(_PollerBase):
     def _unregister_fd(self, fileno: int, events_to_clear: int) -> None:
         if self._poll is not None:
             self._poll.unregister(fileno)
-
-
-def _with_hangups(ready: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
-    """A hang-up or an error counts as readiness: whoever reads or writes then is told."""
-    failed = PollEvents.HANGUP | PollEvents.ERROR
-    for fileno, event in ready:
-        yield fileno, event | (PollEvents.READ | PollEvents.WRITE if event & failed else 0)
 
 
 class EPollPoller(PollPoller):

@@ -23,16 +23,17 @@ Arguments = Any  # a mapping, or None
 class _Request(Requests):
     """One request, made in the caller's thread: sent by it while the I/O thread waits, else by that."""
 
-    def __init__(self, raw: Any, call: Call) -> None:
+    def __init__(self, raw: Any, loop: Any, call: Call) -> None:
         self._raw = raw
+        self._loop = loop
         self._call = call
 
     def _raise_if_not_open(self) -> None:
         self._raw._raise_if_not_open()
 
     def _rpc(self, method: Any, callback: Answer = None, acceptable_replies: list[Any] | None = None) -> None:
-        raw = self._raw
-        loop, engine = raw.connection.ioloop, raw.connection._engine
+        raw, loop = self._raw, self._loop
+        engine = raw.connection._engine
 
         def expect() -> None:
             if raw.is_open:
@@ -79,8 +80,7 @@ class Channel:
     # ---- the I/O thread ----
 
     def _on_close(self, _channel: Any, reason: BaseException) -> None:
-        calls, self._calls = self._calls, set()
-        for call in list(calls):  # their own threads add and discard meanwhile
+        for call in list(self._calls):  # their own threads add and discard meanwhile
             call.fail(reason)
         self._worker.end()
         if self in self._wrapper._channels and self._wrapper._connection.is_open:
@@ -92,23 +92,13 @@ class Channel:
 
         def begin(call: Call) -> None:
             self._calls.add(call)
-            ask = getattr(_Request(raw, call) if here else raw, name)
+            ask = getattr(_Request(raw, self._wrapper._ioloop, call) if here else raw, name)
             ask(*args, callback=call.succeed, **kwargs)
 
         return self._wait_for(name, begin, timeout, here)
 
     def _wait_for(self, name: str, begin: Any, timeout: float | None, here: bool = False) -> Any:
-        made: list[Call] = []
-
-        def noted(call: Call) -> None:
-            made.append(call)
-            begin(call)
-
-        try:
-            return self._wrapper._wait_for(name, noted, timeout, self._worker, here)
-        finally:
-            for call in made:
-                self._calls.discard(call)
+        return self._wrapper._wait_for(name, begin, timeout, self._worker, self._calls, here)
 
     # ---- publishing ----
 
@@ -335,7 +325,7 @@ class Channel:
         if not callable(callback):
             raise TypeError(f"callback must be callable, but got {callback!r}")
         self._wrapper._check_not_closed()
-        self._wrapper._connection.ioloop.add_callback_threadsafe(lambda: getattr(self._channel, name)(told))
+        self._wrapper._ioloop.add_callback_threadsafe(lambda: getattr(self._channel, name)(told))
 
     # ---- queues and exchanges ----
 

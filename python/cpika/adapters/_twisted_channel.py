@@ -44,6 +44,7 @@ class ClosableDeferredQueue(defer.DeferredQueue):  # type: ignore[type-arg]
         """
         self.closed: BaseException | None = None
         super().__init__(size, backlog)
+        self._forget = self.waiting.remove  # a Deferred that is cancelled
 
     def put(self, obj: Any) -> defer.Deferred[Any] | None:  # type: ignore[override]
         """Add an object; returns a failed Deferred when the queue is closed."""
@@ -59,9 +60,9 @@ class ClosableDeferredQueue(defer.DeferredQueue):  # type: ignore[type-arg]
             return defer.fail(self.closed)
         if self.pending or self.backlog is not None:
             return super().get()
-        waiting = self.waiting  # as the base does, for every message that is waited for
-        deferred: defer.Deferred[Any] = _Deferred(waiting.remove)
-        waiting.append(deferred)
+        # As the base does, for every message that is waited for.
+        deferred: defer.Deferred[Any] = _Deferred(self._forget)
+        self.waiting.append(deferred)
         return deferred
 
     def close(self, reason: BaseException | None) -> None:

@@ -42,11 +42,12 @@ class Worker:
         self._relaxed = 0  # calls of the worker's own that wait for the loop's thread
         self._ended = False
         self._thread: threading.Thread | None = None
+        self._ident = 0  # of that while it runs
 
     @property
     def is_current(self) -> bool:
         """Whether this is its thread."""
-        return threading.current_thread() is self._thread
+        return threading.get_ident() == self._ident
 
     def put(self, callback: Callback, *args: Any) -> None:
         """Have `callback(*args)` called; to be called in the loop's thread.
@@ -115,6 +116,13 @@ class Worker:
         return not thread.is_alive()
 
     def _run(self) -> None:
+        self._ident = threading.get_ident()
+        try:
+            self._run_callbacks()
+        finally:
+            self._ident = 0  # the system gives it to another thread
+
+    def _run_callbacks(self) -> None:
         get = self._queue.get
         half = self._maxsize // 2
         while True:
@@ -141,6 +149,13 @@ class Call:
         self._said = threading.Lock()  # held from the first word on; those who wait hold the other one, too
         self.result: Any = None
         self.error: BaseException | None = None
+
+    def begin(self, begin: Callable[[Call], Any]) -> None:
+        """Run `begin(call)`; it fails with what that raises."""
+        try:
+            begin(self)
+        except Exception as error:
+            self.fail(error)
 
     def succeed(self, *results: Any) -> None:
         """It has happened; the first word counts."""

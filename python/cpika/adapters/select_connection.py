@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import logging
 import threading
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from cpika import compat
 from cpika.adapters._pollers import EPollPoller as EPollPoller
 from cpika.adapters._pollers import KQueuePoller as KQueuePoller
 from cpika.adapters._pollers import PollEvents as PollEvents
@@ -115,12 +116,14 @@ class _Timer:
     _GC_CANCELLATION_THRESHOLD = 1024
 
     def __init__(self) -> None:
-        self._timeout_heap: list[_Timeout] | None = []
+        # Deadline and number come first: the heap compares them, never a timer, whose methods are Python's.
+        self._timeout_heap: list[tuple[float, int, _Timeout]] | None = []
+        self._numbers = itertools.count()
         self._num_cancellations = 0
 
     def close(self) -> None:
         """Forget all timers."""
-        for timeout in self._timeout_heap or ():
+        for _, _, timeout in self._timeout_heap or ():
             timeout.callback = None
         self._timeout_heap = None
 
@@ -134,8 +137,8 @@ class _Timer:
             raise ValueError("Timeout closed before call")
         if delay < 0:
             raise ValueError(f"call_later: delay must be non-negative, but got {delay!r}")
-        timeout = _Timeout(compat.time_now() + delay, callback)
-        heapq.heappush(self._timeout_heap, timeout)
+        timeout = _Timeout(monotonic() + delay, callback)
+        heapq.heappush(self._timeout_heap, (timeout.deadline, next(self._numbers), timeout))
         return timeout
 
     def remove_timeout(self, timeout: _Timeout) -> None:
@@ -148,22 +151,29 @@ class _Timer:
         """Return the seconds until the next timer is due; None: there is none."""
         if not self._timeout_heap:
             return None
-        return max(0, self._timeout_heap[0].deadline - compat.time_now())
+        left = self._timeout_heap[0][0] - monotonic()
+        return left if left > 0 else 0
 
     def process_timeouts(self) -> None:
         """Run what is due; what a callback adds waits for the next time."""
-        if not self._timeout_heap:
+        heap = self._timeout_heap
+        if not heap:
             return
-        now = compat.time_now()
+        now = monotonic()
+        if heap[0][0] <= now:
+            self._run_due(heap, now)
+        if self._num_cancellations >= self._GC_CANCELLATION_THRESHOLD:
+            self._collect()
+
+    def _run_due(self, heap: list[tuple[float, int, _Timeout]], now: float) -> None:
         ready = []
-        while self._timeout_heap and self._timeout_heap[0].deadline <= now:
-            timeout = heapq.heappop(self._timeout_heap)
-            if timeout.callback is None:
+        while heap and heap[0][0] <= now:
+            due = heapq.heappop(heap)
+            if due[2].callback is None:
                 self._num_cancellations -= 1
             else:
-                ready.append(timeout)
-        while ready:
-            timeout = ready.pop(0)
+                ready.append(due)
+        for place, (_, _, timeout) in enumerate(ready):
             callback, timeout.callback = timeout.callback, None
             if callback is None:
                 self._num_cancellations -= 1
@@ -171,17 +181,16 @@ class _Timer:
             try:
                 callback()
             except BaseException:
-                for left in ready:  # it leaves the loop, which may run again
-                    heapq.heappush(self._timeout_heap, left)
+                for left in ready[place + 1 :]:  # it leaves the loop, which may run again
+                    heapq.heappush(heap, left)
                 raise
-        self._collect()
 
     def _collect(self) -> None:
+        """Let cancelled timers go, where they are more than the others."""
         heap = self._timeout_heap
-        cancelled = self._num_cancellations
-        if heap and cancelled >= self._GC_CANCELLATION_THRESHOLD and cancelled > len(heap) >> 1:
+        if heap and self._num_cancellations > len(heap) >> 1:
             self._num_cancellations = 0
-            self._timeout_heap = [timeout for timeout in heap if timeout.callback is not None]
+            self._timeout_heap = [entry for entry in heap if entry[2].callback is not None]
             heapq.heapify(self._timeout_heap)
 
 
@@ -198,6 +207,7 @@ class IOLoop(AbstractSelectorIOLoop):
         self._callbacks: deque[Callable[[], Any]] = deque()
         self._flushes: deque[Callable[[], Any]] = deque()
         self._thread = threading.get_ident()
+        self._waiting = False  # for descriptors, with nothing to do before
         self._poller: Any = self._get_poller(self._get_remaining_interval, self.process_timeouts)
 
     @staticmethod
@@ -250,16 +260,20 @@ class IOLoop(AbstractSelectorIOLoop):
 
     def process_timeouts(self) -> None:
         """Run the callbacks that were added, and the timers that are due."""
-        self._run_callbacks()
+        self._waiting = False
+        if self._callbacks:
+            self._run_callbacks()
         self._timer.process_timeouts()
-        for _ in range(len(self._flushes)):
-            self._flushes.popleft()()
+        if self._flushes:
+            for _ in range(len(self._flushes)):
+                self._flushes.popleft()()
 
     def _run_callbacks(self) -> None:
         for _ in range(len(self._callbacks)):
             self._callbacks.popleft()()
 
     def _get_remaining_interval(self) -> float | None:
+        self._waiting = True  # first: what is added from now on may be sent by who adds it
         return 0 if self._callbacks or self._flushes else self._timer.get_remaining_interval()
 
     def add_handler(self, fd: int, handler: Callable[[int, int], Any], events: int) -> None:

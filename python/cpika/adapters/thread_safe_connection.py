@@ -33,24 +33,14 @@ class _Loop(IOLoop):
     What they have left to it, it does before it reads: that may be the answer.
     """
 
-    waiting = False
-
     def __init__(self) -> None:
         super().__init__()
         self._poller.before_handlers = self._woken
 
-    def _get_remaining_interval(self) -> float | None:
-        self.waiting = True  # first: what is added from now on is sent by who adds it
-        return super()._get_remaining_interval()
-
     def _woken(self) -> None:
-        self.waiting = False
-        self._run_callbacks()
-
-    def process_timeouts(self) -> None:
-        """See `IOLoop`."""
-        self.waiting = False
-        super().process_timeouts()
+        self._waiting = False
+        if self._callbacks:
+            self._run_callbacks()
 
 
 class Connection:
@@ -93,8 +83,10 @@ class Connection:
         self._closed_reason: BaseException | None = None
         self._worker = self._new_worker(f"pika-conn-{self._instance_id}")
         self._opening: Call | None = Call()
+        self._ident = 0  # of the I/O thread while it runs
+        self._ioloop = _Loop()
         self._connection = SelectConnection(
-            parameters, self._on_open, self._on_open_error, self._on_closed, custom_ioloop=_Loop()
+            parameters, self._on_open, self._on_open_error, self._on_closed, custom_ioloop=self._ioloop
         )
         self._thread = threading.Thread(
             target=self._run, name=f"pika-ioloop-{self._instance_id}", daemon=True
@@ -103,7 +95,7 @@ class Connection:
         try:
             self._opening.wait(timeout, "connection attempt")
         except BaseException:
-            self._connection.ioloop.add_callback_threadsafe(self._connection.ioloop.stop)
+            self._ioloop.add_callback_threadsafe(self._ioloop.stop)
             self._thread.join(timeout)
             raise
 
@@ -113,9 +105,9 @@ class Connection:
     # ---- the I/O thread ----
 
     def _run(self) -> None:
-        ioloop = self._connection.ioloop
+        self._ident = threading.get_ident()
         try:
-            ioloop.start()
+            self._ioloop.start()
         except Exception as error:
             LOGGER.exception("IOLoop thread crashed")
             self._record_end(error)
@@ -124,7 +116,8 @@ class Connection:
             self._worker.end()
             for channel in list(self._channels):
                 channel._worker.end()
-        ioloop.close()
+        self._ioloop.close()
+        self._ident = 0  # the system gives it to another thread
 
     def _on_open(self, _connection: Any) -> None:
         if self._opening is not None:
@@ -170,24 +163,21 @@ class Connection:
         begin: Callable[[Call], Any],
         timeout: float | None,
         worker: Worker | None = None,
+        calls: set[Call] | None = None,
         here: bool = False,
     ) -> Any:
         """Have `begin(call)` run in the I/O thread, and wait until the call has succeeded or failed.
 
+        :param calls: where `begin` puts the call, which is taken out at the end
         :param here: run it in this thread, which it allows for
         """
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._ident:
             raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
         call = Call()
         with self._lock:
-            self._check_not_closed()
+            if self._closed_reason is not None:
+                raise self._closed_reason
             self._calls.add(call)
-
-        def run() -> None:
-            try:
-                begin(call)
-            except Exception as error:
-                call.fail(error)
 
         relaxed = worker if worker is not None and worker.is_current else None
         if relaxed is not None:
@@ -196,12 +186,14 @@ class Connection:
             if here:
                 begin(call)  # what a signal's handler raises meanwhile is nobody else's
             else:
-                self._connection.ioloop.add_callback_threadsafe(run)
+                self._ioloop.add_callback_threadsafe(lambda: call.begin(begin))
             return call.wait(timeout, what)
         finally:
             if relaxed is not None:
                 relaxed.tighten()
             self._calls.discard(call)
+            if calls is not None:
+                calls.discard(call)
 
     # ---- what users call ----
 
@@ -246,18 +238,18 @@ class Connection:
             if self._connection.is_open or not (self._connection.is_closing or self._connection.is_closed):
                 self._connection.close()
 
-        if threading.current_thread() is self._thread:
+        if threading.get_ident() == self._ident:
             begin()
             return
         if here is not None:
             here.relax()
         try:
             if self._thread.is_alive() and self._closed_reason is None:
-                self._connection.ioloop.add_callback_threadsafe(begin)
+                self._ioloop.add_callback_threadsafe(begin)
             self._thread.join(timeout)
             if self._thread.is_alive():
                 LOGGER.warning("Connection %s did not close within %s s", self._instance_id, timeout)
-                self._connection.ioloop.add_callback_threadsafe(self._drop)
+                self._ioloop.add_callback_threadsafe(self._drop)
                 self._thread.join(1.0)
         finally:
             if here is not None:
@@ -299,9 +291,9 @@ class Connection:
 
         :raises pika.exceptions.AMQPConnectionError: why the connection has ended
         """
-        if threading.current_thread() is not self._thread:
+        if threading.get_ident() != self._ident:
             self._check_not_closed()
-        self._connection.ioloop.add_callback_threadsafe(callback)
+        self._ioloop.add_callback_threadsafe(callback)
 
     def add_on_connection_blocked_callback(self, callback: Callable[[Connection, Any], Any]) -> None:
         """Have `callback(connection, frame)` called, in a thread for that, when it is blocked."""
@@ -319,7 +311,7 @@ class Connection:
         def told(_raw: Any, frame: Any) -> None:
             self._worker.put(callback, self, frame)
 
-        self._connection.ioloop.add_callback_threadsafe(lambda: getattr(self._connection, name)(told))
+        self._ioloop.add_callback_threadsafe(lambda: getattr(self._connection, name)(told))
 
     @property
     def is_open(self) -> bool:

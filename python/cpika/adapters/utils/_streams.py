@@ -61,15 +61,10 @@ class _Transport(AbstractStreamTransport):
     def _close_socket(self) -> None:
         raise NotImplementedError
 
-    def _on_readable(self) -> None:
-        raise NotImplementedError
-
-    def _on_writable(self) -> None:
-        raise NotImplementedError
-
-    def _watch(self, fd: int) -> None:
+    def _watch(self, fd: int, on_readable: Callable[[], Any], on_writable: Callable[[], Any]) -> None:
         self._fd = fd
-        self._nbio.set_reader(fd, self._on_readable)
+        self._on_readable, self._on_writable = on_readable, on_writable
+        self._nbio.set_reader(fd, on_readable)
 
     def _set_writing(self, wanted: bool) -> None:
         if wanted != self._writing:
@@ -134,18 +129,18 @@ class EngineTransport(_Transport):
 
     def __init__(self, sock: Any, protocol: AbstractStreamProtocol, nbio: Any, connection: Any) -> None:
         super().__init__(protocol, nbio)
-        self.engine = LoopEngine.over(sock)
+        self.engine = engine = LoopEngine.over(sock)
         # Services of ours know a cheaper way from the loop's own thread than the one for all threads.
-        self._readable, self._writable = self.engine._loop_readable, self.engine._loop_writable
         soon = getattr(nbio, "_call_soon", nbio.add_callback_threadsafe)
-        flush = functools.partial(self._drive, self._writable)
-        self.engine._loop_begin(
+        flush = engine._loop_on_writable
+        engine._loop_begin(
             connection,
             functools.partial(soon, flush),
             functools.partial(nbio.add_callback_threadsafe, flush),
+            self._on_outcome,
         )
-        self._watch(self.engine._loop_fileno())
-        if self.engine.over_python:
+        self._watch(engine._loop_fileno(), engine._loop_on_readable, flush)
+        if engine.over_python:
             nbio.add_callback_threadsafe(self._on_readable)  # TLS may hold bytes already
 
     def write(self, data: bytes) -> None:
@@ -168,28 +163,19 @@ class EngineTransport(_Transport):
         fd = self.engine._loop_fileno()
         return socket.socket(fileno=os.dup(fd)) if fd >= 0 else None
 
-    def _on_readable(self) -> None:
-        self._drive(self._readable)
-
-    def _on_writable(self) -> None:
-        self._drive(self._writable)
-
-    def _drive(self, call: Callable[[], int]) -> None:
-        if self._state != self._STATE_ACTIVE:
-            return
-        try:
-            bits = call()
-        except Exception as error:
-            _LOGGER.exception("A callback failed, aborting connection: error=%r; %s", error, self)
-            self._initiate_abort(error)
-            return
-        except BaseException:
+    def _on_outcome(self, bits: int | None, raised: BaseException | None) -> None:
+        """The loop has called the engine, and there is something to do; called by the core."""
+        if bits is not None:
+            self._note(bits)
+        elif isinstance(raised, Exception):
+            _LOGGER.error(
+                "A callback failed, aborting connection: error=%r; %s", raised, self, exc_info=raised
+            )
+            self._initiate_abort(raised)
+        elif raised is not None:
             # It leaves the loop. What had come stands ready for the loop's next run.
             self._nbio.add_callback_threadsafe(self._on_readable)
-            raise
-        if bits == 0 and not self._writing:
-            return
-        self._note(bits)
+            raise raised
 
     def _note(self, bits: int) -> None:
         if self._state != self._STATE_ACTIVE:
@@ -226,7 +212,7 @@ class PlainTransport(_Transport):
         self._queued = 0
         self._read_wants_write = False
         self._write_wants_read = False
-        self._watch(sock.fileno())
+        self._watch(sock.fileno(), self._on_readable_or_eof, self._on_room)
         if isinstance(sock, ssl.SSLSocket):
             nbio.add_callback_threadsafe(self._on_readable)
 
@@ -250,12 +236,12 @@ class PlainTransport(_Transport):
         if self._state == self._STATE_ACTIVE:
             self._set_writing(self._read_wants_write or (bool(self._queue) and not self._write_wants_read))
 
-    def _on_readable(self) -> None:
+    def _on_readable_or_eof(self) -> None:
         if self._state == self._STATE_ACTIVE:
             self._write_wants_read = False
             self._guard(self._consume)
 
-    def _on_writable(self) -> None:
+    def _on_room(self) -> None:
         if self._state == self._STATE_ACTIVE:
             if self._read_wants_write:
                 self._guard(self._consume)
