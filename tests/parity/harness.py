@@ -29,7 +29,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -362,6 +362,26 @@ class Env:
     def pump(self, connection: Any, condition: Callable[[], Any]) -> None:
         """Dispatch events of `connection` until `condition` holds."""
         self.until(condition, lambda: connection.process_data_events(time_limit=0.05))
+
+    def timers(
+        self,
+        call_later: Callable[[float, Callable[[], Any]], Any],
+        remove_timeout: Callable[[Any], Any],
+        wanted: Sequence[tuple[float, Callable[[], Any]]],
+    ) -> list[Any]:
+        """Set the timers `(delay, callback)` such that their deadlines have the order of their delays.
+
+        A machine that does something else between two of them would turn that round: then they are set anew.
+        """
+        delays = sorted(delay for delay, _callback in wanted)
+        nearest = min(later - sooner for sooner, later in zip(delays, delays[1:]))
+        while True:
+            began = time.monotonic()
+            idents = [call_later(delay, callback) for delay, callback in wanted]
+            if time.monotonic() - began < nearest:
+                return idents
+            for ident in idents:
+                remove_timeout(ident)
 
     def third_party(self) -> Any:
         """Return a channel of somebody else, always made with pika itself."""

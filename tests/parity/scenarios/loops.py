@@ -586,11 +586,14 @@ def callbacks_from_other_threads_run_in_the_loop(env: Any, loop: Loop) -> None:
 @on_loops("loop.turns")
 def timers_are_due_in_order_and_can_be_removed(env: Any, loop: Loop) -> None:
     def opened(connection: Any) -> None:
-        connection._adapter_call_later(0.06, loop.close)
-        connection._adapter_call_later(0.03, lambda: env.show("timer", 2))
-        connection._adapter_call_later(0.0, lambda: env.show("timer", 1))
-        removed = connection._adapter_call_later(0.01, lambda: env.show("timer", "removed"))
-        connection._adapter_remove_timeout(removed)
+        wanted = [
+            (0.06, loop.close),
+            (0.03, lambda: env.show("timer", 2)),
+            (0.0, lambda: env.show("timer", 1)),
+            (0.01, lambda: env.show("timer", "removed")),
+        ]
+        remove = connection._adapter_remove_timeout
+        remove(env.timers(connection._adapter_call_later, remove, wanted)[-1])
 
     loop.connect(opened)
 

@@ -14,8 +14,9 @@ from parity.harness import covers
 def timers_fire_in_the_order_of_their_deadlines(pika: Any, env: Any) -> None:
     connection = env.connect()
     fired: list[Any] = []
-    for delay in (0.06, 0.02, 0.04, 0, 0.05):
-        connection.call_later(delay, functools.partial(fired.append, delay))
+    delays = (0.06, 0.02, 0.04, 0, 0.05)
+    wanted = [(delay, functools.partial(fired.append, delay)) for delay in delays]
+    env.timers(connection.call_later, connection.remove_timeout, wanted)
     env.pump(connection, lambda: len(fired) == 5)
     env.show("fired", fired)
 
