@@ -77,14 +77,26 @@ def consume_a_little(connection: Any) -> None:
     channel.cancel()
 
 
+def in_this_thread(action: Callable[[Any], Any]) -> Callable[..., None]:
+    """A callback that does `action(channel)` in the thread that makes it.
+
+    A message that comes before that thread has claimed the channel is anybody's: others give it back.
+    """
+    here = threading.get_ident()
+
+    def on_message(channel: Any, method: Any, *rest: Any) -> None:
+        if threading.get_ident() == here:
+            action(channel)
+        else:
+            channel.basic_nack(method.delivery_tag)
+
+    return on_message
+
+
 def fail_in_a_callback(connection: Any) -> None:
     channel = connection.channel()
     queue = queue_of(channel)
-
-    def on_message(*args: Any) -> None:
-        raise ZeroDivisionError
-
-    channel.basic_consume(queue, on_message, auto_ack=True)
+    channel.basic_consume(queue, in_this_thread(lambda channel: 1 / 0))
     publish(queue, 1)
     assert outcome(channel.start_consuming) == "ZeroDivisionError"
     channel.close()
@@ -93,7 +105,7 @@ def fail_in_a_callback(connection: Any) -> None:
 def start_and_stop(connection: Any) -> None:
     channel = connection.channel()
     queue = queue_of(channel)
-    channel.basic_consume(queue, lambda channel, *rest: channel.stop_consuming(), auto_ack=True)
+    channel.basic_consume(queue, in_this_thread(lambda channel: channel.stop_consuming()))
     publish(queue, 1)
     channel.start_consuming()
 
@@ -106,6 +118,7 @@ def a_second_dispatcher(second: str) -> list[Any]:
     sink = Sink(3 * EACH)
     channel.basic_consume(queue, sink, auto_ack=True)
     first = Together(channel.start_consuming)
+    await_sleep(first.threads[0])
     publish(queue, EACH)
     feeding = Together(lambda: publish(queue, EACH, EACH))
     Together(lambda: SECOND[second](connection)).join()
@@ -166,6 +179,8 @@ def many_consumers() -> list[Any]:
     for channel, queue, sink in zip(channels, queues, sinks):
         channel.basic_consume(queue, sink, auto_ack=True)
     running = [Together(channel.start_consuming) for channel in channels]
+    for together in running:
+        await_sleep(together.threads[0])
     for number, (channel, together) in enumerate(zip(channels, running)):
         for queue in queues[number:]:
             publish(queue, EACH, len(sinks[number].bodies))
