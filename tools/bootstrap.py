@@ -179,6 +179,8 @@ TO_TEST = (
         "gcc",
     ),
     Need("a broker of the tests' own", has_server, "rabbitmq-server", "rabbitmq-server", "rabbitmq-server"),
+    # uwsgi's router_basicauth is linked with it.
+    Need("libcrypt", compiles(COMPILER, HELLO, "-lcrypt"), "libcrypt-dev", "libxcrypt-devel", "musl-dev"),
     Need("cppcheck", has_command("cppcheck"), "cppcheck", "cppcheck", "cppcheck"),
     Need("clang-tidy", has_command("clang-tidy"), "clang-tidy", "clang-tools-extra", "clang-extra-tools"),
     Need(
