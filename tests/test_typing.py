@@ -95,11 +95,6 @@ def test_the_stub_has_the_properties_with_their_arguments() -> None:
     assert fields(node) == [*vars(spec.BasicProperties())]
 
 
-@pytest.mark.parametrize("module", ["cpika._core", "cpika.spec"])
-def test_stubtest_finds_the_stub_true(module: str) -> None:
-    check("-m", "mypy.stubtest", module)
-
-
 def test_mypy_strict_accepts_typical_programs() -> None:
     check("-m", "mypy", "--strict", *map(str, PROGRAMS))
 
