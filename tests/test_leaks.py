@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support.caches import clear_caches
 from support.subject import exceptions, pika
 
 WARM_UP = 50
@@ -31,7 +32,7 @@ def blocks_after(use: Callable[[], None], rounds: int) -> int:
     for _ in range(rounds):
         use()
     gc.collect()
-    sys._clear_type_cache()  # which keeps a name for each look-up that did not come from a program's text
+    clear_caches()
     return sys.getallocatedblocks()
 
 

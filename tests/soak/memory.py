@@ -7,6 +7,8 @@ import gc
 import sys
 from typing import NamedTuple
 
+from support.caches import clear_caches
+
 
 class _Mallinfo2(ctypes.Structure):
     _fields_ = [
@@ -58,5 +60,5 @@ def heap_bytes() -> int:
 def measure() -> Memory:
     """After a collection, and without CPython's own cache of attributes looked up."""
     gc.collect()
-    sys._clear_type_cache()
+    clear_caches()
     return Memory(sys.getallocatedblocks(), heap_bytes(), len(gc.get_objects()))

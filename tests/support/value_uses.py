@@ -19,6 +19,8 @@ from typing import Any
 
 from cpika import _core, data, spec
 
+from support.caches import clear_caches
+
 ROUNDS = 20
 MOST = 400  # allocations of one use
 GROWTH_AT = (0, 1, 2, 3, 4, 6, 8, 12)  # the failing allocations after which memory is counted
@@ -121,7 +123,7 @@ def growth(use: Callable[[], Any]) -> int:
             with contextlib.suppress(Exception):
                 use()
         gc.collect()
-        sys._clear_type_cache()
+        clear_caches()
         return sys.getallocatedblocks()
 
     after()
