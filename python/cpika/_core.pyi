@@ -6,15 +6,13 @@
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, TypeVar, final
+from typing import Any, ClassVar, final
 
 from typing_extensions import Buffer, Self, disjoint_base
 
 from cpika import spec
 from cpika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from cpika.spec import BasicProperties as BasicProperties
-
-_MethodT = TypeVar("_MethodT", bound=Callable[..., Any])
 
 # ---- protocol values ----
 
@@ -53,10 +51,10 @@ def decode_table(encoded: Buffer, offset: int) -> tuple[dict[str, Any], int]: ..
 def encode_value(pieces: list[bytes], value: object) -> int: ...
 def decode_value(encoded: Buffer, offset: int) -> tuple[Any, int]: ...
 
-# Calls the C method, has the looks of the function: to a type checker, it is the function.
+# Calls the C method, has the looks of the function.
 @final
 class hot_method:
-    def __new__(cls, descriptor: Any, twin: _MethodT) -> _MethodT: ...  # type: ignore[misc]
+    def __new__(cls, descriptor: Any, twin: Callable[..., Any]) -> Self: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
     @staticmethod
     def set_direct(method: Callable[..., Any], direct: bool, /) -> None: ...

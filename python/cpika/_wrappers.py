@@ -69,7 +69,8 @@ class _Watched(type):
         )
         type.__setattr__(cls, "_found", found)
         type.__setattr__(cls, "_wrapped", _with_callers(cls._originals, found))
-        for subclass in cls.__subclasses__():  # type: ignore[var-annotated]
+        subclasses: list[Any] = cls.__subclasses__()
+        for subclass in subclasses:
             subclass._look_over()
         for channel in _living():
             if type(channel) is cls:

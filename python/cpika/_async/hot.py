@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cpika import spec
 from cpika._core import LoopChannel as _CoreChannel
@@ -19,7 +19,8 @@ _MethodT = TypeVar("_MethodT", bound=Callable[..., Any])
 
 def _in_c(twin: _MethodT) -> _MethodT:
     """Have the C method of the same name called in place of this function, which tools go on to see."""
-    return hot_method(getattr(_CoreChannel, twin.__name__), twin)
+    # To a type checker, it is that function.
+    return cast("_MethodT", hot_method(getattr(_CoreChannel, twin.__name__), twin))
 
 
 class HotChannel(_CoreChannel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cpika import _wrappers, spec
 from cpika._core import Channel as _CoreChannel
@@ -27,7 +27,7 @@ def _in_c(twin: _MethodT) -> _MethodT:
     """Have the C method of the same name called in place of this function, which tools go on to see."""
     method = hot_method(getattr(_CoreChannel, twin.__name__), twin)
     _wrappers.add_shortcut(method, twin.__name__, *_ALSO_WRAPPED.get(twin.__name__, ()))
-    return method
+    return cast("_MethodT", method)  # to a type checker, it is that function
 
 
 class BlockingChannel(_CoreChannel):
