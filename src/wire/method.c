@@ -186,10 +186,10 @@ by_hand(const cpika_method_spec *spec)
 #endif
 }
 
-/* Takes one value out of a decoded struct.  Numbers are rabbitmq-c's.  Strings and tables are `walked`: where they
- * stand in the caller's bytes, while rabbitmq-c may have seen a copy; it has to agree about their length. */
+/* Takes one value out of a decoded struct.  Numbers are rabbitmq-c's.  Strings and tables stay what the walk found:
+ * where they stand in the caller's bytes, while rabbitmq-c may have seen a copy; it has to agree about their length. */
 static int
-value_from_rmq(const cpika_field *field, const void *decoded, const cpika_value *walked, cpika_value *value)
+value_from_rmq(const cpika_field *field, const void *decoded, cpika_value *value)
 {
     const uint8_t *member = (const uint8_t *)decoded + field->offset;
     rmq_octet octet;
@@ -198,7 +198,6 @@ value_from_rmq(const cpika_field *field, const void *decoded, const cpika_value 
     rmq_bit bit;
     amqp_bytes_t bytes;
 
-    *value = *walked;
     switch (field->kind) {
     case CPIKA_KIND_octet:
         memcpy(&octet, member, sizeof octet);
@@ -222,7 +221,7 @@ value_from_rmq(const cpika_field *field, const void *decoded, const cpika_value 
     case CPIKA_KIND_shortstr:
     case CPIKA_KIND_longstr:
         memcpy(&bytes, member, sizeof bytes);
-        return bytes.len == walked->len ? CPIKA_OK : CPIKA_E_CODEC;
+        return bytes.len == value->len ? CPIKA_OK : CPIKA_E_CODEC;
     case CPIKA_KIND_table:
         break;
     }
@@ -299,8 +298,7 @@ args_without_table(const uint8_t *args, size_t used, const cpika_value *table, a
 }
 
 static int
-decode_by_rmq(const cpika_method_spec *spec, const uint8_t *args, size_t used, const cpika_value *walked,
-              cpika_value *values)
+decode_by_rmq(const cpika_method_spec *spec, const uint8_t *args, size_t used, cpika_value *values)
 {
     amqp_bytes_t seen = {used, (void *)(uintptr_t)args};  // only read from
     unsigned table = table_index(spec);
@@ -310,13 +308,13 @@ decode_by_rmq(const cpika_method_spec *spec, const uint8_t *args, size_t used, c
 
     init_amqp_pool(&pool, 512);
     if (table < spec->field_count) {
-        rc = args_without_table(args, used, &walked[table], &pool, &seen);
+        rc = args_without_table(args, used, &values[table], &pool, &seen);
     }
     if (rc == CPIKA_OK) {
         rc = amqp_decode_method(spec->id, &pool, seen, &decoded) == AMQP_STATUS_OK ? CPIKA_OK : CPIKA_E_CODEC;
     }
     for (unsigned i = 0; i < spec->field_count && rc == CPIKA_OK; i++) {
-        rc = value_from_rmq(&spec->fields[i], decoded, &walked[i], &values[i]);
+        rc = value_from_rmq(&spec->fields[i], decoded, &values[i]);
     }
     empty_amqp_pool(&pool);
     return rc;
@@ -326,13 +324,10 @@ int
 cpika_method_decode_args(const cpika_method_spec *spec, const uint8_t *args, size_t len, cpika_value *values,
                          size_t *used)
 {
-    cpika_value walked[CPIKA_METHOD_MAX_FIELDS];
-    int rc = walk_args(spec, args, len, walked, used);
+    int rc = walk_args(spec, args, len, values, used);
 
-    if (rc == CPIKA_OK && by_hand(spec)) {
-        memcpy(values, walked, spec->field_count * sizeof *values);
-    } else if (rc == CPIKA_OK) {
-        rc = decode_by_rmq(spec, args, *used, walked, values);
+    if (rc == CPIKA_OK && !by_hand(spec)) {
+        rc = decode_by_rmq(spec, args, *used, values);
     }
     return rc;
 }

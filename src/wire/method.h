@@ -103,7 +103,8 @@ typedef struct {
 } cpika_value;
 
 /* Decodes the arguments at the beginning of `args`: `values` gets spec->field_count values that reference `args`,
- * *used the length they took (trailing bytes are the caller's to judge), on error where the walk stopped. */
+ * *used the length they took (trailing bytes are the caller's to judge), on error where the walk stopped; `values`
+ * are of no use then. */
 int cpika_method_decode_args(const cpika_method_spec *spec, const uint8_t *args, size_t len,
                              cpika_value *values, size_t *used);
 
