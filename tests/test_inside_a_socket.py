@@ -135,8 +135,9 @@ def test_a_socket_whose_close_is_interrupted_is_closed(open_channel: Any, times:
             raise error
 
     Socket.closing = interrupt
-    with pytest.raises(Interrupted, match="number 0"):
+    with pytest.raises(Interrupted, match=f"number {times - 1}") as caught:
         open_channel.connection.close()
+    assert times == 1 or str(caught.value.__context__) == "number 0"
     assert sock.fileno() == -1
     assert not list(handlers)
     assert open_channel.connection.is_closed
@@ -341,3 +342,22 @@ def test_an_exception_whose_repr_uses_the_connection_has_nothing_sent_twice(
     observer.connection.sleep(0.1)
     bodies = [observer.basic_get(queue_name, auto_ack=True)[2] for _ in range(2)]
     assert bodies == [b"once", None]
+
+
+@pytest.mark.timeout(20)
+def test_what_interrupts_the_text_of_an_exception_that_ends_the_connection_leaves_the_call(
+    open_channel: Any,
+) -> None:
+    class Interruptible(OSError):
+        def __repr__(self) -> str:
+            raise Interrupted
+
+    def fail() -> None:
+        raise Interruptible
+
+    Socket.inside_send = fail
+    with pytest.raises(Interrupted) as caught:
+        open_channel.basic_publish("", "cpika-test-nowhere", b"")
+    assert isinstance(caught.value.__context__, Interruptible)
+    assert open_channel.connection.is_closed
+    assert "Interrupted" in str(open_channel.connection._impl._error)

@@ -7,6 +7,7 @@
 #include "drivers/offer.h"
 #include "publish.h"
 #include "values/args.h"
+#include "values/errors.h"
 
 enum {
     DEFAULT_WINDOW = 1024,           // unconfirmed publishes
@@ -77,23 +78,6 @@ publish_all(CpikaChannel *ch, PyObject *iterator, const publish_mode *mode, size
     }
 }
 
-/* The pending exception came while the given one was on its way, whose references are taken: that is its context. */
-static void
-put_behind(PyObject *type, PyObject *error, PyObject *traceback)
-{
-    PyErr_NormalizeException(&type, &error, &traceback);
-    if (traceback != NULL) {
-        PyException_SetTraceback(error, traceback);
-    }
-    PyObject *later_type, *later, *later_traceback;
-    PyErr_Fetch(&later_type, &later, &later_traceback);
-    PyErr_NormalizeException(&later_type, &later, &later_traceback);
-    PyException_SetContext(later, error);
-    PyErr_Restore(later_type, later, later_traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-}
-
 /* Sends the rest and awaits the outstanding confirms; an exception on its way stays, unless an interrupt comes. */
 static int
 drain(CpikaChannel *ch, cpika_window *w, int rc)
@@ -109,7 +93,7 @@ drain(CpikaChannel *ch, cpika_window *w, int rc)
         drained = bulk_await_confirms(ch, w, 0);
     }
     if (rc < 0 && drained < 0 && !cpika_drop_second(ch->conn, told)) {
-        put_behind(type, error, traceback);
+        cpika_put_behind(type, error, traceback);
     } else if (rc < 0) {
         PyErr_Restore(type, error, traceback);
     }

@@ -85,19 +85,23 @@ close_below_python(PyObject *sock)
 }
 
 /* close() was interrupted by the exception that is on its way: left open, the broker would go on delivering to nobody.  A
- * second exception, of somebody impatient, would leave it open again. */
+ * second one, of somebody impatient, would leave it open again. */
 static void
 close_again(PyObject *sock)
 {
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyObject *done = PyObject_CallMethod(sock, "close", NULL);
-    if (done == NULL) {
-        PyErr_Clear();
-        close_below_python(sock);
+    if (done != NULL) {
+        Py_DECREF(done);
+        PyErr_Restore(type, error, traceback);
+        return;
     }
-    Py_XDECREF(done);
-    PyErr_Restore(type, error, traceback);
+    PyObject *again_type, *again, *again_traceback;
+    PyErr_Fetch(&again_type, &again, &again_traceback);
+    close_below_python(sock);
+    PyErr_Restore(again_type, again, again_traceback);
+    cpika_put_behind(type, error, traceback);
 }
 
 static int
@@ -157,6 +161,14 @@ failed(cpika_transport *t)
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
     PyObject *lost = cpika_exc_new(t->st, CPIKA_EXC_StreamLostError, "Stream connection lost: %R", error);
+    if (lost
+        == NULL) {  // its repr may be the program's code, and a handler may raise in there: that leaves the call
+        cpika_put_behind(type, error, traceback);
+        PyErr_Fetch(&type, &error, &traceback);
+        tell = false;
+        lost = cpika_exc_new(t->st, CPIKA_EXC_StreamLostError, "Stream connection lost: %s",
+                             Py_TYPE(error)->tp_name);
+    }
     const cpika_ending why = {.kind = lost == NULL ? CPIKA_ENDING_NO_MEMORY : CPIKA_ENDING_GIVEN,
                               .error = lost};
     if (lost == NULL) {
@@ -168,9 +180,10 @@ failed(cpika_transport *t)
         t->engine->ending.told = true;
         t->closed = true;
         if (close_sock(t) < 0) {
-            PyErr_Clear();
+            cpika_put_behind(type, error, traceback);
+        } else {
+            PyErr_Restore(type, error, traceback);
         }
-        PyErr_Restore(type, error, traceback);
         return CPIKA_IO_RAISED;
     }
     Py_XDECREF(type);

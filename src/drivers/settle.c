@@ -4,6 +4,7 @@
 
 #include "ended.h"
 #include "made.h"
+#include "values/errors.h"
 
 /* ---- notices ---- */
 
@@ -123,14 +124,12 @@ cpika_settle_quietly(CpikaConnection *conn)
     if (cpika_engine_ended(&conn->engine) && !conn->io.closed) {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
-        if (cpika_transport_close(&conn->io) < 0) {
-            rc = -1;
-            if (type != NULL) {
-                PyErr_Clear();
-            }
-        }
-        if (type != NULL) {
+        bool closed = cpika_transport_close(&conn->io) == 0;
+        rc = closed ? rc : -1;
+        if (type != NULL && closed) {
             PyErr_Restore(type, value, traceback);
+        } else if (type != NULL) {
+            cpika_put_behind(type, value, traceback);
         }
     }
     cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);

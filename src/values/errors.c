@@ -136,3 +136,19 @@ cpika_raise_again(PyObject *error)
     Py_DECREF(fresh);
     return -1;
 }
+
+void
+cpika_put_behind(PyObject *type, PyObject *error, PyObject *traceback)
+{
+    PyObject *later_type, *later, *later_traceback;
+    PyErr_Fetch(&later_type, &later, &later_traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(error, traceback);
+    }
+    PyErr_NormalizeException(&later_type, &later, &later_traceback);
+    PyException_SetContext(later, error);
+    PyErr_Restore(later_type, later, later_traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+}

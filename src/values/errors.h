@@ -23,4 +23,8 @@ PyObject *cpika_exc_stream_lost(cpika_state *st, int sys_errno);
 /* Raises an exception like this one, which stays as it is: kept errors are raised to whoever asks.  Always -1. */
 int cpika_raise_again(PyObject *error);
 
+/* The pending exception has come while the given one, as PyErr_Fetch gave it, was on its way: that becomes its context.  The
+ * references are taken. */
+void cpika_put_behind(PyObject *type, PyObject *error, PyObject *traceback);
+
 #endif

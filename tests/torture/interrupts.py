@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HERE = str(Path(__file__).parent)
 LIBRARY = str(Path(pika.__file__).parent)
 SHORTEST, LONGEST = 20e-6, 10e-3  # seconds
+AGAIN = 500e-6  # seconds in which an impatient one's second interrupt may come, while the first is on its way
 PUT_OFF = 100e-6
 HOLD = 0.02  # seconds that the scripted server keeps what it has interrupted
 METHODS = (
@@ -61,7 +62,7 @@ KINDS = (PlannedError, PlannedBaseError, PlannedKeyboardInterrupt, PlannedExit)
 
 
 class Interrupts:
-    """The interrupts of a round: at most one a step.
+    """The interrupts of a round: at most one a step, at times another that meets the first on its way.
 
     :param how: "timer" at random moments; "exact" only at those that come again with the seed: at a line of
         the library's Python, or when the scripted server has read a certain method; "use" at random moments,
@@ -71,6 +72,7 @@ class Interrupts:
     def __init__(self, world: World, how: str) -> None:
         self.world, self.exact, self.uses = world, how == "exact", how == "use"
         self.armed: BaseException | None = None
+        self.second: tuple[BaseException, float] | None = None  # and the seconds until then
         self.raised: BaseException | None = None
         self.where = ""
         self._lines_left = 0
@@ -105,7 +107,6 @@ class Interrupts:
             return
         actor.journal.note(f"interrupted {self.where} by {self.raised!r}")
         self.world.report.counts["interrupts"] += 1
-        self.lost_callbacks += 1
         if came is not self.raised:
             text = f"{operation.__name__}: raised {self.where}: {self.raised!r}; what came out is {came!r}"
             self.world.report.violation("an interrupt was swallowed", text, kind_of=operation.__name__)
@@ -131,6 +132,8 @@ class Interrupts:
         control = self.world.target.control
         if not self.exact:
             span = math.log(LONGEST / SHORTEST)
+            if not self.uses and rng.random() < 0.3:
+                self.second = rng.choice(KINDS)(f"step {number}, again"), AGAIN * rng.random() ** 2
             signal.signal(signal.SIGALRM, self.on_signal)
             signal.setitimer(signal.ITIMER_REAL, SHORTEST * math.exp(rng.random() * span))
         elif control is not None and rng.random() < 0.5:
@@ -148,7 +151,7 @@ class Interrupts:
         if self.world.target.control is not None and self.exact and self.armed is not None:
             self.armed = None
             self.world.target.control("disarm")
-        self.armed = None
+        self.armed = self.second = None
         signal.setitimer(signal.ITIMER_REAL, 0)
 
     # ---- raising ----
@@ -165,8 +168,12 @@ class Interrupts:
             self.use(place)
             return
         if not self.exact:
-            self.where = place
+            self.where = f"{self.where}, and {place}" if self.where else place
         self.raised, self.armed = self.armed, None
+        self.lost_callbacks += 1
+        if self.second is not None:
+            (self.armed, pause), self.second = self.second, None
+            signal.setitimer(signal.ITIMER_REAL, SHORTEST + pause)
         raise self.raised
 
     def use(self, place: str) -> None:
@@ -187,6 +194,7 @@ class Interrupts:
                 sys.settrace(None)
                 self.where = f"at cpika/{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
                 self.raised, self.armed = self.armed, None
+                self.lost_callbacks += 1
                 raise self.raised
         return self.trace
 
