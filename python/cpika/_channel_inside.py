@@ -90,6 +90,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
         self.connection: Connection = connection  # type: ignore[assignment]  # it stands for one
         self.flow_active = True
         self._on_openok_callback = on_open_callback
+        self._reservation: object = None  # while that lives, its number is taken
         self._on_getok_callback: Callable[..., Any] | None = None
         self._own_consumers: _Consumers | None = None
         self._listens = False

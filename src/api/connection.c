@@ -21,6 +21,7 @@
 #include "looped.h"
 #include "turns.h"
 #include "type.h"
+#include "values/compat.h"
 #include "values/errors.h"
 
 enum {
@@ -148,8 +149,10 @@ connection_tell(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(free_number_doc, "_free_channel_number($self, limit, after, /)\n--\n\n"
-                              "The lowest channel number above `after` that is not in use; None: up to `limit` all are.");
+PyDoc_STRVAR(take_number_doc, "_take_channel_number($self, taken, reference, first, last, /)\n--\n\n"
+                              "Put `reference`, weak, into the dict `taken` at the lowest number from `first` to `last` that no\n"
+                              "channel has and no living reference is at. Return the number; None: there is none. In one step:\n"
+                              "what a signal handler opens meanwhile has another one.");
 
 static bool
 is_reserved(const CpikaConnection *conn, int number)
@@ -157,17 +160,42 @@ is_reserved(const CpikaConnection *conn, int number)
     return (PyByteArray_AS_STRING(conn->reserved)[number / 8] >> (number % 8) & 1) != 0;
 }
 
+/* 1: it was free, and is taken; 0: somebody has it; -1. */
+static int
+take_number(PyObject *taken, PyObject *reference, PyObject *number)
+{
+    PyObject *held = PyDict_GetItemWithError(taken, number);
+    if (held == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    if (held != NULL && cpika_weakref_lives(held)) {
+        return 0;
+    }
+    return PyDict_SetItem(taken, number, reference) < 0 ? -1 : 1;
+}
+
 static PyObject *
-connection_free_number(PyObject *op, PyObject *args)
+connection_take_number(PyObject *op, PyObject *args)
 {
     CpikaConnection *conn = (CpikaConnection *)op;
-    int most, after;
-    if (!PyArg_ParseTuple(args, "ii:_free_channel_number", &most, &after)) {
+    PyObject *taken, *reference;
+    int first, last;
+    if (!PyArg_ParseTuple(args, "O!Oii:_take_channel_number", &PyDict_Type, &taken, &reference, &first,
+                          &last)) {
         return NULL;
     }
-    for (int number = after + 1; number <= most && number <= UINT16_MAX; number++) {
-        if (cpika_engine_channel(&conn->engine, number) == NULL && !is_reserved(conn, number)) {
-            return PyLong_FromLong(number);
+    for (int i = first < 1 ? 1 : first; i <= last && i <= UINT16_MAX; i++) {
+        if (cpika_engine_channel(&conn->engine, i) != NULL || is_reserved(conn, i)) {
+            continue;
+        }
+        PyObject *number = PyLong_FromLong(i);
+        int rc = number == NULL ? -1 : take_number(taken, reference, number);
+        if (rc > 0) {
+            return number;
+        }
+        Py_XDECREF(number);
+        if (rc < 0) {
+            return NULL;
         }
     }
     Py_RETURN_NONE;
@@ -253,7 +281,7 @@ static PyMethodDef connection_methods[] = {
     {"_process", (PyCFunction)(void (*)(void))connection_process, METH_FASTCALL, process_doc},
     {"_check", connection_check, METH_NOARGS, check_doc},
     {"_tell", connection_tell, METH_NOARGS, tell_doc},
-    {"_free_channel_number", connection_free_number, METH_VARARGS, free_number_doc},
+    {"_take_channel_number", connection_take_number, METH_VARARGS, take_number_doc},
     {"_tune", connection_tune, METH_VARARGS, tune_doc},
     {"_terminate", connection_terminate, METH_O, terminate_doc},
     {"_forget_events", connection_forget_events, METH_NOARGS, forget_events_doc},

@@ -196,9 +196,7 @@ class Connection(Output, AbstractBase):
         if not isinstance(owner, Connection):  # what stands behind a BlockingConnection: tracers wrap it here
             made: PublicChannel = owner._new_channel(channel_number, on_open_callback)
             return made
-        number = channel_number or self._next_channel_number()
-        channel = self._create_channel(number, on_open_callback)
-        self._channels[number] = channel
+        channel = self._add_channel(channel_number, on_open_callback)
         channel._add_on_cleanup_callback(self._on_channel_cleanup)
         channel.open()
         return cast("PublicChannel", channel)
@@ -320,6 +318,17 @@ class Connection(Output, AbstractBase):
         """Send bytes behind those before."""
 
     # ---- channels ----
+
+    def _add_channel(self, wanted: int | None, on_open_callback: Callable[[Any], Any] | None) -> Channel:
+        if wanted:
+            channel = self._channels[wanted] = self._create_channel(wanted, on_open_callback)
+            return channel
+        while True:
+            number = self._next_channel_number()
+            channel = self._create_channel(number, on_open_callback)
+            # Another one is there if a signal's handler, or a finalizer, has opened it meanwhile.
+            if self._channels.setdefault(number, channel) is channel:
+                return channel
 
     def _create_channel(self, channel_number: int, on_open_callback: Callable[[Any], Any] | None) -> Channel:
         from cpika import _wrappers

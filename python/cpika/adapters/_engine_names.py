@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
@@ -128,6 +127,15 @@ class _Transport:
             self._copy.close()
 
 
+class _Reservation:
+    """A channel number is taken as long as this lives: the channel that is being made holds it."""
+
+    __slots__ = ("__weakref__", "on_open_callback")
+
+    def __init__(self, on_open_callback: Callable[[Any], Any] | None) -> None:
+        self.on_open_callback = on_open_callback
+
+
 class EngineNames(_core.Connection):
     """The half of `Engine` that no call of a `BlockingConnection` needs, unless a program asks for it."""
 
@@ -147,8 +155,7 @@ class EngineNames(_core.Connection):
         self._listeners: dict[int, Any] = {}
         self._close_callbacks: list[Callable[[Any, BaseException | None], Any]] = []
         # By channels whose BlockingChannel is still to come: one that an interrupt has lost frees its number.
-        self._numbers_taken: dict[int, ref[Channel]] = {}
-        self._numbers_lock = threading.RLock()
+        self._numbers_taken: dict[int, ref[_Reservation]] = {}
 
     def _owner_now(self) -> BlockingConnection:
         """Return the `BlockingConnection`.
@@ -180,41 +187,37 @@ class EngineNames(_core.Connection):
         :raises pika.exceptions.NoFreeChannels: channel_max channels are open
         :raises pika.exceptions.InvalidChannelNumber: a number that is no int, out of range or in use
         """
-        taken = self._numbers_taken
-        number = 0
+        reservation = _Reservation(on_open_callback)
         try:
-            with self._numbers_lock:  # a number that is free is not taken by two threads
-                number = self._choose_number(channel_number)
-                channel = Channel(cast("Engine", self), number, on_open_callback)
-                taken[number] = ref(channel)
+            number = self._choose_number(channel_number, ref(reservation))
+            channel = Channel(cast("Engine", self), number, on_open_callback)
+            channel._reservation = reservation
             return channel
         except BaseException:
-            if number:
-                taken.pop(number, None)
+            self._free_numbers(lambda taken: taken is reservation)
             raise
 
     def _give_back_numbers(self, on_open_callback: Callable[[Any], Any]) -> None:
         """Have the numbers be free that were taken by the call of `channel` with this callback."""
-        for number, channel in list(self._numbers_taken.items()):
-            made = channel()
-            if made is None or made._on_openok_callback == on_open_callback:
+        self._free_numbers(lambda taken: taken.on_open_callback == on_open_callback)
+
+    def _free_numbers(self, which: Callable[[_Reservation], bool]) -> None:
+        for number, reference in list(self._numbers_taken.items()):
+            reservation = reference()
+            if reservation is not None and which(reservation):
                 self._numbers_taken.pop(number, None)
 
-    def _choose_number(self, wanted: int | None) -> int:
+    def _choose_number(self, wanted: int | None, reference: ref[_Reservation]) -> int:
         limit = self.params.channel_max or MAX_CHANNELS
-        taken = {number for number, channel in list(self._numbers_taken.items()) if channel() is not None}
         if not wanted:
-            number = self._free_channel_number(limit, 0)
-            while number is not None and number in taken:
-                number = self._free_channel_number(limit, number)
+            number = self._take_channel_number(self._numbers_taken, reference, 1, limit)
             if number is None:
                 raise exceptions.NoFreeChannels(host=self.params.host, port=self.params.port)
             return number
         if (
             not isinstance(wanted, int)
             or not 1 <= wanted <= limit
-            or wanted in taken
-            or wanted in self._open_channels
+            or self._take_channel_number(self._numbers_taken, reference, wanted, wanted) is None
         ):
             raise exceptions.InvalidChannelNumber(wanted)
         return wanted
