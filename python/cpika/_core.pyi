@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, final
 from weakref import ref
+from typing import Any, ClassVar, NoReturn, final
 
 from typing_extensions import Buffer, Self, disjoint_base
 
@@ -51,6 +52,9 @@ def encode_table(pieces: list[bytes], table: Mapping[str, Any] | None) -> int: .
 def decode_table(encoded: Buffer, offset: int) -> tuple[dict[str, Any], int]: ...
 def encode_value(pieces: list[bytes], value: object) -> int: ...
 def decode_value(encoded: Buffer, offset: int) -> tuple[Any, int]: ...
+
+# What is kept and raised to whoever asks would gather the frames of all who did.
+def raise_again(error: BaseException, /) -> NoReturn: ...
 
 # Calls the C method, has the looks of the function.
 @final

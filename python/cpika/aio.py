@@ -24,6 +24,7 @@ from cpika import exceptions, spec
 from cpika._aio.consumer import Consumer
 from cpika._aio.messages import Message, Pending, ReturnedMessage
 from cpika._aio.parts import Closing, Opening, fail, settle
+from cpika._core import raise_again
 from cpika.adapters.asyncio_connection import AsyncioConnection
 from cpika.adapters.utils import connection_workflow
 from cpika.connection import Parameters, URLParameters
@@ -164,7 +165,7 @@ class Connection(Closing):
         self.raw.update_secret(new_secret, reason, lambda frame: settle(answered, frame))
         await asyncio.wait([answered, self._ended], return_when=asyncio.FIRST_COMPLETED)
         if not answered.done():
-            raise self._ended.result()
+            raise_again(self._ended.result())
 
     # ---- what the connection tells ----
 

@@ -10,8 +10,16 @@ frame_class(PyObject **kept, const char *name)
 {
     if (*kept == NULL) {
         PyObject *module = PyImport_ImportModule("cpika.frame");
-        *kept = module == NULL ? NULL : PyObject_GetAttrString(module, name);
+        PyObject *found = module == NULL ? NULL : PyObject_GetAttrString(module, name);
         Py_XDECREF(module);
+        if (found != NULL && !PyType_Check(found)) {  // a mock of it, say
+            PyErr_Format(PyExc_TypeError, "cpika.frame.%s is no class: %R", name, found);
+            Py_CLEAR(found);
+        }
+        if (found == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(*kept, found);  // importing may run code that needs a frame itself
     }
     return (PyTypeObject *)*kept;
 }

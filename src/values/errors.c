@@ -147,8 +147,17 @@ cpika_put_behind(PyObject *type, PyObject *error, PyObject *traceback)
         PyException_SetTraceback(error, traceback);
     }
     PyErr_NormalizeException(&later_type, &later, &later_traceback);
-    PyException_SetContext(later, error);
-    PyErr_Restore(later_type, later, later_traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
+    if (later_traceback != NULL) {
+        PyException_SetTraceback(later, later_traceback);
+    }
+    // As an `except` that handles the one would have raised the other: CPython knows how to keep a circle out of the chain, which
+    // an exception object that is raised more than once would close.
+    PyObject *outer_type, *outer, *outer_traceback;
+    PyErr_GetExcInfo(&outer_type, &outer, &outer_traceback);
+    PyErr_SetExcInfo(type, error, traceback);
+    PyErr_SetObject(later_type, later);
+    PyErr_SetExcInfo(outer_type, outer, outer_traceback);
+    Py_DECREF(later_type);
+    Py_DECREF(later);
+    Py_XDECREF(later_traceback);
 }

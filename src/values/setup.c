@@ -3,6 +3,7 @@
  * Errors: NULL or -1 with an exception set, unless a comment says otherwise. */
 #include "setup.h"
 
+#include "errors.h"
 #include "methods.h"
 #include "props.h"
 #include "wire/table.h"
@@ -148,7 +149,18 @@ data_decode_value(PyObject *module, PyObject *args, PyObject *kwds)
     return run_decoder(module, args, kwds, "y*n:decode_value", cpika_table_walk_value, cpika_value_decode);
 }
 
-static PyMethodDef data_functions[] = {
+static PyObject *
+errors_raise_again(PyObject *module, PyObject *error)
+{
+    (void)module;
+    if (!PyExceptionInstance_Check(error)) {
+        return PyErr_Format(PyExc_TypeError, "raise_again() takes an exception, but got %R", error);
+    }
+    cpika_raise_again(error);
+    return NULL;
+}
+
+static PyMethodDef module_functions[] = {
     {"encode_short_string", (PyCFunction)(void (*)(void))data_encode_short_string,
      METH_VARARGS | METH_KEYWORDS,
      "encode_short_string($module, pieces, value)\n--\n\nAppend a short string to the list; return its "
@@ -167,6 +179,10 @@ static PyMethodDef data_functions[] = {
      "encoded length."},
     {"decode_value", (PyCFunction)(void (*)(void))data_decode_value, METH_VARARGS | METH_KEYWORDS,
      "decode_value($module, encoded, offset)\n--\n\nReturn a value of a table and the offset behind it."},
+    {"raise_again", errors_raise_again, METH_O,
+     "raise_again($module, error, /)\n--\n\nRaise an exception like this one, which stays as it is: it is "
+     "kept, and raised to "
+     "whoever asks."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -262,7 +278,7 @@ add_types(PyObject *module, cpika_values *v, PyObject *classes, PyObject *method
             return -1;
         }
     }
-    return PyModule_AddFunctions(module, data_functions);
+    return PyModule_AddFunctions(module, module_functions);
 }
 
 int

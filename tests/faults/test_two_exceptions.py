@@ -51,6 +51,38 @@ def test_while_publish_many_awaits_confirms_behind_an_exception_of_its_iterable(
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.parametrize("message", [None, 5], ids=["the iterable's", "the core's"])
+def test_one_exception_object_that_is_raised_twice_is_not_its_own_context(
+    proxy: Proxy, connect: Connect, message: Any
+) -> None:
+    """Whoever walks along the chain of contexts would never come to an end."""
+    channel = connect(proxy).channel()
+    channel.confirm_delivery()
+    proxy.pause(SERVER)  # nothing is confirmed
+    kept = KeyError("mine")
+
+    def strike(_number: int, _frame: Any) -> None:
+        raise kept
+
+    def messages() -> Iterator[Any]:
+        yield "", NOWHERE, b"x"
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        if message is None:
+            raise kept
+        yield message  # which is none
+
+    before = signal.signal(signal.SIGALRM, strike)
+    try:
+        with pytest.raises(KeyError) as caught:
+            channel.publish_many(messages())
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        proxy.resume()
+    assert caught.value is kept
+    assert (kept.__context__ is None) if message is None else isinstance(kept.__context__, TypeError)
+
+
+@pytest.mark.timeout(20)
 def test_while_a_block_sends_behind_an_exception(
     proxy: Proxy, connect: Connect, alarm: Callable[[], None]
 ) -> None:

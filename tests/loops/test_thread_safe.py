@@ -349,11 +349,16 @@ def test_a_call_that_a_signal_interrupts_raises_and_leaves_the_channel_usable(co
 
     def send_signals() -> None:
         for _ in range(rounds):
-            time.sleep(0.0001 + begun.get() % 30 * 0.00002)
+            time.sleep(0.1 * took + begun.get() % 30 / 10 * took)
             signal.pthread_kill(main, signal.SIGUSR1)
 
     channel = connection.channel()
     queues = [queue_of(channel) for _ in range(2)]
+    start = time.perf_counter()
+    for _ in range(20):
+        channel.queue_bind(queues[0], "amq.direct", "a")
+        channel.queue_declare(queues[0], passive=True)
+    took = (time.perf_counter() - start) / 20  # two calls, on this machine as busy as it is
     answered = 0
     before = signal.signal(signal.SIGUSR1, interrupt)
     sender = threading.Thread(target=send_signals)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cpika import exceptions
 from cpika._aio.messages import Message
 from cpika._aio.parts import settle
+from cpika._core import raise_again
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -129,7 +130,7 @@ class Consumer(AsyncIterator[Message]):
         messages = self._messages
         while not messages:
             if self._reason is not None:
-                raise self._reason
+                raise_again(self._reason)
             waiter: asyncio.Future[None] = self.channel._loop.create_future()
             self._waiters.append(waiter)
             try:

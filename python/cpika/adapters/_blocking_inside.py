@@ -11,7 +11,7 @@ from collections import deque, namedtuple
 from typing import TYPE_CHECKING, Any, Callable, cast
 
 from cpika import exceptions, frame, spec
-from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
+from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo, raise_again
 from cpika.adapters import _blocking_calls
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
@@ -292,7 +292,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._impl._raise_if_not_open()
         self._connection._flush_output(lambda: self.is_closed, *(waiters or self._ALWAYS_READY_WAITERS))
         if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
-            raise self._closing_reason
+            raise_again(self._closing_reason)
 
     def _on_puback_message_returned(
         self, channel: Any, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes

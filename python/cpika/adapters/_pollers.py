@@ -165,9 +165,10 @@ class _PollerBase(AbstractBase):
         self.wake_threadsafe()
 
     def _dispatch_fd_events(self, fd_event_map: dict[int, int]) -> None:
+        self._processing_fd_event_map.clear()  # of a call around this one, which has nothing left to tell
+        self._processing_fd_event_map = fd_event_map
         if self.before_handlers is not None:
             self.before_handlers()
-        self._processing_fd_event_map = fd_event_map
         for fileno in list(fd_event_map):
             # None, where a handler has removed it; others than it is watched for, where one has changed that.
             events = fd_event_map.get(fileno, 0) & (self._fd_masks.get(fileno, 0) | ~_EVENTS)

@@ -86,14 +86,17 @@ class Channel:
         if self in self._wrapper._channels and self._wrapper._connection.is_open:
             self._wrapper._channels.remove(self)
 
-    def _rpc(self, name: str, timeout: float | None, *args: Any, **kwargs: Any) -> Any:
+    def _rpc(
+        self, name: str, timeout: float | None, *args: Any, undo: Callback | None = None, **kwargs: Any
+    ) -> Any:
+        """Return the frame of the answer; `undo(frame)` when it comes to nobody: its caller has given up."""
         raw = self._channel
         here = hasattr(Requests, name) and name not in vars(raw)  # unless somebody has wrapped it
 
         def begin(call: Call) -> None:
-            self._calls.add(call)
             ask = getattr(_Request(raw, self._wrapper._ioloop, call) if here else raw, name)
-            ask(*args, callback=call.succeed, **kwargs)
+            told = call.succeed if undo is None else lambda frame: call.succeed(frame) or undo(frame)
+            ask(*args, callback=told, **kwargs)
 
         return self._wait_for(name, begin, timeout, here)
 
@@ -222,11 +225,16 @@ class Channel:
         def message(_raw: Any, method: Any, properties: Any, body: bytes) -> None:
             put(on_message_callback, self, method, properties, body)
 
+        def undo(frame: Any) -> None:
+            if self._channel.is_open:
+                self._channel.basic_cancel(frame.method.consumer_tag)
+
         frame = self._rpc(
             "basic_consume",
             timeout,
             queue,
             message,
+            undo=undo,
             auto_ack=auto_ack,
             exclusive=exclusive,
             consumer_tag=consumer_tag,
@@ -242,7 +250,6 @@ class Channel:
         """
 
         def begin(call: Call) -> None:
-            self._calls.add(call)
             raw = self._channel
             if consumer_tag in raw._consumers and consumer_tag not in raw._cancelled:
                 raw.basic_cancel(consumer_tag, call.succeed)
@@ -261,7 +268,6 @@ class Channel:
         """
 
         def begin(call: Call) -> None:
-            self._calls.add(call)
             self._gets.append((call, queue, auto_ack))
             self._next_get()
 
@@ -269,7 +275,11 @@ class Channel:
         return answer
 
     def _next_get(self) -> None:
-        if self._getting or not self._gets:
+        if self._getting:
+            return
+        while self._gets and self._gets[0][0].is_over:
+            self._gets.pop(0)
+        if not self._gets:
             return
         _call, queue, auto_ack = self._gets[0]
         self._getting = True
@@ -281,11 +291,11 @@ class Channel:
 
     def _got(self, answer: Any) -> None:
         self._getting = False
-        call = self._gets.pop(0)[0]
+        call, _queue, auto_ack = self._gets.pop(0)
         if isinstance(answer, BaseException):
             call.fail(answer)
-        else:
-            call.succeed(*answer)
+        elif not call.succeed(*answer) and answer[0] is not None and not auto_ack and self._channel.is_open:
+            self._channel.basic_reject(answer[0].delivery_tag)  # nobody waits for it: back to the queue
         self._next_get()
 
     def _on_get_ok(self, _raw: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -460,7 +470,8 @@ class Channel:
             if not raw.is_closing:
                 raw.close(reply_code, reply_text)
 
-        self._wait_for("channel close", begin, timeout)
+        # Not one of the channel's calls, which its end fails.
+        self._wrapper._wait_for("channel close", begin, timeout, self._worker)
         self._worker.join(deadline)
 
     def abort(

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from cpika import exceptions
+from cpika._core import raise_again
 
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
 
@@ -42,12 +43,14 @@ class Worker:
         self._relaxed = 0  # calls of the worker's own that wait for the loop's thread
         self._ended = False
         self._thread: threading.Thread | None = None
-        self._ident = 0  # of that while it runs
+        self._ident: int | None = None  # of that
 
     @property
     def is_current(self) -> bool:
         """Whether this is its thread."""
-        return threading.get_ident() == self._ident
+        # The system gives an ident again, once its thread has ended, or was not there in a child.
+        thread = self._thread
+        return thread is not None and threading.get_ident() == self._ident and thread.is_alive()
 
     def put(self, callback: Callback, *args: Any) -> None:
         """Have `callback(*args)` called; to be called in the loop's thread.
@@ -117,12 +120,6 @@ class Worker:
 
     def _run(self) -> None:
         self._ident = threading.get_ident()
-        try:
-            self._run_callbacks()
-        finally:
-            self._ident = 0  # the system gives it to another thread
-
-    def _run_callbacks(self) -> None:
         get = self._queue.get
         half = self._maxsize // 2
         while True:
@@ -150,24 +147,37 @@ class Call:
         self.result: Any = None
         self.error: BaseException | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has happened, will not happen, or is nobody's any more."""
+        return self._said.locked()
+
     def begin(self, begin: Callable[[Call], Any]) -> None:
-        """Run `begin(call)`; it fails with what that raises."""
+        """Run `begin(call)`, unless the call is over; it fails with what that raises."""
+        if self.is_over:
+            return
         try:
             begin(self)
         except Exception as error:
             self.fail(error)
 
-    def succeed(self, *results: Any) -> None:
-        """It has happened; the first word counts."""
-        if self._said.acquire(blocking=False):
-            self.result = results[0] if len(results) == 1 else results
-            self._done.release()
+    def succeed(self, *results: Any) -> bool:
+        """It has happened; returns whether that was the first word, which counts."""
+        if not self._said.acquire(blocking=False):
+            return False
+        self.result = results[0] if len(results) == 1 else results
+        self._done.release()
+        return True
 
     def fail(self, error: BaseException) -> None:
         """It will not happen."""
         if self._said.acquire(blocking=False):
             self.error = error
             self._done.release()
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more."""
+        self._said.acquire(blocking=False)
 
     def wait(self, timeout: float | None, what: str) -> Any:
         """Return the result.
@@ -176,8 +186,10 @@ class Call:
         :raises BaseException: what it failed with
         """
         if not self._done.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, 1e6))):
-            raise TimeoutError(f"{what} timed out after {timeout} seconds")
+            if self._said.acquire(blocking=False):
+                raise TimeoutError(f"{what} timed out after {timeout} seconds")
+            self._done.acquire()  # the word is being said
         self._done.release()
         if self.error is not None:
-            raise self.error
+            raise_again(self.error)
         return self.result

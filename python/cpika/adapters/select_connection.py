@@ -190,8 +190,8 @@ class _Timer:
         heap = self._timeout_heap
         if heap and self._num_cancellations > len(heap) >> 1:
             self._num_cancellations = 0
-            self._timeout_heap = [entry for entry in heap if entry[2].callback is not None]
-            heapq.heapify(self._timeout_heap)
+            heap[:] = [entry for entry in heap if entry[2].callback is not None]  # who runs it has it in hand
+            heapq.heapify(heap)
 
 
 class IOLoop(AbstractSelectorIOLoop):

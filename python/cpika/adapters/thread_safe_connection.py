@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from cpika import connection, exceptions
+from cpika._core import raise_again
 from cpika.adapters._thread_safe_channel import Channel as Channel
 from cpika.adapters._workers import Call, Worker
 from cpika.adapters.select_connection import IOLoop, SelectConnection
@@ -83,7 +84,7 @@ class Connection:
         self._closed_reason: BaseException | None = None
         self._worker = self._new_worker(f"pika-conn-{self._instance_id}")
         self._opening: Call | None = Call()
-        self._ident = 0  # of the I/O thread while it runs
+        self._ident: int | None = None  # of the I/O thread
         self._ioloop = _Loop()
         self._connection = SelectConnection(
             parameters, self._on_open, self._on_open_error, self._on_closed, custom_ioloop=self._ioloop
@@ -104,6 +105,11 @@ class Connection:
 
     # ---- the I/O thread ----
 
+    @property
+    def _is_current(self) -> bool:
+        """Whether this is the I/O thread; see `Worker.is_current`."""
+        return threading.get_ident() == self._ident and self._thread.is_alive()
+
     def _run(self) -> None:
         self._ident = threading.get_ident()
         try:
@@ -116,8 +122,22 @@ class Connection:
             self._worker.end()
             for channel in list(self._channels):
                 channel._worker.end()
-        self._ioloop.close()
-        self._ident = 0  # the system gives it to another thread
+            try:
+                self._end_stream()
+            finally:
+                self._ioloop.close()
+
+    def _end_stream(self) -> None:
+        """End what a loop leaves that an exception has ended: nobody would read it, heartbeats went on."""
+        raw, loop = self._connection, self._ioloop
+        if raw.is_closed:
+            return
+        raw._terminate_stream(self._closed_reason)
+        while loop._callbacks and not raw.is_closed:  # one of them tells the end
+            try:
+                loop.process_timeouts()
+            except Exception:
+                LOGGER.exception("Callback failed at the end of connection %s", self._instance_id)
 
     def _on_open(self, _connection: Any) -> None:
         if self._opening is not None:
@@ -155,7 +175,7 @@ class Connection:
 
     def _check_not_closed(self) -> None:
         if self._closed_reason is not None:
-            raise self._closed_reason
+            raise_again(self._closed_reason)
 
     def _wait_for(
         self,
@@ -168,17 +188,18 @@ class Connection:
     ) -> Any:
         """Have `begin(call)` run in the I/O thread, and wait until the call has succeeded or failed.
 
-        :param calls: where `begin` puts the call, which is taken out at the end
+        :param calls: where the call stands while it is waited for
         :param here: run it in this thread, which it allows for
         """
-        if threading.get_ident() == self._ident:
+        if self._is_current:
             raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
         call = Call()
         with self._lock:
             if self._closed_reason is not None:
-                raise self._closed_reason
+                raise_again(self._closed_reason)
             self._calls.add(call)
-
+        if calls is not None:
+            calls.add(call)
         relaxed = worker if worker is not None and worker.is_current else None
         if relaxed is not None:
             relaxed.relax()
@@ -186,8 +207,16 @@ class Connection:
             if here:
                 begin(call)  # what a signal's handler raises meanwhile is nobody else's
             else:
+                if self._closed_reason is None and not self._thread.is_alive():
+                    raise exceptions.ConnectionWrongStateError(
+                        "the connection belongs to the process that made it; this is a child of that one: "
+                        "make a new connection after fork"
+                    )
                 self._ioloop.add_callback_threadsafe(lambda: call.begin(begin))
             return call.wait(timeout, what)
+        except BaseException:
+            call.give_up()
+            raise
         finally:
             if relaxed is not None:
                 relaxed.tighten()
@@ -210,7 +239,8 @@ class Connection:
                 worker = self._new_worker("pika-consumer")
                 channel = Channel(raw, self, worker)
                 self._channels.append(channel)
-                call.succeed(channel)
+                if not call.succeed(channel):
+                    raw.close()  # nobody waits for it
 
             raw = self._connection.channel(on_open_callback=opened)
             raw.add_on_close_callback(lambda _raw, reason: call.fail(reason))
@@ -238,7 +268,7 @@ class Connection:
             if self._connection.is_open or not (self._connection.is_closing or self._connection.is_closed):
                 self._connection.close()
 
-        if threading.get_ident() == self._ident:
+        if self._is_current:
             begin()
             return
         if here is not None:
@@ -291,7 +321,7 @@ class Connection:
 
         :raises pika.exceptions.AMQPConnectionError: why the connection has ended
         """
-        if threading.get_ident() != self._ident:
+        if not self._is_current:
             self._check_not_closed()
         self._ioloop.add_callback_threadsafe(callback)
 

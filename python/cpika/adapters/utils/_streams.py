@@ -175,7 +175,10 @@ class EngineTransport(_Transport):
         elif raised is not None:
             # It leaves the loop. What had come stands ready for the loop's next run.
             self._nbio.add_callback_threadsafe(self._on_readable)
-            raise raised
+            try:
+                raise raised
+            finally:
+                del raised  # its traceback has this frame
 
     def _note(self, bits: int) -> None:
         if self._state != self._STATE_ACTIVE:
