@@ -174,6 +174,25 @@ def main(reactor):
         show("refused:", chain(error))
 """
 
+ORDER = """
+@defer.inlineCallbacks
+def main(reactor):
+    connection = yield connect(reactor)
+    channel = yield connection.channel()
+    seen = []
+    channel.queue_declare("no-such-queue", passive=True).addErrback(lambda _failure: seen.append(0))
+    for n in range(1, 50):
+        channel.basic_qos().addErrback(lambda _failure, n=n: seen.append(n))
+    yield channel.on_closed
+    show("in the order of the calls", seen == list(range(50)))
+    closed, cancelled = connection.closed, connection.channel()
+    cancelled.addErrback(lambda failure: show("cancelled", failure.type.__name__))
+    cancelled.cancel()
+    yield connection.channel()
+    connection.close()
+    show("closed", kind((yield closed)))
+"""
+
 REFUSED = """
 @defer.inlineCallbacks
 def main(reactor):
@@ -184,6 +203,16 @@ def main(reactor):
         if error.__cause__ is not None:
             show("because of", kind(error.__cause__))
 """
+
+
+def test_what_waits_fails_in_order_and_what_was_cancelled_disturbs_no_end(broker_url: str) -> None:
+    done = run(ORDER, "cpika", broker_url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "in the order of the calls True",
+        "cancelled CancelledError",
+        "closed ConnectionDone Connection was closed cleanly.",
+    ]
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])

@@ -86,12 +86,13 @@ class TwistedChannel:
     def __init__(self, channel: Any) -> None:
         self._channel = channel
         self._closed: BaseException | None = None
-        self._calls: set[defer.Deferred[Any]] = set()
+        self._calls: dict[defer.Deferred[Any], None] = {}  # await answers, in the order of calls
         self._consumers: dict[str, ClosableDeferredQueue] = {}
         self._queue_name_to_consumer_tags: dict[str, set[str]] = {}
         self._basic_get_deferred: defer.Deferred[Any] | None = None
         self._channel.add_callback(self._on_getempty, [spec.Basic.GetEmpty], False)
-        self._delivery_confirmation = False
+        self._selecting = False  # from the call of `confirm_delivery` on
+        self._delivery_confirmation = False  # from the broker's answer on
         self._delivery_message_id = 0
         self._deliveries: dict[int, defer.Deferred[Any]] = {}
         self._puback_return: ReceivedMessage | None = None
@@ -148,14 +149,14 @@ class TwistedChannel:
 
         def answered(*answer: Any) -> None:
             if call in self._calls:
-                self._calls.discard(call)
+                del self._calls[call]
                 call.callback(answer if len(answer) > 1 else answer[0])
 
         try:
             getattr(self._channel, name)(*args, callback=answered, **kwargs)
         except Exception:
             return defer.fail()
-        self._calls.add(call)
+        self._calls[call] = None
         return call
 
     def callback_deferred(self, deferred: defer.Deferred[Any], replies: Iterable[type[Any]]) -> None:
@@ -199,7 +200,7 @@ class TwistedChannel:
             tag = frame.method.consumer_tag
             self._queue_name_to_consumer_tags.setdefault(queue, set()).add(tag)
             self._consumers[tag] = messages
-            self._calls.discard(call)
+            self._calls.pop(call, None)
             call.callback((messages, tag))
 
         def on_message(_channel: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -221,7 +222,7 @@ class TwistedChannel:
             )
         except Exception:
             return defer.fail()
-        self._calls.add(call)
+        self._calls[call] = None
         return call
 
     def basic_cancel(self, consumer_tag: str = "") -> defer.Deferred[Any]:
@@ -272,7 +273,7 @@ class TwistedChannel:
         if call is None:
             LOGGER.warning("Got Basic.GetEmpty but no Basic.Get calls were pending.")
         elif call in self._calls:
-            self._calls.discard(call)
+            del self._calls[call]
             call.callback(None)
 
     def queue_delete(
@@ -316,6 +317,8 @@ class TwistedChannel:
             mandatory=mandatory,
         )
         if not self._delivery_confirmation:
+            if self._selecting and self._channel._delivery_confirmation:  # Select has left: the broker counts
+                self._delivery_message_id += 1
             return defer.succeed(None)
         self._delivery_message_id += 1
         confirmed = self._deliveries[self._delivery_message_id] = defer.Deferred()
@@ -332,9 +335,9 @@ class TwistedChannel:
 
         def selected(frame: Any) -> Any:
             self._delivery_confirmation = True
-            self._delivery_message_id = 0
             return frame
 
+        self._selecting = True
         call = self._call("confirm_delivery", ack_nack_callback=self._on_delivery_confirmation)
         call.addCallback(selected)
         self._channel.add_on_return_callback(self._on_puback_message_returned)
@@ -342,6 +345,7 @@ class TwistedChannel:
 
     def _on_delivery_confirmation(self, method_frame: Any) -> None:
         verdict = method_frame.method
+        returned, self._puback_return = self._puback_return, None  # it came right before
         if verdict.multiple:
             # Tags are given in order, and a dict keeps it: the first that is later ends the search.
             tags = []
@@ -355,11 +359,10 @@ class TwistedChannel:
             LOGGER.error("Delivery tag %s not found in the pending deliveries", verdict.delivery_tag)
             return
         for tag in tags:
-            self._settle(self._deliveries.pop(tag), verdict)
+            self._settle(self._deliveries.pop(tag), verdict, [] if returned is None else [returned])
+            returned = None
 
-    def _settle(self, confirmed: defer.Deferred[Any], verdict: Any) -> None:
-        returned, self._puback_return = self._puback_return, None
-        messages: Any = [] if returned is None else [returned]
+    def _settle(self, confirmed: defer.Deferred[Any], verdict: Any, messages: Any) -> None:
         if isinstance(verdict, spec.Basic.Nack):
             LOGGER.warning(
                 "Message was Nack'ed by broker: nack=%r; channel=%s;", verdict, self.channel_number
@@ -381,7 +384,8 @@ class TwistedChannel:
             len(body),
             body,
         )
-        self._puback_return = ReceivedMessage(self, method, properties, body)
+        if self._delivery_confirmation:  # else no confirm will speak of it
+            self._puback_return = ReceivedMessage(self, method, properties, body)
 
     # ---- what has no answer ----
 
@@ -537,7 +541,7 @@ class TwistedChannel:
 
     def _on_channel_closed(self, _channel: Any, reason: BaseException) -> None:
         self._closed = reason
-        calls, self._calls = self._calls, set()
+        calls, self._calls = self._calls, {}
         deliveries, self._deliveries = self._deliveries, {}
         consumers, self._consumers = self._consumers, {}
         for call in [*calls, *deliveries.values()]:

@@ -80,6 +80,9 @@ class _TwistedConnectionAdapter(connection.Connection):
     def connection_made(self, transport: Any) -> None:
         """Twisted has connected."""
         self._transport = transport
+        if self.is_closing:  # `close()` came before the transport: nothing is said to the broker
+            transport.loseConnection()
+            return
         self._on_stream_connected()
         self._emit()
 
@@ -128,7 +131,7 @@ class TwistedProtocolConnection(protocol.Protocol):
             self._on_connection_closed,
             custom_reactor,
         )
-        self._calls: set[defer.Deferred[Any]] = set()
+        self._calls: dict[defer.Deferred[Any], None] = {}  # channels that are being opened, in order
 
     def channel(self, channel_number: int | None = None) -> defer.Deferred[Any]:
         """Return a Deferred that fires with a new `TwistedChannel` (AMQP Channel.Open).
@@ -137,9 +140,13 @@ class TwistedProtocolConnection(protocol.Protocol):
         :raises pika.exceptions.ConnectionWrongStateError: the connection is not open
         """
         opened: defer.Deferred[Any] = defer.Deferred()
-        self._impl.channel(channel_number, opened.callback)
-        self._calls.add(opened)
-        opened.addCallback(self._clear_call, opened)
+
+        def on_open(channel: Any) -> None:
+            self._calls.pop(opened, None)  # also where the caller has cancelled: it can fire no more
+            opened.callback(channel)
+
+        self._impl.channel(channel_number, on_open)
+        self._calls[opened] = None
         return opened.addCallback(TwistedChannel)
 
     @property
@@ -203,16 +210,12 @@ class TwistedProtocolConnection(protocol.Protocol):
 
     def _on_connection_closed(self, _connection: Any, error: Any) -> None:
         reason = error.value if isinstance(error, Failure) else error
-        calls, self._calls = self._calls, set()
+        calls, self._calls = self._calls, {}
         for call in calls:
             call.errback(reason)
         closed, self.closed = self.closed, None
         if closed is not None:
             closed.callback(reason)
-
-    def _clear_call(self, result: Any, call: defer.Deferred[Any]) -> Any:
-        self._calls.discard(call)
-        return result
 
 
 class _TimerHandle(nbio_interface.AbstractTimerReference):
