@@ -6,9 +6,8 @@
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, final
-from weakref import ref
 from typing import Any, ClassVar, NoReturn, final
+from weakref import ref
 
 from typing_extensions import Buffer, Self, disjoint_base
 
