@@ -5,6 +5,7 @@ In pika it is a `SelectConnection`.  Everything here is made when it is asked fo
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import threading
@@ -18,7 +19,6 @@ from cpika.spec import Basic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from weakref import ref
 
     from cpika.adapters._engine import Engine
     from cpika.adapters.blocking_connection import BlockingConnection
@@ -28,6 +28,12 @@ _POLL_S = 5.0  # how long pika's loop waits at most
 
 
 _CONNECTION: list[type] = []  # `pika.connection.Connection`, which is loaded with the first channel
+
+
+def _forget(taken: dict[int, ref[Channel]], number: int, mark: ref[Channel]) -> None:
+    """Have a number be free, if it is still the mark's: that of a channel which is gone, or given up."""
+    if taken.get(number) is mark:
+        taken.pop(number, None)
 
 
 class _Callbacks(CallbackManager):
@@ -146,7 +152,7 @@ class EngineNames(_core.Connection):
         self._python_socket = sock
         self._listeners: dict[int, Any] = {}
         self._close_callbacks: list[Callable[[Any, BaseException | None], Any]] = []
-        # By channels whose BlockingChannel is still to come: one that an interrupt has lost frees its number.
+        # By channels that live and whose BlockingChannel is still to come.
         self._numbers_taken: dict[int, ref[Channel]] = {}
         self._numbers_lock = threading.RLock()
 
@@ -181,28 +187,32 @@ class EngineNames(_core.Connection):
         :raises pika.exceptions.InvalidChannelNumber: a number that is no int, out of range or in use
         """
         taken = self._numbers_taken
-        number = 0
+        number, mark = 0, None
         try:
             with self._numbers_lock:  # a number that is free is not taken by two threads
-                number = self._choose_number(channel_number)
-                channel = Channel(cast("Engine", self), number, on_open_callback)
-                taken[number] = ref(channel)
-            return channel
+                while True:
+                    number = self._choose_number(channel_number)
+                    channel = Channel(cast("Engine", self), number, on_open_callback)
+                    mark = ref(channel, functools.partial(_forget, taken, number))
+                    # A handler or finalizer that has run since may have opened a channel by that number.
+                    if taken.setdefault(number, mark) is mark and self._is_free(number):
+                        return channel
+                    _forget(taken, number, mark)
         except BaseException:
-            if number:
-                taken.pop(number, None)
+            if mark is not None:
+                _forget(taken, number, mark)
             raise
 
     def _give_back_numbers(self, on_open_callback: Callable[[Any], Any]) -> None:
         """Have the numbers be free that were taken by the call of `channel` with this callback."""
-        for number, channel in list(self._numbers_taken.items()):
-            made = channel()
-            if made is None or made._on_openok_callback == on_open_callback:
-                self._numbers_taken.pop(number, None)
+        for number, mark in list(self._numbers_taken.items()):
+            made = mark()
+            if made is not None and made._on_openok_callback == on_open_callback:
+                _forget(self._numbers_taken, number, mark)
 
     def _choose_number(self, wanted: int | None) -> int:
         limit = self.params.channel_max or MAX_CHANNELS
-        taken = {number for number, channel in list(self._numbers_taken.items()) if channel() is not None}
+        taken = set(self._numbers_taken)
         if not wanted:
             number = self._free_channel_number(limit, 0)
             while number is not None and number in taken:
@@ -214,10 +224,14 @@ class EngineNames(_core.Connection):
             not isinstance(wanted, int)
             or not 1 <= wanted <= limit
             or wanted in taken
-            or wanted in self._open_channels
+            or not self._is_free(wanted)
         ):
             raise exceptions.InvalidChannelNumber(wanted)
         return wanted
+
+    def _is_free(self, number: int) -> bool:
+        """Whether no `BlockingChannel` has the number."""
+        return self._free_channel_number(number, number - 1) is not None
 
     @property
     def _channels(self) -> dict[int, Any]:
