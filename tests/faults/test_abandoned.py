@@ -378,7 +378,7 @@ UNDIVIDED = {"LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 
 
 def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -> bool:
-    """Makes a call; `action()` runs as a handler would, right before the n-th instruction of the library's Python.
+    """Makes a call; `action()` runs as a handler would, right before the n-th instruction in the library.
 
     :returns: whether it has so many
     """
