@@ -490,6 +490,19 @@ put_dict_entries(encoder *e, PyObject *dict)
     return rc;
 }
 
+/* In CPython's words, which tell the number from 3.14 on where it is known without iterating. */
+static void
+raise_too_many(PyObject *pair, Py_ssize_t size)
+{
+    bool sized = PyTuple_CheckExact(pair) || PyList_CheckExact(pair) || PyDict_CheckExact(pair);
+
+    if (PY_VERSION_HEX >= 0x030E0000 && sized) {
+        PyErr_Format(PyExc_ValueError, "too many values to unpack (expected 2, got %zd)", size);
+    } else {
+        PyErr_SetString(PyExc_ValueError, "too many values to unpack (expected 2)");
+    }
+}
+
 int
 cpika_unpack_pair(PyObject *pair, PyObject **key, PyObject **value)
 {
@@ -503,7 +516,7 @@ cpika_unpack_pair(PyObject *pair, PyObject **key, PyObject **value)
         return -1;
     }
     if (PyTuple_GET_SIZE(halves) > 2) {
-        PyErr_SetString(PyExc_ValueError, "too many values to unpack (expected 2)");
+        raise_too_many(pair, PyTuple_GET_SIZE(halves));
     } else if (PyTuple_GET_SIZE(halves) < 2) {
         PyErr_Format(PyExc_ValueError, "not enough values to unpack (expected 2, got %zd)",
                      PyTuple_GET_SIZE(halves));

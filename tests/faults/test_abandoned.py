@@ -377,8 +377,11 @@ def test_acks_of_other_threads_do_not_follow_close_ok(slow_sends: dict[str, str]
 UNDIVIDED = {"LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
 
 
-def interrupted_at_moment(call: Callable[[], Any], number: int) -> Interrupted | None:
-    """Makes a call whose n-th instruction in the library's Python raises; None: it has not so many."""
+def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -> bool:
+    """Makes a call; `action()` runs as a handler would, right before the n-th instruction in the library.
+
+    :returns: whether it has so many
+    """
     left = number
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
@@ -390,16 +393,27 @@ def interrupted_at_moment(call: Callable[[], Any], number: int) -> Interrupted |
             left -= 1
             if left < 0:
                 sys.settrace(None)
-                raise Interrupted
+                action()
         return trace
 
     sys.settrace(trace)
     try:
         call()
-    except Interrupted as error:
-        return error
     finally:
         sys.settrace(None)
+    return left < 0
+
+
+def interrupted_at_moment(call: Callable[[], Any], number: int) -> Interrupted | None:
+    """Makes a call whose n-th instruction in the library's Python raises; None: it has not so many."""
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    try:
+        at_moment(call, number, interrupt)
+    except Interrupted as error:
+        return error
     return None
 
 
@@ -422,3 +436,34 @@ def test_a_channel_that_is_lost_to_an_interrupt_is_closed_wherever_it_struck(bro
             kept.append(error)
             assert (len(kept), lowest_number(connection)) == (len(kept), 1)
         assert len(kept) > 200
+
+
+@pytest.mark.parametrize("wanted", [None, 7])
+def test_two_channels_that_are_opened_one_inside_the_other_never_have_one_number(
+    broker_url: str, wanted: int | None
+) -> None:
+    """Rule 13: a handler or finalizer opens the inner one; a number that both ask for goes to one of them."""
+    with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+        opened: list[Any] = []
+        refused: list[Exception] = []
+
+        def open_channel() -> None:
+            try:
+                opened.append(connection.channel(wanted))
+            except pika.exceptions.InvalidChannelNumber as error:
+                refused.append(error)
+
+        open_channel()  # what is imported and made once, is
+        moment = 0
+        expected = 2 if wanted is None else 1
+        while True:
+            for channel in opened:
+                channel.close()
+            opened.clear()
+            refused.clear()
+            if not at_moment(open_channel, moment, open_channel):
+                break
+            assert (moment, len({int(channel) for channel in opened})) == (moment, expected)
+            assert len(opened) + len(refused) == 2
+            moment += 1
+        assert moment > 200

@@ -102,6 +102,16 @@ class Triples(dict[str, Any]):
         return [("a", 1, 2)]
 
 
+class LongLists(dict[str, Any]):
+    def items(self) -> Any:
+        return [["a", 1, 2]]
+
+
+class LongIterators(dict[str, Any]):
+    def items(self) -> Any:
+        return [iter("abc")]
+
+
 class Singles(dict[str, Any]):
     def items(self) -> Any:
         return ["a"]
@@ -117,7 +127,7 @@ class Spelt(str):
         return "in another way"
 
 
-@pytest.mark.parametrize("odd", [NoPairs, Triples, Singles, Nothing, dict])
+@pytest.mark.parametrize("odd", [NoPairs, Triples, LongLists, LongIterators, Singles, Nothing, dict])
 def test_properties_whose_dict_is_odd_answer_as_pikas(odd: type) -> None:
     def both(use: Callable[[Any], Any], **kwargs: Any) -> list[Any]:
         return [
