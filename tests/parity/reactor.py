@@ -145,6 +145,13 @@ class Twisted:
         self.watch(f"the end of channel {channel.channel_number}", channel.on_closed)
         return channel
 
+    @defer.inlineCallbacks
+    def queue(self, channel: Any, **options: Any) -> Generator[defer.Deferred[Any], Any, str]:
+        """Fire with the name of a queue that has been declared."""
+        name: str = self.env.name()
+        yield channel.queue_declare(name, **options)
+        return name
+
     # ---- recording ----
 
     def watch(self, label: str, deferred: Any) -> Any:

@@ -47,8 +47,7 @@ def a_request_that_is_cancelled(env: Any, twisted: Twisted) -> Any:
 @played
 def a_get_that_was_refused(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     yield twisted.call("refused", channel.basic_get, 5)
     yield twisted.call("the next", channel.basic_get, queue)
 

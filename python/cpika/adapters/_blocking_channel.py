@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, overload
 
 from cpika import exceptions, frame, spec, validators
-from cpika._core import BufferedPublishing, _ConsumerInfo
+from cpika._core import BufferedPublishing, _ConsumerInfo, raise_again
 from cpika._wrappers import outside
 from cpika.adapters import _blocking_inside
 from cpika.adapters import _blocking_through as _through
@@ -364,7 +364,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         self._connection._drive(time_limit, self, sink, asks)
         if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
             LOGGER.debug("Channel close by broker detected, raising %r; %r", self._closing_reason, self)
-            raise type(self._closing_reason)(*self._closing_reason.args)
+            raise_again(self._closing_reason)
 
     @property
     def _closed_alone(self) -> bool:

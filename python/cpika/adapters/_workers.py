@@ -17,6 +17,12 @@ LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
 Callback = Callable[..., Any]
 
 
+def is_current(thread: threading.Thread | None) -> bool:
+    """Return whether the caller runs in this thread."""
+    # The system gives an ident again, once its thread has ended, or was not there in a child.
+    return thread is not None and thread.ident == threading.get_ident() and thread.is_alive()
+
+
 class Worker:
     """One thread that runs callbacks in order; it starts with the first.
 
@@ -43,14 +49,11 @@ class Worker:
         self._relaxed = 0  # calls of the worker's own that wait for the loop's thread
         self._ended = False
         self._thread: threading.Thread | None = None
-        self._ident: int | None = None  # of that
 
     @property
     def is_current(self) -> bool:
         """Whether this is its thread."""
-        # The system gives an ident again, once its thread has ended, or was not there in a child.
-        thread = self._thread
-        return thread is not None and threading.get_ident() == self._ident and thread.is_alive()
+        return is_current(self._thread)
 
     def put(self, callback: Callback, *args: Any) -> None:
         """Have `callback(*args)` called; to be called in the loop's thread.
@@ -119,7 +122,6 @@ class Worker:
         return not thread.is_alive()
 
     def _run(self) -> None:
-        self._ident = threading.get_ident()
         get = self._queue.get
         half = self._maxsize // 2
         while True:

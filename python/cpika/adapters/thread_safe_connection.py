@@ -18,7 +18,7 @@ from typing import Any
 from cpika import connection, exceptions
 from cpika._core import raise_again
 from cpika.adapters._thread_safe_channel import Channel as Channel
-from cpika.adapters._workers import Call, Worker
+from cpika.adapters._workers import Call, Worker, is_current
 from cpika.adapters.select_connection import IOLoop, SelectConnection
 
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
@@ -84,7 +84,6 @@ class Connection:
         self._closed_reason: BaseException | None = None
         self._worker = self._new_worker(f"pika-conn-{self._instance_id}")
         self._opening: Call | None = Call()
-        self._ident: int | None = None  # of the I/O thread
         self._ioloop = _Loop()
         self._connection = SelectConnection(
             parameters, self._on_open, self._on_open_error, self._on_closed, custom_ioloop=self._ioloop
@@ -107,11 +106,10 @@ class Connection:
 
     @property
     def _is_current(self) -> bool:
-        """Whether this is the I/O thread; see `Worker.is_current`."""
-        return threading.get_ident() == self._ident and self._thread.is_alive()
+        """Whether this is the I/O thread."""
+        return is_current(self._thread)
 
     def _run(self) -> None:
-        self._ident = threading.get_ident()
         try:
             self._ioloop.start()
         except Exception as error:

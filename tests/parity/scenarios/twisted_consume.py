@@ -19,8 +19,7 @@ def fill(env: Any, queue: str, *bodies: bytes) -> None:
 def messages_come_in_order_to_whoever_waits(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, tag = yield twisted.call("consume", channel.basic_consume, queue, consumer_tag="mine")
     env.show("tags", [tag, channel.consumer_tags])
     waiting = [twisted.watch(f"get {n}", messages.get()) for n in range(2)]
@@ -38,8 +37,7 @@ def messages_come_in_order_to_whoever_waits(env: Any, twisted: Twisted) -> Any:
 def a_get_in_the_callback_of_a_get_of_the_same_queue(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, _ = yield channel.basic_consume(queue, auto_ack=True)
     done: defer.Deferred[Any] = defer.Deferred()
     turns: list[int] = []
@@ -65,8 +63,7 @@ def a_get_in_the_callback_of_a_get_of_the_same_queue(env: Any, twisted: Twisted)
 def what_comes_in_one_read_is_there_in_one_turn(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, _ = yield channel.basic_consume(queue, auto_ack=True)
     first = messages.get()
     first.addCallback(lambda message: env.show("in the callback", twisted.said(messages)))
@@ -127,8 +124,7 @@ def an_exclusive_consumer_keeps_others_out(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.consume")
 def cancelling_fails_whoever_waits_the_last_first(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     messages, tag = yield channel.basic_consume(queue, consumer_tag="mine")
     for n in range(3):
         twisted.watch(f"get {n}", messages.get())
@@ -145,8 +141,7 @@ def cancelling_fails_whoever_waits_the_last_first(env: Any, twisted: Twisted) ->
 def cancelling_drops_what_the_queue_holds(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, tag = yield channel.basic_consume(queue, consumer_tag="mine")
     fill(env, queue, b"1", b"2", b"last")
     yield twisted.in_one_turn(connection, b"last")
@@ -161,8 +156,7 @@ def cancelling_drops_what_the_queue_holds(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.consume")
 def the_broker_cancels_when_the_queue_is_deleted(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     waiting = [twisted.watch(f"get {n}", messages.get()) for n in range(2)]
     env.third_party().queue_delete(queue)
@@ -194,8 +188,7 @@ def deleting_a_queue_ends_its_consumers(env: Any, twisted: Twisted) -> Any:
 def a_consumer_that_cancels_itself_while_more_come(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, tag = yield channel.basic_consume(queue, consumer_tag="mine")
     first = messages.get()
 
@@ -216,8 +209,7 @@ def a_consumer_that_cancels_itself_while_more_come(env: Any, twisted: Twisted) -
 def a_cancel_that_crosses_the_broker_s(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, tag = yield channel.basic_consume(queue, consumer_tag="mine")
     twisted.watch("get", messages.get())
     env.third_party().queue_delete(queue)
@@ -299,8 +291,7 @@ def a_get_of_a_queue_that_is_cancelled_takes_no_message(env: Any, twisted: Twist
 def a_message_s_callback_that_raises_is_its_deferred_s(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, _ = yield channel.basic_consume(queue, auto_ack=True)
     first = messages.get()
     first.addCallback(lambda message: 1 // (len(message.body) - 1))
@@ -315,8 +306,7 @@ def a_message_s_callback_that_raises_is_its_deferred_s(env: Any, twisted: Twiste
 @on_reactor("twisted.callbacks")
 def a_message_s_callback_that_nobody_hears_of(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     messages, _ = yield channel.basic_consume(queue, auto_ack=True)
     messages.get().addCallback(lambda message: 1 // 0)
     channel.basic_publish("", queue, b"1")
@@ -329,8 +319,7 @@ def a_message_s_callback_that_nobody_hears_of(env: Any, twisted: Twisted) -> Any
 def a_message_s_callback_publishes_and_closes(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     first = messages.get()
 
@@ -354,8 +343,7 @@ def a_message_s_callback_publishes_and_closes(env: Any, twisted: Twisted) -> Any
 def a_message_s_callback_closes_the_connection(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     closed = connection.closed
 
@@ -376,8 +364,7 @@ def a_message_s_callback_closes_the_connection(env: Any, twisted: Twisted) -> An
 def a_message_s_callback_aborts_the_transport(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue)
+    queue = yield twisted.queue(channel)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     closed = connection.closed
 

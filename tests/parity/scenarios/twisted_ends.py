@@ -14,8 +14,7 @@ from parity.reactor import Twisted, on_reactor
 def a_bad_declare_closes_the_channel_and_fails_what_waits(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     for n in range(2):
         twisted.watch(f"get {n} of the consumer", messages.get())
@@ -42,8 +41,7 @@ def a_bad_declare_closes_the_channel_and_fails_what_waits(env: Any, twisted: Twi
 @on_reactor("twisted.end")
 def requests_confirms_consumers_then_on_closed_fail_in_this_order(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     yield channel.confirm_delivery()
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     seen: list[str] = []
@@ -66,8 +64,7 @@ def requests_confirms_consumers_then_on_closed_fail_in_this_order(env: Any, twis
 @on_reactor("twisted.end", its_log=False)
 def on_closed_of_a_channel_that_we_close(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     twisted.watch("get", messages.get())
     twisted.call("under way", channel.queue_bind, queue, "amq.fanout")
@@ -128,8 +125,7 @@ def an_on_closed_that_closes_the_connection(env: Any, twisted: Twisted) -> Any:
 def closing_the_connection_fails_what_waits(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     twisted.watch("get", messages.get())
     twisted.call("a request", channel.queue_declare, queue, passive=True)
@@ -241,8 +237,7 @@ def an_answer_s_callback_that_raises_is_its_deferred_s(env: Any, twisted: Twiste
 def errbacks_that_use_the_channel_that_ends(env: Any, twisted: Twisted) -> Any:
     connection = yield twisted.connection()
     channel = yield twisted.channel(connection)
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     messages, _ = yield channel.basic_consume(queue, consumer_tag="mine")
     opening: list[Any] = []
 
@@ -275,8 +270,7 @@ def on_closed_whose_callback_raises(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.cancel")
 def a_consume_that_is_cancelled_consumes(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     consuming = channel.basic_consume(queue, consumer_tag="mine")
     twisted.watch("consume", consuming)
     consuming.cancel()

@@ -12,8 +12,7 @@ from parity.reactor import Twisted, on_reactor
 @on_reactor("twisted.get")
 def getting_from_a_queue(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     yield twisted.call("empty", channel.basic_get, queue)
     properties = env.pika.BasicProperties(content_type="text/plain", headers={"a": 1})
     channel.basic_publish("", queue, b"1", properties)
@@ -33,8 +32,7 @@ def getting_from_a_queue(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.get")
 def a_second_get_raises(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     first = twisted.call("first", channel.basic_get, queue)
     twisted.call("second", channel.basic_get, queue)
     yield first
@@ -44,8 +42,7 @@ def a_second_get_raises(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.get")
 def a_get_in_the_callback_of_a_get(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     for body in (b"1", b"2"):
         channel.basic_publish("", queue, body)
 
@@ -68,8 +65,7 @@ def a_get_of_no_queue_closes_the_channel(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.get")
 def a_get_empty_callback_comes_too(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     seen: defer.Deferred[Any] = defer.Deferred()
     channel.callback_deferred(seen, [env.pika.spec.Basic.GetEmpty])
     twisted.watch("by callback_deferred", seen)
@@ -100,8 +96,7 @@ def publishing_to_no_exchange_closes_the_channel(env: Any, twisted: Twisted) -> 
 @on_reactor("twisted.confirm")
 def confirms_fire_each_publish(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     yield twisted.call("select", channel.confirm_delivery)
     for n in range(3):
         confirm = yield channel.basic_publish("", queue, b"%d" % n)
@@ -118,8 +113,7 @@ def confirms_fire_each_publish(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.confirm")
 def a_publish_before_select_ok_is_not_awaited(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     selecting = channel.confirm_delivery()
     yield twisted.call("meanwhile", channel.basic_publish, "", queue, b"0")
     yield twisted.watch("selected", selecting)

@@ -257,8 +257,7 @@ def requests_are_answered_in_order(env: Any, twisted: Twisted) -> Any:
 @on_reactor("twisted.rpc")
 def transactions(env: Any, twisted: Twisted) -> Any:
     channel = yield twisted.channel()
-    queue = env.name()
-    yield channel.queue_declare(queue, exclusive=True)
+    queue = yield twisted.queue(channel, exclusive=True)
     yield twisted.call("select", channel.tx_select)
     yield twisted.call("publish", channel.basic_publish, "", queue, b"dropped")
     yield twisted.call("rollback", channel.tx_rollback)
