@@ -18,15 +18,6 @@ Connect = Callable[..., Any]
 NOWHERE = "cpika-test-nowhere"  # a routing key that no queue has
 
 
-@pytest.fixture
-def channel(connect: Connect, queue_name: str) -> Any:
-    """A channel in confirm mode; the queue exists."""
-    made = connect().channel()
-    made.queue_declare(queue_name)
-    made.confirm_delivery()
-    return made
-
-
 def full_queue(channel: Any, queue: str, room: int) -> None:
     """A queue that takes `room` messages and nacks every further one."""
     channel.queue_delete(queue)

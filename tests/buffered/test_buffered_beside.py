@@ -21,14 +21,6 @@ LONG = 600.0  # seconds: a delay that no test waits for
 SOON = 0.05  # seconds: 1 ms is promised; the rest is for a busy machine
 
 
-@pytest.fixture
-def channel(proxy: Proxy, connect: Connect, queue_name: str) -> Any:
-    """A channel through the proxy; the queue exists."""
-    made = connect(proxy).channel()
-    made.queue_declare(queue_name)
-    return made
-
-
 # ---- a channel or connection that ends inside ----
 
 
