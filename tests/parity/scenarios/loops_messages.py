@@ -1,0 +1,201 @@
+"""Messages on event loops: consuming, getting, confirms, and what comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from parity.loops import Loop, frame_text, on_loops
+from parity.scenarios.loops import body_of
+
+
+@on_loops("loop.consume")
+def messages_are_delivered_in_order(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+        seen: list[bytes] = []
+
+        def message(ch: Any, method: Any, properties: Any, body: bytes) -> None:
+            env.show("message", [int(ch), repr(method), repr(properties), body])
+            ch.basic_ack(method.delivery_tag)
+            seen.append(body)
+            if len(seen) == 5:
+                loop.close()
+
+        channel.queue_declare(queue, exclusive=True)
+        tag = channel.basic_consume(queue, message, callback=loop.then("consuming"))
+        env.show("tags", [tag, channel.consumer_tags])
+        properties = env.pika.BasicProperties(headers={"n": 1}, content_type="text/plain")
+        for n in range(5):
+            channel.basic_publish("", queue, b"%d" % n, properties)
+
+    loop.channel(opened)
+
+
+@on_loops("loop.consume")
+def a_large_message_and_an_empty_one(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+        channel.queue_declare(queue, exclusive=True)
+        sizes: list[int] = []
+
+        def message(_channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
+            sizes.append(len(body))
+            env.show("size", [len(body), body[:1], body[-1:]])
+            if len(sizes) == 3:
+                loop.close()
+
+        channel.basic_consume(queue, message, auto_ack=True)
+        channel.basic_publish("", queue, b"<" + bytes(2_000_000) + b">")
+        channel.basic_publish("", queue, b"")
+        channel.basic_publish("", queue, b"<" + bytes(300_000) + b">")
+
+    loop.channel(opened)
+
+
+@on_loops("loop.consume")
+def cancelling_a_consumer(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+        channel.queue_declare(queue, exclusive=True)
+
+        def consuming(_frame: Any) -> None:
+            channel.basic_cancel("one", loop.then("cancelled", again))
+            env.show("tags", channel.consumer_tags)
+            env.call("the same tag", channel.basic_consume, queue, print, consumer_tag="one")
+            with env.log("cancel"):
+                channel.basic_cancel("one")
+                channel.basic_cancel("two")
+
+        def again() -> None:
+            env.show("tags", channel.consumer_tags)
+            channel.basic_consume(
+                queue, body_of(loop, "message", loop.close), consumer_tag="one", callback=loop.then("again")
+            )
+            channel.basic_publish("", queue, b"x")
+
+        channel.basic_consume(queue, print, consumer_tag="one", callback=consuming)
+
+    loop.channel(opened)
+
+
+@on_loops("loop.consume")
+def messages_of_a_cancelled_consumer_go_back(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+        channel.queue_declare(queue, exclusive=True)
+
+        def first(ch: Any, method: Any, _properties: Any, body: bytes) -> None:
+            env.show("first", body)
+            ch.basic_ack(method.delivery_tag)
+            ch.basic_cancel("one", loop.then("cancelled", count))
+
+        def count() -> None:
+            channel.queue_declare(queue, passive=True, callback=loop.then("left", loop.close))
+
+        for n in range(3):
+            channel.basic_publish("", queue, b"%d" % n)
+        channel.basic_consume(queue, first, consumer_tag="one")
+
+    loop.channel(opened)
+
+
+@on_loops("loop.consume")
+def the_broker_cancels_a_consumer(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+
+        def cancelled(frame: Any) -> None:
+            env.show("cancelled", frame_text(frame))
+            env.show("tags", channel.consumer_tags)
+            loop.close()
+
+        channel.add_on_cancel_callback(cancelled)
+        channel.queue_declare(queue, exclusive=True)
+        channel.basic_consume(queue, print, consumer_tag="one")
+        channel.queue_delete(queue, callback=loop.then("deleted"))
+
+    loop.channel(opened)
+
+
+@on_loops("loop.consume")
+def publishing_from_a_message_callback(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+
+        def message(ch: Any, method: Any, _properties: Any, body: bytes) -> None:
+            env.show("message", body)
+            if len(body) == 4:
+                loop.close()
+            else:
+                ch.basic_publish("", queue, body + b"x")
+            env.call("ack", ch.basic_ack, method.delivery_tag)
+
+        channel.queue_declare(queue, exclusive=True)
+        channel.basic_consume(queue, message)
+        channel.basic_publish("", queue, b"x")
+
+    loop.channel(opened)
+
+
+@on_loops("loop.get")
+def getting_messages(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+        channel.queue_declare(queue, exclusive=True)
+        channel.add_callback(loop.then("empty", loop.close), [env.pika.spec.Basic.GetEmpty])
+
+        def got(ch: Any, method: Any, properties: Any, body: bytes) -> None:
+            body_of(loop, "got")(ch, method, properties, body)
+            ch.basic_ack(method.delivery_tag)
+            channel.basic_get(queue, got)
+
+        channel.basic_publish("", queue, b"a")
+        channel.basic_publish("", queue, b"b")
+        channel.basic_get(queue, got)
+        env.call("a second get", channel.basic_get, queue, got)
+
+    loop.channel(opened)
+
+
+@on_loops("loop.confirm")
+def confirms_call_back(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        queue = env.name()
+        left = [3]
+
+        def settled(frame: Any) -> None:
+            env.show("settled", [frame.channel_number, type(frame.method).__name__])
+            left[0] -= 1 if not frame.method.multiple else left[0]
+            if left[0] <= 0:
+                loop.close()
+
+        def selected(frame: Any) -> None:
+            env.show("selected", frame_text(frame))
+            channel.basic_publish("", queue, b"1")
+
+            def more() -> None:
+                if left[0] == 2:
+                    channel.basic_publish("", queue, b"2")
+                    loop.later(0.05, last)
+                else:
+                    loop.later(0.01, more)
+
+            def last() -> None:
+                channel.basic_publish("", queue, b"3")
+
+            more()
+
+        channel.queue_declare(queue, exclusive=True)
+        channel.confirm_delivery(settled, selected)
+
+    loop.channel(opened)
+
+
+@on_loops("loop.confirm")
+def a_returned_message_comes_before_its_confirm(env: Any, loop: Loop) -> None:
+    def opened(channel: Any) -> None:
+        channel.add_on_return_callback(body_of(loop, "returned"))
+        channel.confirm_delivery(loop.then("settled", loop.close), loop.then("selected"))
+        channel.basic_publish("", env.name("nobody"), b"x", mandatory=True)
+
+    loop.channel(opened)
