@@ -193,8 +193,7 @@ class Connection:
             raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
         call = Call()
         with self._lock:
-            if self._closed_reason is not None:
-                raise_again(self._closed_reason)
+            self._check_not_closed()
             self._calls.add(call)
         if calls is not None:
             calls.add(call)
