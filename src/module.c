@@ -4,6 +4,7 @@
  * Errors: the import fails with the exception of the part that failed. */
 #include "api/buffered.h"
 #include "api/channel.h"
+#include "api/claim.h"
 #include "api/connection.h"
 #include "api/loop_channel.h"
 #include "drivers/replaced.h"
@@ -62,7 +63,7 @@ core_exec(PyObject *module)
         || cpika_values_exec(module, &st->values) < 0 || cpika_consumer_exec(module, st) < 0
         || cpika_connection_exec(module, st) < 0 || cpika_channel_exec(module, st) < 0
         || cpika_loop_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0
-        || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
+        || cpika_claim_exec(module) < 0 || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
         return -1;
     }
     return 0;

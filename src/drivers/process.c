@@ -112,7 +112,8 @@ cpika_process(CpikaConnection *conn, const cpika_process_args *args)
     call->asks_seen = args->asks_seen;
     call->sink = call->dispatches ? NULL : args->sink;
     if (args->channel != NULL) {
-        cpika_roles_claim(call, &args->channel->roles);
+        call->claims = &args->channel->roles;
+        cpika_roles_claim(call->claims);
     }
     int rc = run(conn, call, args);
     cpika_roles_leave(&conn->roles, call, conn->io.link);

@@ -99,8 +99,7 @@ cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link)
     }
     *at = call->next;
     if (call->claims != NULL) {
-        call->claims->claimants--;
-        r->changes_seen = UINT64_MAX;  // what it has left may be for others now
+        cpika_roles_unclaim(r, call->claims);
     }
     if (r->holder == call) {
         r->holder = NULL;
@@ -112,11 +111,17 @@ cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link)
 }
 
 void
-cpika_roles_claim(cpika_call *call, cpika_channel_roles *channel)
+cpika_roles_claim(cpika_channel_roles *channel)
 {
-    assert(call->claims == NULL);
-    call->claims = channel;
     channel->claimants++;
+}
+
+void
+cpika_roles_unclaim(cpika_roles *r, cpika_channel_roles *channel)
+{
+    assert(channel->claimants > 0);
+    channel->claimants--;
+    r->changes_seen = UINT64_MAX;  // what is left may be for others now
 }
 
 /* ---- sleeping ---- */

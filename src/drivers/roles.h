@@ -29,7 +29,7 @@ typedef struct cpika_call cpika_call;
 /* What the driver knows of a channel. */
 typedef struct {
     cpika_call *running;  // whose callback of this channel runs; NULL: none
-    int claimants;        // calls that dispatch this channel before others
+    int claimants;        // who dispatch this channel before others: calls, and loops of calls
 } cpika_channel_roles;
 
 /* A channel as drivers have it: events refer to the one part, and lead to the other.  Both begin with what a delivery needs
@@ -59,7 +59,7 @@ struct cpika_call {
     cpika_user user;
     cpika_wants wants;            // NULL: a dispatching call, which wants what cpika_roles_has_work says
     void *arg;                    // on the heap, too
-    cpika_channel_roles *claims;  // borrowed: of the channel that it dispatches; NULL: any
+    cpika_channel_roles *claims;  // borrowed: of the channel that it claims; NULL: none
     const cpika_consumer_tag
         *sink;           // of consume(), inside a callback: the messages that it takes; on the caller's heap
     uint64_t asks_seen;  // of roles.asks, when its caller last looked
@@ -106,7 +106,9 @@ void cpika_roles_note_told(cpika_roles *r, cpika_state *st);
 /* Ends it; somebody else takes over what it did for others. */
 void cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link);
 
-void cpika_roles_claim(cpika_call *call, cpika_channel_roles *channel);
+/* From now on the channel is dispatched by calls that have it in `claims` alone; until as many have let go of it. */
+void cpika_roles_claim(cpika_channel_roles *channel);
+void cpika_roles_unclaim(cpika_roles *r, cpika_channel_roles *channel);
 
 /* ---- sleeping ---- */
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dis
 import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -26,11 +23,10 @@ from support.apart import (
     outcome,
 )
 from support.fakeserver import FakeServer, Peer
+from support.moments import at_moment, interrupted_at_moment
 from support.nodes import host_and_port
 from support.proxy import CLIENT, SERVER, Proxy
 from support.subject import pika
-
-PACKAGE = str(Path(pika.__file__).parent)
 
 # ---- row 8: the message of an interrupted basic_get ----
 
@@ -371,50 +367,6 @@ def test_acks_of_other_threads_do_not_follow_close_ok(slow_sends: dict[str, str]
 
 
 # ---- row 8: a channel that an interrupt has lost ----
-
-
-# Right before these no signal handler runs.
-UNDIVIDED = {"LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
-
-
-def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -> bool:
-    """Makes a call; `action()` runs as a handler would, right before the n-th instruction in the library.
-
-    :returns: whether it has so many
-    """
-    left = number
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal left
-        if PACKAGE not in frame.f_code.co_filename:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode" and dis.opname[frame.f_code.co_code[frame.f_lasti]] not in UNDIVIDED:
-            left -= 1
-            if left < 0:
-                sys.settrace(None)
-                action()
-        return trace
-
-    sys.settrace(trace)
-    try:
-        call()
-    finally:
-        sys.settrace(None)
-    return left < 0
-
-
-def interrupted_at_moment(call: Callable[[], Any], number: int) -> Interrupted | None:
-    """Makes a call whose n-th instruction in the library's Python raises; None: it has not so many."""
-
-    def interrupt() -> None:
-        raise Interrupted
-
-    try:
-        at_moment(call, number, interrupt)
-    except Interrupted as error:
-        return error
-    return None
 
 
 def lowest_number(connection: Any) -> int:

@@ -6,6 +6,7 @@ what belongs to nobody goes to whoever dispatches.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.apart import Together, apart, await_sleep, connect, outcome
+from support.apart import Interrupted, Together, apart, await_sleep, connect, outcome
+from support.moments import interrupted_at_moment
+from support.subject import pika
 
 EACH = 30  # messages a consumer
 
@@ -283,6 +286,78 @@ def claimed_beside_others() -> list[Any]:
 def test_messages_of_a_claimed_channel_go_to_its_claimer_alone(broker_url: str) -> None:
     """Row 3, who dispatches: other dispatchers read them, and leave them to the call that claimed."""
     assert apart(claimed_beside_others) == [[True, True], True]
+
+
+def between_two_turns() -> list[Any]:
+    """A message comes while `start_consuming()` is between two turns; another thread dispatches meanwhile."""
+    connection = connect()
+    channel = connection.channel()
+    queue = queue_of(channel)
+    sink = Sink(2)
+    channel.basic_consume(queue, sink, auto_ack=True)
+    between, go_on = threading.Event(), threading.Event()
+    turn = channel._process_data_events
+
+    def waits_before(*arguments: Any) -> None:
+        if sink.bodies:
+            between.set()
+            assert go_on.wait(10)
+        turn(*arguments)
+
+    channel._process_data_events = waits_before
+    publish(queue, 1)
+    consuming = Together(channel.start_consuming)
+    assert between.wait(5)
+    publish(queue, 1, 1)
+    end = time.monotonic() + 5
+    while not channel._waiting_events() and time.monotonic() < end:
+        connection.process_data_events(0.01)
+    connection.process_data_events(0.01)
+    before = list(sink.bodies)
+    go_on.set()
+    came = sink.enough.wait(5)
+    channel.stop_consuming()
+    consuming.join()
+    connection.close()
+    return [before, came, sink.threads == {consuming.threads[0].ident}]
+
+
+def test_a_claim_stands_between_two_turns_of_its_call(broker_url: str) -> None:
+    """Row 3, who dispatches: what comes then is left for the call that claimed."""
+    assert apart(between_two_turns) == [[0], True, True]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="CPython breaks where a trace function raises")
+def test_a_claim_ends_with_its_call_wherever_an_exception_strikes(broker_url: str) -> None:
+    """Row 7, a state entered without a sure exit; the tracebacks are kept, and hold no claim."""
+    kept: list[Interrupted] = []
+    with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
+        error: Interrupted | None = Interrupted()
+        while error is not None:
+            channel = connection.channel()
+            queue = queue_of(channel)
+            came: list[bytes] = []
+
+            def end_it(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+                channel.stop_consuming()
+
+            def note(channel: Any, method: Any, properties: Any, body: bytes, came: Any = came) -> None:
+                came.append(body)
+
+            channel.basic_consume(queue, end_it, auto_ack=True)
+            channel.basic_publish("", queue, b"")
+            error = interrupted_at_moment(channel.start_consuming, len(kept))
+            if error is not None:
+                kept.append(error)
+            channel.stop_consuming()
+            channel.basic_consume(queue, note, auto_ack=True)
+            channel.basic_publish("", queue, b"after")
+            end = time.monotonic() + 5
+            while b"after" not in came and time.monotonic() < end:
+                connection.process_data_events(0.1)
+            assert (len(kept), came[-1:]) == (len(kept), [b"after"])
+            channel.close()
+    assert len(kept) > 30
 
 
 def beside_a_callback(what: str) -> list[Any]:

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, overload
 
 from cpika import exceptions, frame, spec, validators
-from cpika._core import BufferedPublishing, _ConsumerInfo, raise_again
+from cpika._core import BufferedPublishing, Claim, _ConsumerInfo, raise_again
 from cpika._wrappers import outside
 from cpika.adapters import _blocking_inside
 from cpika.adapters import _blocking_through as _through
@@ -335,13 +335,14 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                     "another BlockingConnection or BlockingChannel callback"
                 )
         self._impl._raise_if_not_open()
-        while True:
-            asks = self._connection._impl._asks  # before the look: what changes behind it asks again
-            if not self._consumer_infos:
-                return
-            self._process_data_events(None, asks)
-            if self._closed_alone:
-                return
+        with Claim(self):  # also between two turns
+            while True:
+                asks = self._connection._impl._asks  # before the look: what changes behind it asks again
+                if not self._consumer_infos:
+                    return
+                self._process_data_events(None, asks)
+                if self._closed_alone:
+                    return
 
     def stop_consuming(self, consumer_tag: str | None = None) -> None:
         """Cancel one consumer, or all: then `start_consuming` returns.

@@ -1,0 +1,58 @@
+"""A call that something meets at each of its moments, as a signal handler or a finalizer would."""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from .apart import Interrupted
+from .subject import pika
+
+PACKAGE = str(Path(pika.__file__).parent)
+
+# Right before these no signal handler runs.
+UNDIVIDED = {"LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+
+
+def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -> bool:
+    """Makes a call; `action()` runs as a handler would, right before the n-th instruction in the library.
+
+    :returns: whether it has so many
+    """
+    left = number
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal left
+        if PACKAGE not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode" and dis.opname[frame.f_code.co_code[frame.f_lasti]] not in UNDIVIDED:
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                action()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(None)
+    return left < 0
+
+
+def interrupted_at_moment(call: Callable[[], Any], number: int) -> Interrupted | None:
+    """Makes a call whose n-th instruction in the library's Python raises; None: it has not so many."""
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    try:
+        at_moment(call, number, interrupt)
+    except Interrupted as error:
+        return error
+    return None
