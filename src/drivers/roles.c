@@ -19,6 +19,8 @@ cpika_roles_free(cpika_roles *r)
         r->spares--;
         cpika_sock_wake_close(r->spare[r->spares][0], r->spare[r->spares][1]);
     }
+    PyMem_Free(r->spare_call);
+    r->spare_call = NULL;
 }
 
 /* The call of this user that dispatches, if there is one further down in its stack. */
@@ -58,16 +60,20 @@ cpika_roles_note_told(cpika_roles *r, cpika_state *st)
 cpika_call *
 cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants, void *arg)
 {
-    cpika_call *call = PyMem_Calloc(1, sizeof *call);
+    cpika_call *call = r->spare_call != NULL ? r->spare_call : PyMem_Malloc(sizeof *call);
     if (call == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    call->user = cpika_user_here(st);
-    call->wants = wants;
-    call->arg = arg;
-    call->asks_seen = r->asks;
-    call->wake_rd = call->wake_wr = -1;
+    r->spare_call = NULL;
+    *call = (cpika_call){
+        .user = cpika_user_here(st),
+        .wants = wants,
+        .arg = arg,
+        .asks_seen = r->asks,
+        .wake_rd = -1,
+        .wake_wr = -1,
+    };
     call->dispatches = wants == NULL && dispatching_call_of(r, &call->user) == NULL;
     call->next = r->calls;
     r->calls = call;
@@ -106,7 +112,8 @@ cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link)
     }
     give_back_pair(r, call);
     cpika_user_clear(&call->user);
-    PyMem_Free(call);
+    PyMem_Free(r->spare_call);
+    r->spare_call = call;
     cpika_roles_hand_over(r, link);
 }
 

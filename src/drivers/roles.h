@@ -88,6 +88,7 @@ typedef struct {
     uint64_t next_timer_ns;           // the earliest timer; UINT64_MAX: none
     int spare[CPIKA_SPARE_PAIRS][2];  // descriptors of calls that have parked before
     int spares;
+    cpika_call *spare_call;  // the last that has left; NULL
 } cpika_roles;
 
 void cpika_roles_init(cpika_roles *r);
