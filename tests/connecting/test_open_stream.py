@@ -1,174 +1,38 @@
-"""How a connection is reached: names, TCP, TLS, several parameters, timeouts, and what comes out of failures.
+"""How a stream to a broker is opened: names, TCP, TLS, several parameters, timeouts, and how it fails.
 
 Failures are compared with pika's own on the same sockets in the same test. `open_stream` gets a handshake of
-the test's own, but for the last section.
+the test's own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
-import os
 import re
 import select
-import signal
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any, Callable
 
 import cpika.connection as connection
 import cpika.exceptions as exceptions
 import pika
 import pytest
-from cpika.adapters.blocking_connection import BlockingConnection
 from cpika.adapters.utils import connection_workflow as workflow
 from cpika.adapters.utils.connection_workflow import as_configs, open_stream
 from parity.render import mask
 from support.certs import Certificates
-
-Attempt = Callable[[socket.socket, connection.Parameters, Any], Any]
-
-
-def take_socket(
-    sock: socket.socket, _params: connection.Parameters, _deadline: float | None
-) -> socket.socket:
-    """A handshake that is content with the socket."""
-    return sock
-
-
-def wait_in_vain(sock: socket.socket, _params: connection.Parameters, deadline: float | None) -> None:
-    """A handshake with a peer that says nothing."""
-    assert deadline is not None
-    poll = select.poll()
-    poll.register(sock, select.POLLIN)
-    assert not poll.poll((deadline - time.monotonic()) * 1000)
-    raise workflow.AMQPConnectorStackTimeout
-
-
-def described(error: BaseException) -> Any:
-    """Type, arguments and texts of an exception and of those in it."""
-    inner = [described(argument) for argument in error.args if isinstance(argument, BaseException)]
-    wrapped = getattr(error, "exception", None)
-    return (
-        type(error).__name__,
-        str(error),
-        mask(repr(error)),
-        inner,
-        wrapped and described(wrapped),
-        getattr(error, "errno", None),
-    )
-
-
-def failure_of(call: Callable[[], Any]) -> BaseException:
-    try:
-        call()
-    except Exception as error:
-        return error
-    raise AssertionError("it did not fail")
-
-
-def both_fail(
-    *addresses: tuple[str, int],
-    attempt: Attempt = take_socket,
-    tls: tuple[ssl.SSLContext, str | None] | None = None,
-    **options: Any,
-) -> BaseException:
-    """Return our failure to connect, after it was compared with pika's."""
-    made = []
-    for module in (pika, connection):
-        if tls is not None:
-            options["ssl_options"] = module.SSLOptions(*tls)
-        made.append([module.ConnectionParameters(host, port, **options) for host, port in addresses])
-    theirs, ours = made
-    expected = failure_of(lambda: pika.BlockingConnection(theirs))
-    error = failure_of(lambda: open_stream(ours, attempt))
-    assert described(error) == described(expected)
-    return error
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    """Listens on the loopback interface; nobody accepts."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield server
-
-
-@pytest.fixture
-def closed_port() -> int:
-    """A port that refuses."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
-
-
-@pytest.fixture
-def full_port() -> Iterator[int]:
-    """A port that neither accepts nor refuses: its queue is full, and Linux drops what asks for more."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(2):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
-    """Starts servers that do something with each connection; returns their ports."""
-    with contextlib.ExitStack() as stack:
-
-        def start(handle: Callable[[socket.socket], None]) -> int:
-            server = socket.create_server(("127.0.0.1", 0))
-
-            def run() -> None:
-                while True:
-                    try:
-                        client, _ = server.accept()
-                    except OSError:
-                        return
-                    with client, contextlib.suppress(OSError):
-                        handle(client)
-
-            thread = threading.Thread(target=run)
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(server.close)
-            stack.callback(server.shutdown, socket.SHUT_RDWR)
-            port: int = server.getsockname()[1]
-            return port
-
-        yield start
-
-
-def open_sockets() -> set[str]:
-    """The sockets of this process."""
-    names = set()
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            names.add(os.readlink(f"/proc/self/fd/{descriptor}"))
-    return {name for name in names if name.startswith("socket:")}
-
-
-@pytest.fixture(autouse=True)
-def no_socket_leaks() -> Iterator[None]:
-    """Whatever happens, no socket stays open, and none waits for the garbage collector to close it."""
-    gc.collect()
-    gc.disable()
-    before = open_sockets()
-    yield
-    gc.enable()
-    assert open_sockets() <= before
-
-
-def port_of(server: socket.socket) -> int:
-    port: int = server.getsockname()[1]
-    return port
-
+from support.connects import (
+    answers_a_signal,
+    both_fail,
+    described,
+    failure_of,
+    port_of,
+    take_socket,
+    wait_in_vain,
+)
 
 # --- TCP
 
@@ -501,33 +365,6 @@ def test_success_is_logged(listener: socket.socket, caplog: pytest.LogCaptureFix
 # --- Ctrl-C
 
 
-class Interrupted(Exception):
-    """Stands for the KeyboardInterrupt that a signal handler raises."""
-
-
-def answers_a_signal(call: Callable[[], Any]) -> bool:
-    """Return whether a signal ends the call within 100 ms; on a busy machine it may take a second look."""
-
-    def interrupt(*_args: Any) -> None:
-        raise Interrupted
-
-    def delay() -> float:
-        due = time.monotonic() + 0.2
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        try:
-            call()
-        except Interrupted:
-            return time.monotonic() - due
-        raise AssertionError("the call returned")
-
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        return any(delay() < 0.1 for _ in range(5))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
-
-
 @pytest.mark.rule(8)
 def test_a_signal_ends_the_wait_for_a_connect(full_port: int) -> None:
     params = connection.ConnectionParameters("127.0.0.1", full_port)
@@ -564,75 +401,3 @@ def test_a_signal_ends_the_wait_for_a_name_server(monkeypatch: pytest.MonkeyPatc
     for thread in threading.enumerate():
         if thread.name == "pika-getaddrinfo" and thread.is_alive():  # else it never began
             thread.join()
-
-
-# --- all of it, with the real handshake
-
-
-@pytest.fixture
-def broker_says(serve: Callable[..., int]) -> Callable[[bytes], int]:
-    """Starts brokers that answer a protocol header with these bytes and hang up."""
-
-    def start(answer: bytes) -> int:
-        def reply(client: socket.socket) -> None:
-            client.recv(8, socket.MSG_WAITALL)
-            client.sendall(answer)
-
-        return serve(reply)
-
-    return start
-
-
-def test_a_heartbeat_that_amqp_cannot_carry_is_named(broker_url: str) -> None:
-    params = connection.URLParameters(broker_url)
-    params.heartbeat = 65536
-    error = failure_of(lambda: BlockingConnection(params))
-    assert isinstance(error, ValueError)
-    assert str(error) == "heartbeat must be <= 65535, but got 65536"
-
-
-def test_a_broker_that_hangs_up_before_start_fails_as_in_pika(broker_says: Callable[[bytes], int]) -> None:
-    port = broker_says(b"")
-    expected = failure_of(lambda: pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port)))
-    error = failure_of(lambda: BlockingConnection(connection.ConnectionParameters("127.0.0.1", port)))
-    assert isinstance(error, exceptions.IncompatibleProtocolError)
-    assert described(error) == described(expected)
-
-
-def test_a_broker_of_another_version_is_told(broker_says: Callable[[bytes], int]) -> None:
-    params = connection.ConnectionParameters("127.0.0.1", broker_says(b"AMQP\x01\x01\x00\x0a"))
-    error = failure_of(lambda: BlockingConnection(params))
-    assert isinstance(error, exceptions.IncompatibleProtocolError)
-    assert "protocol header" in str(error)
-
-
-def test_a_silent_broker_ends_a_connection_by_the_stack_timeout(listener: socket.socket) -> None:
-    error, expected = (
-        failure_of(
-            lambda: connect(make("127.0.0.1", port_of(listener), stack_timeout=0.2))  # noqa: B023
-        )
-        for connect, make in (
-            (BlockingConnection, connection.ConnectionParameters),
-            (pika.BlockingConnection, pika.ConnectionParameters),
-        )
-    )
-    assert isinstance(error, workflow.AMQPConnectorStackTimeout)
-    assert described(error) == described(expected)
-
-
-def test_a_broker_is_found_behind_one_that_refuses_and_one_that_hangs_up(
-    broker_url: str, closed_port: int, broker_says: Callable[[bytes], int]
-) -> None:
-    configs = [
-        connection.ConnectionParameters("127.0.0.1", closed_port),
-        connection.ConnectionParameters("127.0.0.1", broker_says(b"")),
-        connection.URLParameters(broker_url),
-    ]
-    with BlockingConnection(configs) as found:
-        assert found.is_open
-
-
-@pytest.mark.rule(8)
-def test_a_signal_ends_the_wait_for_the_broker(listener: socket.socket) -> None:
-    params = connection.ConnectionParameters("127.0.0.1", port_of(listener))
-    assert answers_a_signal(lambda: BlockingConnection(params))
