@@ -260,22 +260,24 @@ def another_takes_over(library: str) -> list[Any]:
     connection = connect()
     got: list[int] = []
     greenlets = []
-    channels = []
+    queues: dict[int, str] = {}
 
     def consume(number: int) -> None:
         channel = connection.channel()
         queue = channel.queue_declare("", exclusive=True).method.queue
         channel.basic_consume(queue, lambda *args: got.append(number), auto_ack=True)
-        channels.append((number, queue))
+        queues[number] = queue
         channel.start_consuming()
 
     for number in range(4):
         greenlets.append(green.spawn(consume, number))
+        while number not in queues:
+            green.sleep(0.01)
         green.sleep(0.05)
     publisher = connection.channel()
     for number in range(3):
         green.kill(greenlets[number])
-        publisher.basic_publish("", channels[3][1], b"x")
+        publisher.basic_publish("", queues[3], b"x")
         deadline = time.monotonic() + 3
         while got.count(3) <= number and time.monotonic() < deadline:
             green.sleep(0.01)

@@ -222,12 +222,48 @@ sleep_long(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t un
     return done == NULL ? -1 : 0;
 }
 
+/* Whether an answer can be awaited in recv itself, which nobody can wake: there is no other thread that could want to. */
+static bool
+may_wait_in_recv(CpikaConnection *conn, const cpika_call *call, bool want_write, uint64_t until_ns)
+{
+    const cpika_transport *io = &conn->io;
+    PyThreadState *first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    return call->wants != NULL && !want_write && io->sock == NULL && !io->receiving
+           && conn->engine.in_place.channel == NULL && PyThreadState_Next(first) == NULL
+           && cpika_roles_may_poll(&conn->roles, call)
+           && milliseconds_until(until_ns, CPIKA_RECV_WAITS_MS) == CPIKA_RECV_WAITS_MS;
+}
+
+/* 1: the call has something to look at; 0: it has not, and polls as others do; -1. */
+static int
+wait_in_recv(CpikaConnection *conn, cpika_call *call)
+{
+    uint64_t received = conn->engine.bytes_received;
+    cpika_call *before = cpika_roles_begin_poll(&conn->roles, call);
+    cpika_transport_read_waiting(&conn->io);
+    if (call->woken) {  // by a thread that Python did not know before
+        cpika_link_drain_wake(conn->io.link);
+    }
+    cpika_roles_end_poll(&conn->roles, call, before, conn->io.link);
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    return conn->engine.bytes_received != received || conn->engine.input_over
+           || cpika_roles_has_reason(&conn->roles, &conn->engine, call);
+}
+
 int
 cpika_sleep(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t until_ns)
 {
     if (call->slept > 0) {
         call->slept++;
         return sleep_long(conn, call, want_write, until_ns);
+    }
+    if (may_wait_in_recv(conn, call, want_write, until_ns)) {
+        int rc = wait_in_recv(conn, call);
+        if (rc != 0) {
+            return rc < 0 ? -1 : 0;
+        }
     }
     int bits = sleep_once(conn, call, want_write, -1, milliseconds_until(until_ns, SHORT_MS));
     if (bits < 0) {

@@ -19,16 +19,17 @@ typedef struct {
     cpika_link *link;  // counted; NULL before it is attached
     PyObject *sock;    // owned: Python socket that does the I/O; NULL: the link's descriptor does
     bool cooperative;  // waits let other greenlets of the thread run: a library has put in its own select
-    uint64_t others_ran_ns;     //   when they last could
-    PyObject *chunk;            // owned bytes that sock.send() wants again; NULL: none
-    bool wants_write;           // a TLS read that waits for room to write
-    bool wants_read;            // a TLS write that waits for bytes to read
-    bool busy;                  // somebody is inside sock.send() or sock.recv():
-    cpika_user inside;          //   who
-    bool left_over;             //   and others have queued something meanwhile
-    bool closed;                // nothing goes or comes any more
-    bool sock_closed;           // and the Python socket has been told
-    bool holding;               // acks or publishes are held
+    uint64_t others_ran_ns;  //   when they last could
+    PyObject *chunk;         // owned bytes that sock.send() wants again; NULL: none
+    bool wants_write;        // a TLS read that waits for room to write
+    bool wants_read;         // a TLS write that waits for bytes to read
+    bool busy;               // somebody is inside sock.send() or sock.recv():
+    cpika_user inside;       //   who
+    bool left_over;          //   and others have queued something meanwhile
+    bool receiving;          // a call waits in recv itself: what it gets comes before what others would read
+    bool closed;             // nothing goes or comes any more
+    bool sock_closed;        // and the Python socket has been told
+    bool holding;            // acks or publishes are held
     uint64_t holding_until_ns;  // what the keeper was told
     uint64_t last_look_ns;      // when the input was last looked at, or that was left to another call
     int looks_left_out;         // since it was looked at

@@ -326,6 +326,14 @@ room_behind_body(cpika_engine *e)
     return room < most ? room : most;
 }
 
+/* What recv said. */
+static void
+no_more_input(cpika_transport *t, long said)
+{
+    cpika_engine_input_over(t->engine, said == CPIKA_E_SYS ? CPIKA_ENDING_ERRNO : CPIKA_ENDING_EOF,
+                            said == CPIKA_E_SYS ? atomic_load(&t->link->recv_errno) : 0);
+}
+
 static Py_ssize_t
 link_read(cpika_transport *t)
 {
@@ -349,8 +357,7 @@ link_read(cpika_transport *t)
     }
     long got = cpika_link_recv(t->link, iov, n);
     if (got < 0) {
-        cpika_engine_input_over(e, got == CPIKA_E_SYS ? CPIKA_ENDING_ERRNO : CPIKA_ENDING_EOF,
-                                got == CPIKA_E_SYS ? atomic_load(&t->link->recv_errno) : 0);
+        no_more_input(t, got);
         return 0;
     }
     size_t in_place = (size_t)got < body_room ? (size_t)got : body_room;
@@ -359,17 +366,43 @@ link_read(cpika_transport *t)
     return (Py_ssize_t)got;
 }
 
-Py_ssize_t
-cpika_transport_read(cpika_transport *t)
+static void
+note_read(cpika_transport *t, Py_ssize_t n)
 {
-    if (t->closed || t->engine->input_over) {
-        return 0;
-    }
-    Py_ssize_t n = t->sock != NULL ? cpika_pysock_read(t) : link_read(t);
     t->clock_ns = t->last_look_ns = cpika_now_ns();
     if (n > 0) {
         t->engine->bytes_received += (uint64_t)n;
         cpika_heartbeat_received(&t->engine->heartbeat, t->last_look_ns);
     }
+}
+
+Py_ssize_t
+cpika_transport_read(cpika_transport *t)
+{
+    if (t->closed || t->engine->input_over || t->receiving) {
+        return 0;
+    }
+    Py_ssize_t n = t->sock != NULL ? cpika_pysock_read(t) : link_read(t);
+    note_read(t, n);
     return n;
+}
+
+void
+cpika_transport_read_waiting(cpika_transport *t)
+{
+    uint8_t bytes[4096];  // an answer; what stands behind it is for the next read
+    assert(t->sock == NULL && !t->receiving && t->engine->in_place.channel == NULL);
+    t->receiving = true;
+    long got;
+    Py_BEGIN_ALLOW_THREADS got = cpika_link_recv_waiting(t->link, bytes, sizeof bytes);
+    Py_END_ALLOW_THREADS t->receiving = false;
+    if (t->closed || t->engine->input_over) {
+        return;
+    }
+    if (got < 0) {
+        no_more_input(t, got);
+    } else if (got > 0 && cpika_input_append(&t->engine->in, bytes, (size_t)got) < 0) {
+        cpika_engine_input_over(t->engine, CPIKA_ENDING_NO_MEMORY, 0);
+    }
+    note_read(t, got);
 }

@@ -52,6 +52,10 @@ bool cpika_transport_has_output(cpika_transport *t);
  * CPIKA_IO_RAISED. */
 Py_ssize_t cpika_transport_read(cpika_transport *t);
 
+/* The same over a descriptor, but waits for bytes, some 50 ms, without the GIL: a system call less than a poll and a read.
+ * Nothing else ends the wait but a signal; and until it has ended other calls read nothing.  No body is being read in place. */
+void cpika_transport_read_waiting(cpika_transport *t);
+
 /* Nothing goes or comes any more.  0, or -1 with an exception of a Python socket. */
 int cpika_transport_close(cpika_transport *t);
 

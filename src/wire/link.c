@@ -221,6 +221,26 @@ cpika_link_recv(cpika_link *l, const struct iovec *iov, int n)
     return got;
 }
 
+long
+cpika_link_recv_waiting(cpika_link *l, uint8_t *bytes, size_t n)
+{
+    if (cpika_link_forked(l)) {
+        return CPIKA_E_CLOSED;
+    }
+    int fd = link_enter(l);
+    if (fd >= 0 && l->in_recv == CPIKA_NOT_ASKED) {
+        l->in_recv = cpika_sock_let_wait(fd, CPIKA_RECV_WAITS_MS) ? CPIKA_WAITS : CPIKA_NEVER_WAITS;
+    }
+    long got = fd < 0                      ? CPIKA_E_CLOSED
+               : l->in_recv == CPIKA_WAITS ? cpika_sock_recv_waiting(fd, bytes, n)
+                                           : 0;
+    if (got == CPIKA_E_SYS) {
+        atomic_store(&l->recv_errno, errno);
+    }
+    link_leave(l);
+    return got;
+}
+
 void
 cpika_link_close_locked(cpika_link *l)
 {

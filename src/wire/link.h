@@ -31,6 +31,7 @@ typedef struct cpika_link {
     unsigned generation;  // cpika_fork_generation() at birth; another value now: a fork lies between
     int wake_rd;          // readable after cpika_link_wake(); -1 where not wanted
     int wake_wr;
+    enum { CPIKA_NOT_ASKED, CPIKA_WAITS, CPIKA_NEVER_WAITS } in_recv;  // what cpika_sock_let_wait has said
     atomic_int users;       // threads inside recv or poll: the descriptor is closed when the last is out
     atomic_int closing_fd;  // shut down already, to be closed; -1: none
     atomic_int recv_errno;  // of the first failed recv; 0 before
@@ -105,6 +106,11 @@ int cpika_link_hold_locked(cpika_link *l, const uint8_t *bytes, size_t n, uint64
  * there now; CPIKA_E_EOF, CPIKA_E_SYS (link->recv_errno), CPIKA_E_CLOSED.  No lock: one thread reads at a time. */
 struct iovec;
 long cpika_link_recv(cpika_link *l, const struct iovec *iov, int n);
+
+/* The same into one place, and waits for the first byte, for at most CPIKA_RECV_WAITS_MS.  0: in vain, or a signal came, or
+ * this system has no such wait.  It hears no cpika_link_wake: for who knows that nobody would send one. */
+enum { CPIKA_RECV_WAITS_MS = 50 };
+long cpika_link_recv_waiting(cpika_link *l, uint8_t *bytes, size_t n);
 
 /* shutdown() and close(); wakes whoever polls.  What is queued is not sent any more.  Safe to repeat.
  * cpika_link_close takes the lock itself, and after a fork closes the child's descriptor without lock and shutdown:

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -113,6 +114,32 @@ cpika_sock_recv(int fd, const struct iovec *iov, int count)
         return CPIKA_E_EOF;
     }
     return got > 0 ? (long)got : sock_failure();
+}
+
+bool
+cpika_sock_let_wait(int fd, int most_ms)
+{
+#if defined(__linux__)  // where MSG_DONTWAIT is known to be enough for all the other calls
+    const struct timeval most = {.tv_sec = most_ms / 1000, .tv_usec = most_ms % 1000 * 1000L};
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &most, sizeof most) == 0
+           && fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
+#else
+    (void)fd;
+    (void)most_ms;
+    return false;
+#endif
+}
+
+long
+cpika_sock_recv_waiting(int fd, uint8_t *bytes, size_t n)
+{
+    cpika_debug_may_wait();
+    ssize_t got = recv(fd, bytes, n, 0);
+    if (got == 0) {
+        return CPIKA_E_EOF;
+    }
+    return got > 0 ? (long)got : errno == EINTR ? 0 : sock_failure();
 }
 
 void

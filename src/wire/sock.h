@@ -1,7 +1,7 @@
 /* sock.h - the only place with socket system calls, and with what differs between Linux and macOS in them.
  * Layer: wire (libc only).
  * Owns: nothing; descriptors belong to the caller.
- * Threads: any.  Nothing here waits but cpika_sock_poll; EINTR is retried everywhere else.
+ * Threads: any.  Nothing here waits but cpika_sock_poll and cpika_sock_recv_waiting; EINTR is retried everywhere else.
  * Errors: CPIKA_E_SYS with errno, CPIKA_E_EOF. */
 #ifndef CPIKA_WIRE_SOCK_H
 #define CPIKA_WIRE_SOCK_H
@@ -9,6 +9,7 @@
 #include "posix.h"
 
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -26,6 +27,12 @@ long cpika_sock_sendv(int fd, struct iovec *iov, int count);
 
 /* >0: bytes received; 0: nothing there now; CPIKA_E_EOF; CPIKA_E_SYS.  Room for at least one byte. */
 long cpika_sock_recv(int fd, const struct iovec *iov, int count);
+
+/* Lets cpika_sock_recv_waiting wait, `most_ms` at a time; the other calls never do, as before.  False: not on this system. */
+bool cpika_sock_let_wait(int fd, int most_ms);
+
+/* As cpika_sock_recv with one place, but waits for the first byte.  0: in vain, or a signal came. */
+long cpika_sock_recv_waiting(int fd, uint8_t *bytes, size_t n);
 
 /* Ends both directions, so that whoever polls the descriptor wakes up. */
 void cpika_sock_shutdown(int fd);

@@ -8,6 +8,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 /* ---- waiting ---- */
@@ -96,6 +98,105 @@ a_signal_handler_may_wake(void)
     CHECK_INT(cpika_link_poll(p.link, false, -1), CPIKA_WOKEN);
     pair_free(&p);
 }
+
+/* ---- waiting in recv ---- */
+
+#if defined(__linux__)
+static void
+recv_waits_for_the_first_byte_if_told_to_and_otherwise_never(void)
+{
+    pair p = pair_new();
+    uint8_t buffer[8] = {0};
+    uint64_t before = cpika_now_ns();
+    CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), 0);
+    CHECK(cpika_now_ns() - before >= (CPIKA_RECV_WAITS_MS - 1) * CPIKA_NS_PER_MS);
+    struct iovec iov = {buffer, sizeof buffer};
+    before = cpika_now_ns();
+    for (int i = 0; i < 1000; i++) {
+        CHECK_INT(cpika_link_recv(p.link, &iov, 1), 0);
+    }
+    CHECK(cpika_now_ns() - before < 1000 * (CPIKA_RECV_WAITS_MS - 1) * CPIKA_NS_PER_MS);
+    CHECK_INT(write(p.peer, "ab", 2), 2);
+    CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), 2);
+    CHECK_STR((const char *)buffer, "ab");
+    close(p.peer);
+    p.peer = -1;
+    CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), CPIKA_E_EOF);
+    cpika_link_close(p.link);
+    CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), CPIKA_E_CLOSED);
+    pair_free(&p);
+}
+
+static void
+a_full_socket_that_waits_in_recv_makes_no_send_wait(void)
+{
+    pair p = pair_new();
+    make_small(&p);
+    uint8_t buffer[8];
+    CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), 0);
+    int rc = CPIKA_OK;
+    for (int i = 0; i < 10000 && rc == CPIKA_OK; i++) {
+        rc = send_text(p.link, "a text that nobody reads, again and again");
+    }
+    CHECK_INT(rc, CPIKA_AGAIN);
+    CHECK_INT(flush(p.link), CPIKA_AGAIN);
+    pair_free(&p);
+}
+
+static void *
+receive_until_something(void *arg)
+{
+    pair *p = arg;
+    uint8_t buffer[8];
+    do {
+        p->answer = cpika_link_recv_waiting(p->link, buffer, sizeof buffer);
+    } while (p->answer == 0);
+    return NULL;
+}
+
+static void
+a_close_ends_a_wait_in_recv(void)
+{
+    pair p = pair_new();
+    pthread_t thread;
+    CHECK_INT(pthread_create(&thread, NULL, receive_until_something, &p), 0);
+    while (atomic_load(&p.link->users) == 0) {
+        sched_yield();
+    }
+    cpika_link_close(p.link);
+    pthread_join(thread, NULL);
+    CHECK(p.answer == CPIKA_E_EOF || p.answer == CPIKA_E_CLOSED);
+    CHECK_INT(atomic_load(&p.link->closing_fd), -1);
+    pair_free(&p);
+}
+
+static void
+on_nothing(int number)
+{
+    (void)number;
+}
+
+static void
+a_signal_ends_a_wait_in_recv_also_where_calls_are_restarted(void)
+{
+    pair p = pair_new();
+    struct sigaction action = {.sa_handler = on_nothing, .sa_flags = SA_RESTART};
+    struct sigaction before;
+    const struct itimerval soon = {.it_value = {.tv_usec = 2000}};
+    bool sooner = false;
+    sigaction(SIGALRM, &action, &before);
+    for (int i = 0; i < 20 && !sooner; i++) {  // on a busy machine the signal may come before the wait
+        uint8_t buffer[8];
+        uint64_t began = cpika_now_ns();
+        setitimer(ITIMER_REAL, &soon, NULL);
+        CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), 0);
+        sooner = cpika_now_ns() - began < (CPIKA_RECV_WAITS_MS - 5) * CPIKA_NS_PER_MS;
+    }
+    sigaction(SIGALRM, &before, NULL);
+    CHECK(sooner);
+    pair_free(&p);
+}
+#endif
 
 /* ---- close ---- */
 
@@ -288,6 +389,12 @@ main(int argc, char **argv)
         CHECK_TEST(a_link_that_nobody_polls_needs_no_wake),
         CHECK_TEST(another_thread_wakes_a_poll),
         CHECK_TEST(a_signal_handler_may_wake),
+#if defined(__linux__)
+        CHECK_TEST(recv_waits_for_the_first_byte_if_told_to_and_otherwise_never),
+        CHECK_TEST(a_full_socket_that_waits_in_recv_makes_no_send_wait),
+        CHECK_TEST(a_close_ends_a_wait_in_recv),
+        CHECK_TEST(a_signal_ends_a_wait_in_recv_also_where_calls_are_restarted),
+#endif
         CHECK_TEST(after_close_everything_answers_closed_and_the_peer_sees_the_end),
         CHECK_TEST(a_close_wakes_a_thread_that_waits_and_its_descriptor_is_closed),
         CHECK_TEST(the_last_reference_closes_and_frees),

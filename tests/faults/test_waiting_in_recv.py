@@ -1,0 +1,228 @@
+"""A program with one thread awaits an answer in `recv` itself, which nobody can wake: there is nobody.
+
+The server is in this process, the program in one of its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import amqp, answers
+from support.amqp import Frame
+from support.apart import apart, connect, interruptible, outcome
+from support.fakeserver import FakeServer, Peer
+
+RECV = {"x86_64": 45, "aarch64": 207}.get(platform.machine())  # recvfrom's number
+LARGE = 100_000  # bytes of a body: more than one read takes
+MANY = 500
+
+pytestmark = pytest.mark.skipif(
+    RECV is None or sys.platform != "linux", reason="the wait in recv is Linux's, its number this machine's"
+)
+
+
+def waits_in(pid: int, timeout: float = 5.0) -> int:
+    """The number of the system call in which a process sleeps, once it does."""
+    end = time.monotonic() + timeout
+    seen = -1
+    while time.monotonic() < end:
+        words = Path(f"/proc/{pid}/syscall").read_text().split()
+        if words[0] != "running" and int(words[0]) == seen:
+            return seen
+        seen = -1 if words[0] == "running" else int(words[0])
+        time.sleep(0.005)
+    raise AssertionError("it did not come to rest")
+
+
+def pid_in(frame: Frame) -> int:
+    """The process that declares a queue of its number."""
+    return int(answers.declared_queue(frame))
+
+
+def served(script: Callable[[Peer, Frame], None], program: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What the program returns, and the server's peer; the script goes on from its first Queue.Declare."""
+
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        script(peer, peer.serve_until("Queue.Declare"))
+        answers.serve_to_end(peer)
+
+    with FakeServer(serve) as server:
+        return [apart(program, server.port, *arguments), server.peer]
+
+
+def declares(port: int, beside: bool = False, nonblocking: bool = False) -> list[Any]:
+    """Declares a queue; with a thread beside it; or with a socket that somebody has made non-blocking."""
+    over = threading.Event()
+    if beside:
+        threading.Thread(target=over.wait, daemon=True).start()
+    connection = connect(port)
+    channel = connection.channel()
+    if nonblocking:
+        os.set_blocking(connection._impl._descriptor(), False)
+    began = time.process_time()
+    count = channel.queue_declare(str(os.getpid())).method.message_count
+    used = time.process_time() - began
+    connection.close()
+    over.set()
+    return [count, used]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_program_of_one_thread_waits_in_recv(beside: bool) -> None:
+    """And one of several where others can wake it."""
+    seen: list[int] = []
+
+    def script(peer: Peer, frame: Frame) -> None:
+        seen.append(waits_in(pid_in(frame)))
+        peer.send(answers.declare_ok(frame, 7))
+
+    (count, _), _ = served(script, declares, beside)
+    assert count == 7
+    assert [number == RECV for number in seen] == [not beside]
+
+
+@pytest.mark.parametrize("nonblocking", [False, True])
+def test_an_answer_that_takes_long_costs_no_time_of_the_processor(nonblocking: bool) -> None:
+    """Also where somebody has made the socket non-blocking again."""
+
+    def script(peer: Peer, frame: Frame) -> None:
+        answers.silence(peer, 1.0)
+        peer.send(answers.declare_ok(frame, 7))
+
+    (count, used), _ = served(script, declares, False, nonblocking)
+    assert count == 7
+    assert used < 0.3
+
+
+def interrupted(port: int) -> list[Any]:
+    connection = connect(port)
+    channel = connection.channel()
+    told = []
+    with interruptible():
+        for _ in range(5):
+            began = time.monotonic()
+            ended = outcome(lambda: channel.queue_declare(str(os.getpid())))
+            told.append([ended, time.monotonic() - began])
+    after = channel.queue_declare("after").method.queue
+    connection.close()
+    return [told, after]
+
+
+def test_a_signal_ends_the_wait_in_recv() -> None:
+    def script(peer: Peer, frame: Frame) -> None:
+        for number in range(5):
+            os.kill(pid_in(frame), signal.SIGUSR1)
+            peer.send(answers.declare_ok(frame))  # the next request stands behind this one
+            if number < 4:
+                frame = peer.expect("Queue.Declare")
+
+    (told, after), _ = served(script, interrupted)
+    assert [ended for ended, _ in told] == ["Interrupted"] * 5
+    assert min(seconds for _, seconds in told) < 0.1
+    assert after == "after"
+
+
+def hung_up(port: int) -> list[str]:
+    connection = connect(port)
+    channel = connection.channel()
+    return [outcome(lambda: channel.queue_declare(str(os.getpid()))), str(connection.is_open)]
+
+
+@pytest.mark.parametrize("how", ["closes", "cuts"])
+def test_the_end_of_the_connection_ends_the_wait_in_recv(how: str) -> None:
+    def script(peer: Peer, frame: Frame) -> None:
+        assert waits_in(pid_in(frame)) == RECV
+        if how == "closes":
+            peer.send(answers.connection_close())
+        else:
+            peer.sock.close()
+
+    told, _ = served(script, hung_up)
+    assert told == ["ConnectionClosedByBroker" if how == "closes" else "StreamLostError", "False"]
+
+
+def consumes_meanwhile(port: int) -> list[Any]:
+    connection = connect(port)
+    channel = connection.channel()
+    came: list[list[int]] = []
+
+    def note(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        came.append([method.delivery_tag, len(body), body == bytes([method.delivery_tag % 256]) * len(body)])
+
+    channel.basic_consume("q", note, auto_ack=True)
+    count = channel.queue_declare(str(os.getpid())).method.message_count
+    before = len(came)
+    while len(came) < MANY + 2:
+        connection.process_data_events(1)
+    connection.close()
+    return [count, before, came]
+
+
+def test_what_comes_before_the_answer_is_dispatched_whole_and_in_order() -> None:
+    """More than the wait's own read takes, also large messages, in frames that are cut anywhere."""
+    sizes = [LARGE if tag % MANY == 1 else 10 for tag in range(1, MANY + 3)]
+
+    def script(peer: Peer, frame: Frame) -> None:
+        messages = [
+            amqp.message(frame.channel, peer.consumer_tag, tag, bytes([tag % 256]) * size)
+            for tag, size in enumerate(sizes, 1)
+        ]
+        stream = b"".join([*messages, answers.declare_ok(frame, 7)])
+        assert waits_in(pid_in(frame)) == RECV
+        at = 0
+        for end in (1, 7, 100, 4195, 8291, 12_388, LARGE // 2, LARGE + 5_000, len(stream)):
+            peer.send(stream[at:end])
+            at = end
+            if end < len(stream):
+                waits_in(pid_in(frame))
+
+    (count, before, came), _ = served(script, consumes_meanwhile)
+    assert [count, before] == [7, 0]
+    assert came == [[tag, size, True] for tag, size in enumerate(sizes, 1)]
+
+
+def beside_a_thread_of_c(port: int) -> list[Any]:
+    """A thread that Python does not know calls in while the one that it knows waits."""
+    connection = connect(port)
+    first, second = connection.channel(), connection.channel()
+    told: list[Any] = []
+    libc = ctypes.CDLL(None)
+
+    @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+    def calls_in(argument: Any) -> None:
+        began = time.monotonic()
+        told.append(second.queue_declare("second").method.queue)
+        connection.process_data_events(0.05)
+        told.append(time.monotonic() - began < 5)
+
+    thread = ctypes.c_ulong()
+    assert libc.pthread_create(ctypes.byref(thread), None, calls_in, None) == 0
+    told.insert(0, first.queue_declare(str(os.getpid())).method.message_count)
+    libc.pthread_join(thread, None)
+    connection.close()
+    return told
+
+
+def test_a_thread_that_python_does_not_know_gets_its_answer_meanwhile() -> None:
+    def script(peer: Peer, frame: Frame) -> None:
+        frames = {answers.declared_queue(frame): frame}
+        while len(frames) < 2:
+            frame = peer.expect("Queue.Declare")
+            frames[answers.declared_queue(frame)] = frame
+        peer.send(answers.declare_ok(frames.pop("second")))
+        answers.silence(peer, 0.3)
+        peer.send(answers.declare_ok(frames.popitem()[1], 7))
+
+    told, _ = served(script, beside_a_thread_of_c)
+    assert told == [7, "second", True]
