@@ -83,7 +83,7 @@ class Actor:
         self.world.report.counts["operations"] += 1
         running = Running(f"{what}({shown})", limit, link)
         self.running.append(running)
-        self.world.report.running[id(running)] = running
+        self.world.report.begin(running)
         try:
             result = invoke(function, arguments, options)
         except BaseException as error:
@@ -94,7 +94,7 @@ class Actor:
         finally:
             with suppress(ValueError):
                 self.running.remove(running)
-            self.world.report.running.pop(id(running), None)
+            self.world.report.end(running)
         self.journal.note(f"{'  ' * self.inside}{what}: {result!r:.{SHOWN}}")
         return result
 
@@ -142,7 +142,7 @@ class Actor:
     def reset(self) -> None:
         """After a step that was interrupted anywhere: no call is running any more."""
         for running in self.running:
-            self.world.report.running.pop(id(running), None)
+            self.world.report.end(running)
         self.running.clear()
         self.inside = 0
         for link in self.world.links:

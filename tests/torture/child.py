@@ -47,11 +47,10 @@ def main() -> None:
     control = Control(options.control) if options.control else None
     target = Target(target_name, options.url, options.authority, control)
     report = Report(options.mode, options.seed)
-    report.start()
     end = time.monotonic() + options.seconds
     number = options.round
     while time.monotonic() < end and number < options.round + options.rounds:
-        report.begin_round(number)
+        report.begin_round(number, alone=room.threads == 1 and number % 2 == 0)
         world = World(report, room, target, number)
         if control is not None:
             chaos = room.chaos_of(world.rng) if room.chaos else {}

@@ -61,9 +61,11 @@ class Report:
         self.running: dict[int, Any] = {}  # calls that have not returned: see `actor.Running`
         self._over = threading.Event()
         self._watchdog: threading.Thread | None = None
+        self._armed = 0.0
 
     def start(self) -> None:
         """Starts the watchdog; after monkey-patching, where there is any."""
+        self._over.clear()
         faulthandler.dump_traceback_later(STANDSTILL, exit=True)
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._watchdog.start()
@@ -73,14 +75,34 @@ class Report:
         self._over.set()
         if self._watchdog is not None:
             self._watchdog.join()
+            self._watchdog = None
         faulthandler.cancel_dump_traceback_later()
 
-    def begin_round(self, number: int) -> None:
-        """A round begins: its journals are the ones that count from now on."""
+    def begin_round(self, number: int, alone: bool) -> None:
+        """A round begins: its journals are the ones that count from now on.
+
+        :param alone: without the watchdog, so that the process has one thread: cpika's waits differ then. A
+            call that hangs ends the process all the same, a little later, and with less to say.
+        """
         self.round = number
         self.journals = []
         self.running.clear()
+        if alone:
+            self.stop()
+        elif self._watchdog is None:
+            self.start()
         self.sum_up()
+
+    def begin(self, running: Running) -> None:
+        """A call begins, of which `end` says that it is over."""
+        self.running[id(running)] = running
+        if self._watchdog is None and running.begin > self._armed + 1:
+            self._armed = running.begin
+            faulthandler.dump_traceback_later(STANDSTILL, exit=True)
+
+    def end(self, running: Running) -> None:
+        """It is over."""
+        self.running.pop(id(running), None)
 
     def journal(self, owner: str) -> Journal:
         """A journal for a thread of this round."""
@@ -94,11 +116,11 @@ class Report:
     def bounded(self, what: str, limit: float) -> Iterator[None]:
         """For what is no step: ends the process when the body takes more than so many seconds."""
         running = Running(what, limit, None)
-        self.running[id(running)] = running
+        self.begin(running)
         try:
             yield
         finally:
-            del self.running[id(running)]
+            self.end(running)
 
     def _watch(self) -> None:
         while not self._over.wait(0.25):
