@@ -234,7 +234,7 @@ may_wait_in_recv(CpikaConnection *conn, const cpika_call *call, bool want_write,
            && milliseconds_until(until_ns, CPIKA_RECV_WAITS_MS) == CPIKA_RECV_WAITS_MS;
 }
 
-/* 1: the call has something to look at; 0: it has not, and polls as others do; -1. */
+/* As sleep_once. */
 static int
 wait_in_recv(CpikaConnection *conn, cpika_call *call)
 {
@@ -245,11 +245,7 @@ wait_in_recv(CpikaConnection *conn, cpika_call *call)
         cpika_link_drain_wake(conn->io.link);
     }
     cpika_roles_end_poll(&conn->roles, call, before, conn->io.link);
-    if (PyErr_CheckSignals() < 0) {
-        return -1;
-    }
-    return conn->engine.bytes_received != received || conn->engine.input_over
-           || cpika_roles_has_reason(&conn->roles, &conn->engine, call);
+    return conn->engine.bytes_received != received || conn->engine.input_over ? CPIKA_READABLE : 0;
 }
 
 int
@@ -259,13 +255,9 @@ cpika_sleep(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t u
         call->slept++;
         return sleep_long(conn, call, want_write, until_ns);
     }
-    if (may_wait_in_recv(conn, call, want_write, until_ns)) {
-        int rc = wait_in_recv(conn, call);
-        if (rc != 0) {
-            return rc < 0 ? -1 : 0;
-        }
-    }
-    int bits = sleep_once(conn, call, want_write, -1, milliseconds_until(until_ns, SHORT_MS));
+    int bits = may_wait_in_recv(conn, call, want_write, until_ns)
+                   ? wait_in_recv(conn, call)
+                   : sleep_once(conn, call, want_write, -1, milliseconds_until(until_ns, SHORT_MS));
     if (bits < 0) {
         return -1;
     }
