@@ -69,6 +69,7 @@ class Session:
         self.is_observer = False
         self.over = False
         self.interrupting: dict[str, Any] | None = None
+        self.rest = b""  # of what is being written in pieces
         self.readable = asyncio.Event()
         self.readable.set()
 
@@ -247,23 +248,28 @@ class Session:
 
     async def write(self, data: bytes) -> None:
         """Writes, in pieces where chaos or an ordered interrupt wants it."""
+        self.rest = data
         wish, self.interrupting = self.interrupting, None
         if wish is not None and data:
-            at = self.rng.randrange(len(data))
-            self.writer.write(data[:at])
+            self.write_piece(self.rng.randrange(len(data)))
             await self.writer.drain()
             os.kill(wish["pid"], wish["signal"])
             await asyncio.sleep(wish["hold"])
-            data = data[at:]
         if not self.spared and self.rng.random() < self.server.chaos.split:
-            while len(data) > 1:
-                at = self.rng.choice((1, 3, 7, 8, 11, len(data) // 2 + 1))
-                self.writer.write(data[:at])
+            while len(self.rest) > 1:
+                self.write_piece(self.rng.choice((1, 3, 7, 8, 11, len(self.rest) // 2 + 1)))
                 await self.writer.drain()
                 await asyncio.sleep(0)
-                data = data[at:]
-        self.writer.write(data)
+        self.write_piece(len(self.rest))
         await self.writer.drain()
+
+    def write_piece(self, size: int, behind: bytes = b"") -> None:
+        """Writes the next bytes of what is under way.
+
+        :param behind: what follows, once all of it is written
+        """
+        piece, self.rest = self.rest[:size], self.rest[size:]
+        self.writer.write(piece + behind)
 
     async def beat(self) -> None:
         """Heartbeats, as often as was agreed."""
@@ -341,7 +347,7 @@ class Session:
         if "close" in wish["how"]:
             text = "CONNECTION_FORCED - farewell"
             frames.append(self.method(0, "Connection.Close", reply_code=320, reply_text=text))
-        self.writer.write(b"".join(frames))
+        self.write_piece(len(self.rest), b"".join(frames))
         channel.open = False
         if "end" in wish["how"]:
             self.over = True
@@ -350,7 +356,9 @@ class Session:
     def hang_up(self) -> None:
         """Ends the stream somewhere in what was about to leave."""
         data = b"".join(b"".join(self.take(key)) for key in list(self.lanes) if self.lanes.get(key))
-        self.writer.write(data[: self.rng.randrange(len(data) + 1)])
+        self.rest += data
+        self.write_piece(self.rng.randrange(len(self.rest) + 1))
+        self.rest = b""
         self.over = True
         if self.rng.random() < 0.5:
             self.writer.close()
