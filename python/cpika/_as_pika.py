@@ -160,7 +160,7 @@ class _Adopter:
         module.__name__ = new
         module.__spec__ = spec
         module.__package__ = spec.parent
-        module.__loader__ = spec.loader
+        module.__loader__ = spec.loader  # type: ignore[assignment, unused-ignore]  # LoaderProtocol, for 3.15
         home = importlib.import_module("pika._home")  # the package is loaded by now
         for value in list(vars(module).values()):
             if home.is_from(value, "cpika"):

@@ -57,8 +57,11 @@ connection_descriptor(PyObject *op, PyObject *ignored)
 {
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
-    bool open = conn->io.link != NULL && !cpika_transport_forked(&conn->io);
-    return PyLong_FromLong(open ? atomic_load(&conn->io.link->fd) : -1);
+    if (conn->io.link == NULL || cpika_transport_forked(&conn->io)) {
+        return PyLong_FromLong(-1);
+    }
+    cpika_link_never_wait_in_recv(conn->io.link);  // copies share its flags, and expect it to be non-blocking
+    return PyLong_FromLong(atomic_load(&conn->io.link->fd));
 }
 
 PyMethodDef cpika_inner_connection_methods[] = {

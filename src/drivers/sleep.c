@@ -214,6 +214,9 @@ sleep_long(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t un
         bits = sleep_once(conn, call, want_write, signal_rd, milliseconds_until(until_ns, most));
     }
     end_watch(st, watched);
+    if ((bits & CPIKA_READABLE) == 0) {  // perhaps a signal, whose handler may take long
+        cpika_roles_hand_over(&conn->roles, conn->io.link);
+    }
     if (bits < 0 || PyErr_CheckSignals() < 0) {
         return -1;
     }

@@ -8,6 +8,7 @@
 #include "engine/frames.h"
 #include "pysock.h"
 #include "wire/keeper.h"
+#include "wire/sock.h"
 
 enum {
     LARGE_BODY = 128 * 1024,   // of smaller ones several come with one read
@@ -188,6 +189,10 @@ static int
 lost(cpika_transport *t, int sys_errno)
 {
     cpika_engine *e = t->engine;
+    while (t->receiving) {  // what that call has in its hand comes first
+        Py_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
+        Py_END_ALLOW_THREADS
+    }
     while (!cpika_engine_ended(e)) {
         Py_ssize_t n = cpika_transport_read(t);
         if (n == CPIKA_IO_RAISED) {

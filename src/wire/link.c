@@ -242,6 +242,17 @@ cpika_link_recv_waiting(cpika_link *l, uint8_t *bytes, size_t n)
 }
 
 void
+cpika_link_never_wait_in_recv(cpika_link *l)
+{
+    int fd = link_enter(l);
+    if (fd >= 0 && l->in_recv != CPIKA_NEVER_WAITS && !cpika_link_forked(l)) {
+        l->in_recv = CPIKA_NEVER_WAITS;
+        cpika_sock_never_wait(fd);
+    }
+    link_leave(l);
+}
+
+void
 cpika_link_close_locked(cpika_link *l)
 {
     if (cpika_link_forked(l)) {

@@ -112,6 +112,9 @@ long cpika_link_recv(cpika_link *l, const struct iovec *iov, int n);
 enum { CPIKA_RECV_WAITS_MS = 50 };
 long cpika_link_recv_waiting(cpika_link *l, uint8_t *bytes, size_t n);
 
+/* Makes the descriptor non-blocking for good, and that never wait: for whoever else is to have it. */
+void cpika_link_never_wait_in_recv(cpika_link *l);
+
 /* shutdown() and close(); wakes whoever polls.  What is queued is not sent any more.  Safe to repeat.
  * cpika_link_close takes the lock itself, and after a fork closes the child's descriptor without lock and shutdown:
  * the right call where the caller holds nothing. */

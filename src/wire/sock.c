@@ -131,6 +131,17 @@ cpika_sock_let_wait(int fd, int most_ms)
 #endif
 }
 
+void
+cpika_sock_never_wait(int fd)
+{
+    const struct timeval never = {.tv_sec = 0};
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0) {
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    }
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &never, sizeof never);
+}
+
 long
 cpika_sock_recv_waiting(int fd, uint8_t *bytes, size_t n)
 {

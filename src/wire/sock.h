@@ -31,6 +31,9 @@ long cpika_sock_recv(int fd, const struct iovec *iov, int count);
 /* Lets cpika_sock_recv_waiting wait, `most_ms` at a time; the other calls never do, as before.  False: not on this system. */
 bool cpika_sock_let_wait(int fd, int most_ms);
 
+/* Takes that back. */
+void cpika_sock_never_wait(int fd);
+
 /* As cpika_sock_recv with one place, but waits for the first byte.  0: in vain, or a signal came. */
 long cpika_sock_recv_waiting(int fd, uint8_t *bytes, size_t n);
 

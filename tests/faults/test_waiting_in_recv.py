@@ -9,17 +9,21 @@ import ctypes
 import os
 import platform
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import amqp, answers
 from support.amqp import Frame
-from support.apart import apart, connect, interruptible, outcome
+from support.apart import Together, apart, await_sleep, connect, interruptible, on_signal, outcome
 from support.fakeserver import FakeServer, Peer
 
 RECV = {"x86_64": 45, "aarch64": 207}.get(platform.machine())  # recvfrom's number
@@ -226,3 +230,116 @@ def test_a_thread_that_python_does_not_know_gets_its_answer_meanwhile() -> None:
 
     told, _ = served(script, beside_a_thread_of_c)
     assert told == [7, "second", True]
+
+
+def publishes_in_c(port: int) -> list[str]:
+    """A thread of C publishes when the end has come, and lets nobody run before that has failed."""
+    connection = connect(port)
+    first, second = connection.channel(), connection.channel()
+    told: list[str] = []
+    holds_on = partial(ctypes.PyDLL(None).usleep, 30_000)  # with the interpreter's lock
+    publish = partial(second.basic_publish, "", "q", b"x")
+
+    @ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
+    def calls_in(argument: Any) -> None:
+        ctypes.CDLL(None).usleep(5_000)
+        told.append(outcome(lambda: list(map(methodcaller("__call__"), [holds_on, publish, publish]))))
+
+    libc = ctypes.CDLL(None)
+    thread = ctypes.c_ulong()
+    assert libc.pthread_create(ctypes.byref(thread), None, calls_in, None) == 0
+    told.append(outcome(lambda: first.queue_declare("q")))
+    libc.pthread_join(thread, None)
+    return told
+
+
+def test_what_a_failed_send_meets_does_not_hide_what_recv_has_in_its_hand() -> None:
+    """The broker says why, and cuts; of the calls that meet it the first is told why."""
+
+    def script(peer: Peer, frame: Frame) -> None:
+        time.sleep(0.015)  # the thread of C holds on by now
+        peer.send(answers.connection_close())
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.001)
+        peer.sock.close()
+
+    told = [sorted(served(script, publishes_in_c)[0]) for _ in range(6)]
+    assert all("ConnectionClosedByBroker" in names for names in told), told
+    behind = {"ChannelWrongStateError", "ConnectionClosedByBroker", "ok"}  # of a call that has been closed
+    assert {name for names in told for name in names} <= behind
+
+
+def keeps_a_copy(port: int) -> list[Any]:
+    """Takes the socket as tools do, before the first wait in recv: a second thread lives until then."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    connection = connect(port)
+    channel = connection.channel()
+    sock = connection._impl._transport._sock
+    over.set()
+    thread.join()
+    count = channel.queue_declare(str(os.getpid())).method.message_count
+    began = time.monotonic()
+    told = [outcome(lambda: sock.recv(1, socket.MSG_PEEK)) for _ in range(20)]
+    took = time.monotonic() - began
+    connection.close()
+    return [count, sock.gettimeout(), told, took]
+
+
+def test_a_socket_that_tools_have_stays_non_blocking() -> None:
+    def script(peer: Peer, frame: Frame) -> None:
+        peer.send(answers.declare_ok(frame, 7))
+
+    (count, timeout, told, took), _ = served(script, keeps_a_copy)
+    assert [count, timeout, told] == [7, 0.0, ["BlockingIOError"] * 20]
+    assert took < 0.5  # a wait in each would be a second
+
+
+def handles_for_long(port: int) -> list[Any]:
+    """The main thread awaits an answer; a handler takes long; another thread's answer comes meanwhile."""
+    connection = connect(port)
+    first, second = connection.channel(), connection.channel()
+    handled: list[float] = []
+
+    def other() -> float:
+        for _ in range(2):  # beyond the first, short wait: it is the main thread that polls then
+            await_sleep(threading.main_thread())
+        began = time.monotonic()
+        second.queue_declare("second")
+        return time.monotonic() - began
+
+    def handler() -> None:
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        handled.append(end)
+
+    with on_signal(handler):
+        thread = Together(other)
+        first.queue_declare(str(os.getpid()))
+        (took,) = thread.join()
+    connection.close()
+    return [len(handled), took]
+
+
+def test_a_handler_that_takes_long_keeps_no_other_threads_answer() -> None:
+    """Rule 13: whoever runs a handler polls no more, and says so."""
+
+    def script(peer: Peer, frame: Frame) -> None:
+        frames = {answers.declared_queue(frame): frame}
+        while len(frames) < 2:
+            frame = peer.expect("Queue.Declare")
+            frames[answers.declared_queue(frame)] = frame
+        second = frames.pop("second")
+        name, frame = frames.popitem()
+        answers.silence(peer, 0.3)  # the long waits have begun
+        os.kill(int(name), signal.SIGUSR1)
+        answers.silence(peer, 0.1)
+        peer.send(answers.declare_ok(second))
+        answers.silence(peer, 2.2)
+        peer.send(answers.declare_ok(frame))
+
+    (handled, took), _ = served(script, handles_for_long)
+    assert handled == 1
+    assert took < 1.5

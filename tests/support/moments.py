@@ -15,7 +15,7 @@ from .subject import pika
 PACKAGE = str(Path(pika.__file__).parent)
 
 # Right before these no signal handler runs.
-UNDIVIDED = {"LOAD_CONST", "RETURN_CONST", "RETURN_VALUE"}
+UNDIVIDED = {"LOAD_CONST", "LOAD_COMMON_CONSTANT", "RETURN_CONST", "RETURN_VALUE"}
 
 
 def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -> bool:
