@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions, spec
@@ -47,6 +48,12 @@ class _Request(Requests):
 
         if engine is None or not engine._loop_request(loop, loop._callbacks, raw, method, expect):
             loop.add_callback_threadsafe(send)
+
+
+def _succeed_or_undo(call: Call, undo: Callback, frame: Any) -> None:
+    """An answer has come: to the caller, or to nobody, if he has given up."""
+    if not call.succeed(frame):
+        undo(frame)
 
 
 def _await_all(telling: set[Any]) -> None:
@@ -95,7 +102,7 @@ class Channel:
 
         def begin(call: Call) -> None:
             ask = getattr(_Request(raw, self._wrapper._ioloop, call) if here else raw, name)
-            told = call.succeed if undo is None else lambda frame: call.succeed(frame) or undo(frame)
+            told: Callback = call.succeed if undo is None else partial(_succeed_or_undo, call, undo)
             ask(*args, callback=told, **kwargs)
 
         return self._wait_for(name, begin, timeout, here)
