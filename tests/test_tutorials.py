@@ -1,9 +1,10 @@
-"""The six pairs of RabbitMQ's own Python tutorials print the same on pika and on cpika."""
+"""RabbitMQ's own Python tutorials, and programs for each loop, print the same on pika and on cpika."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from demo_scenarios import cleaned
 pytestmark = pytest.mark.timeout(180)
 
 TUTORIALS = Path(__file__).with_name("tutorials")
-NAMES = ("hello", "task_queue", "logs", "direct_logs", "topic_logs", "rpc_queue")
+NAMES = ("hello", "task_queue", "logs", "direct_logs", "topic_logs", "rpc_queue", "async")
 LONG_TASK = "A task without end" + 600 * "."  # each dot is a second's work
 WAITING = "To exit press CTRL+C"
+LOOPS = ("select", "asyncio", "tornado", "gevent")
+ASYNCHRONOUS = " [x] 2 example.text example: b'\"2\"'\n"
 
 
 class Class:
@@ -38,6 +41,10 @@ class Class:
 
     def refused(self, script: str) -> None:
         self._stage.run(script, f"{script}.py", status=1)
+
+    def wait(self, receiver: Program) -> None:
+        """Await the end of a receiver that ends by itself."""
+        self._stage.finish(receiver, status=0)
 
     def end(self, *receivers: Program, by_ctrl_c: bool = False) -> None:
         """End receivers that run for ever; only the first tutorial answers Ctrl-C with a word."""
@@ -107,6 +114,17 @@ def remote_procedure_call(tutorial: Class) -> None:
     tutorial.end(server)
 
 
+def asynchronous(tutorial: Class, kind: str) -> None:
+    receiver = tutorial.receiver("async_receive", kind)
+    tutorial.sender("async_send", kind)
+    receiver.await_line("Connection closed")
+    tutorial.wait(receiver)
+
+
+def on_twisted(tutorial: Class) -> None:
+    tutorial.sender("twisted_both")
+
+
 def run_tutorial(
     tutorial: Callable[[Class], None], client: Client, url: str, prefix: str, scratch: Path
 ) -> list[Output]:
@@ -130,8 +148,10 @@ def run_tutorial(
         (routing, " [x] error:b'Run. Run. Or it will explode.'\n"),
         (topics, " [x] kern.critical:b'A critical kernel error'\n"),
         (remote_procedure_call, " [.] Got 6765\n"),
+        *[(partial(asynchronous, kind=kind), ASYNCHRONOUS) for kind in LOOPS],
+        (on_twisted, " [x] 2: b'message 1'\n [*] Closed\n"),
     ],
-    ids=["hello", "work queues", "publish/subscribe", "routing", "topics", "rpc"],
+    ids=["hello", "work queues", "publish/subscribe", "routing", "topics", "rpc", *LOOPS, "twisted"],
 )
 def test_a_tutorial_prints_the_same_on_pika_and_on_cpika(
     tutorial: Callable[[Class], None], printed: str, broker_url: str, tmp_path: Path
