@@ -234,7 +234,8 @@ may_wait_in_recv(CpikaConnection *conn, const cpika_call *call, bool want_write,
     return call->wants != NULL && !want_write && io->sock == NULL && !io->receiving
            && conn->engine.in_place.channel == NULL && PyThreadState_Next(first) == NULL
            && cpika_roles_may_poll(&conn->roles, call)
-           && milliseconds_until(until_ns, CPIKA_RECV_WAITS_MS) == CPIKA_RECV_WAITS_MS;
+           && milliseconds_until(until_ns, CPIKA_RECV_WAITS_MS) == CPIKA_RECV_WAITS_MS
+           && cpika_link_waits_in_recv(io->link);
 }
 
 /* As sleep_once. */

@@ -221,6 +221,18 @@ cpika_link_recv(cpika_link *l, const struct iovec *iov, int n)
     return got;
 }
 
+bool
+cpika_link_waits_in_recv(cpika_link *l)
+{
+    if (l->in_recv == CPIKA_NOT_ASKED && !cpika_link_forked(l)) {
+        int fd = link_enter(l);
+        bool waits = fd >= 0 && cpika_sock_let_wait(fd, CPIKA_RECV_WAITS_MS);
+        link_leave(l);
+        l->in_recv = waits ? CPIKA_WAITS : CPIKA_NEVER_WAITS;
+    }
+    return l->in_recv == CPIKA_WAITS;
+}
+
 long
 cpika_link_recv_waiting(cpika_link *l, uint8_t *bytes, size_t n)
 {
@@ -228,12 +240,7 @@ cpika_link_recv_waiting(cpika_link *l, uint8_t *bytes, size_t n)
         return CPIKA_E_CLOSED;
     }
     int fd = link_enter(l);
-    if (fd >= 0 && l->in_recv == CPIKA_NOT_ASKED) {
-        l->in_recv = cpika_sock_let_wait(fd, CPIKA_RECV_WAITS_MS) ? CPIKA_WAITS : CPIKA_NEVER_WAITS;
-    }
-    long got = fd < 0                      ? CPIKA_E_CLOSED
-               : l->in_recv == CPIKA_WAITS ? cpika_sock_recv_waiting(fd, bytes, n)
-                                           : 0;
+    long got = fd < 0 ? CPIKA_E_CLOSED : cpika_sock_recv_waiting(fd, bytes, n);
     if (got == CPIKA_E_SYS) {
         atomic_store(&l->recv_errno, errno);
     }

@@ -107,8 +107,12 @@ int cpika_link_hold_locked(cpika_link *l, const uint8_t *bytes, size_t n, uint64
 struct iovec;
 long cpika_link_recv(cpika_link *l, const struct iovec *iov, int n);
 
-/* The same into one place, and waits for the first byte, for at most CPIKA_RECV_WAITS_MS.  0: in vain, or a signal came, or
- * this system has no such wait.  It hears no cpika_link_wake: for who knows that nobody would send one. */
+/* Whether cpika_link_recv_waiting may be called: not on each system, nor once somebody else has the descriptor.  One thread
+ * at a time here, and in cpika_link_never_wait_in_recv. */
+bool cpika_link_waits_in_recv(cpika_link *l);
+
+/* The same into one place, and waits for the first byte, for at most CPIKA_RECV_WAITS_MS.  0: in vain, or a signal came.
+ * It hears no cpika_link_wake: for who knows that nobody would send one. */
 enum { CPIKA_RECV_WAITS_MS = 50 };
 long cpika_link_recv_waiting(cpika_link *l, uint8_t *bytes, size_t n);
 

@@ -106,6 +106,7 @@ static void
 recv_waits_for_the_first_byte_if_told_to_and_otherwise_never(void)
 {
     pair p = pair_new();
+    CHECK(cpika_link_waits_in_recv(p.link));
     uint8_t buffer[8] = {0};
     uint64_t before = cpika_now_ns();
     CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), 0);
@@ -131,6 +132,7 @@ static void
 a_full_socket_that_waits_in_recv_makes_no_send_wait(void)
 {
     pair p = pair_new();
+    CHECK(cpika_link_waits_in_recv(p.link));
     make_small(&p);
     uint8_t buffer[8];
     CHECK_INT(cpika_link_recv_waiting(p.link, buffer, sizeof buffer), 0);
@@ -140,6 +142,9 @@ a_full_socket_that_waits_in_recv_makes_no_send_wait(void)
     }
     CHECK_INT(rc, CPIKA_AGAIN);
     CHECK_INT(flush(p.link), CPIKA_AGAIN);
+    cpika_link_never_wait_in_recv(p.link);
+    CHECK(!cpika_link_waits_in_recv(p.link));
+    CHECK((fcntl(atomic_load(&p.link->fd), F_GETFL) & O_NONBLOCK) != 0);
     pair_free(&p);
 }
 
@@ -158,6 +163,7 @@ static void
 a_close_ends_a_wait_in_recv(void)
 {
     pair p = pair_new();
+    CHECK(cpika_link_waits_in_recv(p.link));
     pthread_t thread;
     CHECK_INT(pthread_create(&thread, NULL, receive_until_something, &p), 0);
     while (atomic_load(&p.link->users) == 0) {
@@ -180,6 +186,7 @@ static void
 a_signal_ends_a_wait_in_recv_also_where_calls_are_restarted(void)
 {
     pair p = pair_new();
+    CHECK(cpika_link_waits_in_recv(p.link));
     struct sigaction action = {.sa_handler = on_nothing, .sa_flags = SA_RESTART};
     struct sigaction before;
     const struct itimerval soon = {.it_value = {.tv_usec = 2000}};

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Callable
 
 import pytest
+from support import connects
 
 
 @pytest.fixture
@@ -30,14 +31,8 @@ def closed_port() -> int:
 
 @pytest.fixture
 def full_port() -> Iterator[int]:
-    """A port that neither accepts nor refuses: its queue is full, and Linux drops what asks for more."""
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        for _ in range(2):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(server.getsockname())
-        yield server.getsockname()[1]
+    with connects.full_port() as port:
+        yield port
 
 
 @pytest.fixture

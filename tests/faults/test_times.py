@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import select
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 from cpika.adapters.utils import _waiting
+from support import connects
 from support.subject import SUBJECT, exceptions, pika
 
 ENDLESS = [math.inf, math.nan, 1e10, 1e300, 3_000_000]
@@ -38,16 +38,8 @@ def interrupted_soon() -> Iterator[Callable[[], None]]:
 
 @pytest.fixture
 def full_port() -> Iterator[int]:
-    """A port whose listener has no room for one more: a connect neither succeeds nor fails."""
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.socket())
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(4):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
+    with connects.full_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import signal
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from typing import Any, Callable
 
 import cpika.connection as connection
@@ -16,6 +18,18 @@ from cpika.adapters.utils.connection_workflow import open_stream
 from parity.render import mask
 
 Attempt = Callable[[socket.socket, connection.Parameters, Any], Any]
+
+
+@contextlib.contextmanager
+def full_port() -> Iterator[int]:
+    """A port that neither accepts nor refuses: its queue is full, and Linux drops what asks for more."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield server.getsockname()[1]
 
 
 def take_socket(
