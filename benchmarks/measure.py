@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import programs
+from places import started_on
 from scenarios import CLIENTS, PIKA_MAIN, Scenario
 
 RUN_SECONDS = 300
@@ -93,12 +94,14 @@ class RunFailed(Exception):
 
 
 @contextmanager
-def running_server(broker: str | None) -> Iterator[Servers]:
+def running_server(broker: str | None, cpu: int | None = None) -> Iterator[Servers]:
     """The do-nothing server on free ports of the loopback interface; it ends with its standard input."""
     with tempfile.TemporaryDirectory(prefix="cpika-bench-") as folder:
         cafile = str(Path(folder) / "server.pem")
         command = [str(programs.SERVER.path), "--tls", cafile]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        with started_on(cpu):
+            started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        with started as server:
             assert server.stdin is not None and server.stdout is not None
             try:
                 words = server.stdout.readline().split()
@@ -130,14 +133,17 @@ def available_clients() -> dict[str, list[str]]:
     return commands
 
 
-def run_once(command: list[str], scenario: Scenario, count: int, servers: Servers) -> dict[str, Any]:
+def run_once(
+    command: list[str], scenario: Scenario, count: int, servers: Servers, cpu: int | None = None
+) -> dict[str, Any]:
     """One run of one client; returns its line. Raises `RunFailed`."""
     arguments = [*command, *servers.arguments(scenario), "--scenario", scenario.runs]
     arguments += ["--count", str(count), "--size", str(scenario.size)]
     for option, value in scenario.options.items():
         arguments += [f"--{option}", str(value)]
     try:
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+        with started_on(cpu):
+            done = subprocess.run(arguments, capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         raise RunFailed(f"no end after {RUN_SECONDS} s") from None
     if done.returncode != 0:
@@ -161,6 +167,7 @@ def measure_round(
     servers: Servers,
     results: Results,
     progress: Callable[[Scenario, str], None],
+    cpu: int | None = None,
 ) -> None:
     """One repetition of one scenario: each client once, another one first each time.
 
@@ -174,7 +181,7 @@ def measure_round(
         if key in results.failures:
             continue
         try:
-            line = run_once(commands[client], scenario, scenario.counts[client], servers)
+            line = run_once(commands[client], scenario, scenario.counts[client], servers, cpu)
         except RunFailed as failure:
             results.failures[key] = str(failure)
             results.samples.pop(key, None)

@@ -20,6 +20,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import places
 import programs
 from measure import RunFailed, Servers, run_once, running_server, sample_of
 from rich.console import Console
@@ -83,13 +84,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--most", type=float, default=1.03, help="largest ratio that is no failure")
     parser.add_argument("--instructions", action="store_true", help="count instructions of a message")
     parser.add_argument("--broker", help="URL; by default the local one, if it answers")
+    places.add_option(parser)
     given = parser.parse_args(arguments)
     programs.build(programs.SERVER)
     broker = choose_broker(given.broker)
     builds = {"base": given.base, "this": sys.executable}
     table = Table("scenario", "base us", "this us", "ratio", "base CPU us", "this CPU us", "ratio")
     slower = 0
-    with running_server(broker) as servers:
+    with running_server(broker, given.cpus.server) as servers:
         if given.instructions:
             scenarios = [s for s in chosen(given.only, broker) if not s.fixed]
             Console(width=110).print(count_all(given.base, scenarios, servers))
@@ -101,7 +103,8 @@ def main(arguments: Sequence[str]) -> int:
             try:
                 for turn in range(given.rounds):
                     for name in sorted(builds, reverse=turn % 2 == 1):
-                        sample = sample_of(run_once([builds[name], CLIENT], scenario, count, servers))
+                        command = [builds[name], CLIENT]
+                        sample = sample_of(run_once(command, scenario, count, servers, given.cpus.client))
                         walls[name].append(sample.wall)
                         cpus[name].append(sample.cpu)
             except RunFailed as failure:  # an older build has not all of it

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import places
 import programs
 from measure import Results, RunFailed, available_clients, clients_for, measure_round, running_server
 from report import make_console, print_report, write_json
@@ -88,6 +89,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--clients", nargs="+", choices=CLIENTS, help="these alone")
     parser.add_argument("--repetitions", type=int, help="instead of the usual number")
+    places.add_option(parser)
     parser.add_argument(
         "--output", type=Path, default=RESULTS, help="folder for JSON and plots (default: %(default)s)"
     )
@@ -109,6 +111,7 @@ def measure_all(
     commands: dict[str, list[str]],
     broker: str | None,
     seconds: float,
+    cpus: places.Places,
 ) -> Results:
     """All repetitions: each round goes through all scenarios. After `seconds` no new round begins."""
     results = Results()
@@ -116,7 +119,7 @@ def measure_all(
     total = sum(s.repetitions * len(clients_for(s, commands)) for s in scenarios)
     deadline = time.monotonic() + seconds
     columns = (TextColumn("{task.description:40}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with running_server(broker) as servers, Progress(*columns, console=console) as progress:
+    with running_server(broker, cpus.server) as servers, Progress(*columns, console=console) as progress:
         task = progress.add_task("starting", total=total)
 
         def step(scenario: Scenario, client: str) -> None:
@@ -128,7 +131,7 @@ def measure_all(
                 break
             for scenario in scenarios:
                 if repetition < scenario.repetitions:
-                    measure_round(scenario, repetition, commands, servers, results, step)
+                    measure_round(scenario, repetition, commands, servers, results, step, cpus.client)
     return results
 
 
@@ -149,7 +152,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{client}: {'no folder in $PIKA_MAIN' if client == PIKA_MAIN else 'not installed'}, left out"
             )
         results = measure_all(
-            console, scenarios, commands, broker, QUICK_SECONDS if arguments.quick else math.inf
+            console,
+            scenarios,
+            commands,
+            broker,
+            QUICK_SECONDS if arguments.quick else math.inf,
+            arguments.cpus,
         )
     except (programs.BuildFailed, RunFailed) as failure:
         console.print(f"[red]{failure}", highlight=False)

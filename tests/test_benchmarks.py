@@ -5,6 +5,7 @@ Nothing is timed.
 
 from __future__ import annotations
 
+import os
 import ssl
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import measure  # noqa: E402
+import places  # noqa: E402
 import programs  # noqa: E402
 import run  # noqa: E402
 import scenarios  # noqa: E402
@@ -201,6 +203,36 @@ def test_a_client_runs_the_scenario_and_its_counts_hold(
     line = measure.run_once(commands[client], small(scenario), FEW, servers)
     sample = measure.sample_of(line)
     assert line["client"] == client and sample.wall > 0 and sample.cpu >= 0
+
+
+def test_server_and_clients_run_where_the_command_line_says() -> None:
+    programs.build_all()
+    usual = os.sched_getaffinity(0)
+    one = max(usual)
+    where = run.parse_arguments(["--cpus", f"{one},{one}"]).cpus
+    report = [sys.executable, "-c", "import json, os; print(json.dumps(sorted(os.sched_getaffinity(0))))"]
+    before = set(running_servers())
+    with measure.running_server(None, where.server) as servers:
+        (server,) = set(running_servers()) - before
+        assert os.sched_getaffinity(server) == {one}
+        assert measure.run_once(report, scenarios.SCENARIOS[0], 1, servers, where.client) == [one]
+    assert os.sched_getaffinity(0) == usual
+    assert run.parse_arguments([]).cpus == places.Places(None, None)
+
+
+def running_servers() -> Iterator[int]:
+    for child in Path("/proc/thread-self/children").read_text().split():
+        if os.readlink(f"/proc/{child}/exe") == str(programs.SERVER.path):
+            yield int(child)
+
+
+@pytest.mark.parametrize("given", ["0", "0,x", "0,1,2", "0,4096", "-1,0"])
+def test_cpus_that_are_not_there_are_refused_with_the_reason(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run.parse_arguments([f"--cpus={given}"])
+    assert repr(given) in capsys.readouterr().err
 
 
 def test_a_client_that_fails_has_no_figure_and_says_why(
