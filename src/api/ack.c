@@ -1,6 +1,7 @@
 /* ack.c - see ack.h.
  * Layer: api.  Owns: nothing.  Threads: any, with the GIL.  Errors: see ack.h. */
 #include "ack.h"
+#include "values/gate.h"
 
 #include <string.h>
 
@@ -149,6 +150,7 @@ channel_parse_reject(const cpika_signature *signature, CpikaChannel *ch, PyObjec
 PyObject *
 channel_basic_ack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {
         "BlockingChannel.basic_ack()", {"delivery_tag", "multiple"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
@@ -161,6 +163,7 @@ channel_basic_ack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
 PyObject *
 channel_basic_nack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {
         "BlockingChannel.basic_nack()", {"delivery_tag", "multiple", "requeue"}, 3, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
@@ -173,6 +176,7 @@ channel_basic_nack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObje
 PyObject *
 channel_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {
         "BlockingChannel.basic_reject()", {"delivery_tag", "requeue"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
@@ -234,6 +238,7 @@ message_tuple(CpikaChannel *ch, cpika_message *answer, bool no_ack)
 PyObject *
 channel_basic_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {"BlockingChannel.basic_get()", {"queue", "auto_ack"}, 2, 1};
     CpikaChannel *ch = (CpikaChannel *)op;
     PyObject *given[2];

@@ -1,6 +1,7 @@
 /* buffered.c - see buffered.h.
  * Layer: api.  Owns: see buffered.h.  Threads: see buffered.h.  Errors: see buffered.h. */
 #include "buffered.h"
+#include "values/gate.h"
 
 #include "bulk.h"
 #include "drivers/ended.h"
@@ -151,6 +152,7 @@ read_limits(const BufferedPublishing *self, size_t *bytes, uint64_t *delay_ns)
 static PyObject *
 buffered_enter(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     BufferedPublishing *self = (BufferedPublishing *)op;
     CpikaChannel *ch = self->channel;
@@ -212,6 +214,7 @@ finish_block(CpikaChannel *ch, cpika_block *block, bool await, bool hurry)
 static PyObject *
 buffered_exit(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     BufferedPublishing *self = (BufferedPublishing *)op;
     CpikaChannel *ch = self->channel;
     PyObject *type, *error, *traceback;
@@ -255,6 +258,7 @@ buffered_exit(PyObject *op, PyObject *args)
 static int
 buffered_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     static char *names[] = {"channel", "max_bytes", "max_delay", NULL};
     BufferedPublishing *self = (BufferedPublishing *)op;
     cpika_state *st = cpika_state_of_type(Py_TYPE(op));
@@ -288,6 +292,7 @@ buffered_traverse(PyObject *op, visitproc visit, void *arg)
 static void
 buffered_dealloc(PyObject *op)
 {
+    CPIKA_GATE;
     BufferedPublishing *self = (BufferedPublishing *)op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);

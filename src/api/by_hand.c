@@ -1,6 +1,7 @@
 /* by_hand.c - see by_hand.h.
  * Layer: api.  Owns: nothing.  Threads: with the GIL.  Errors: see by_hand.h. */
 #include "by_hand.h"
+#include "values/gate.h"
 
 #include <string.h>
 #include <sys/uio.h>
@@ -17,6 +18,7 @@ PyDoc_STRVAR(feed_doc, "_feed($self, data, /)\n--\n\n"
 static PyObject *
 by_hand_feed(PyObject *op, PyObject *data)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     cpika_engine *e = &conn->engine;
     Py_buffer view;
@@ -44,6 +46,7 @@ PyDoc_STRVAR(feed_eof_doc, "_feed_eof($self, /)\n--\n\nThe peer has hung up: no 
 static PyObject *
 by_hand_feed_eof(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     cpika_engine_input_over(&conn->engine, CPIKA_ENDING_EOF, 0);
@@ -58,6 +61,7 @@ PyDoc_STRVAR(take_output_doc, "_take_output($self, /)\n--\n\nTake the bytes that
 static PyObject *
 by_hand_take_output(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (cpika_check_fork(conn) < 0) {
@@ -140,6 +144,7 @@ PyDoc_STRVAR(take_events_doc, "_take_events($self, /)\n--\n\n"
 static PyObject *
 by_hand_take_events(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     PyObject *list = PyList_New(0);

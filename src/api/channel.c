@@ -3,6 +3,7 @@
  * Owns: the channel's consumers and blocks.  Threads: with the GIL.
  * Errors: NULL or -1 with an exception. */
 #include "channel.h"
+#include "values/gate.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -33,6 +34,7 @@
 static PyObject *
 channel_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {"BlockingChannel.basic_publish()",
                                               {"exchange", "routing_key", "body", "properties", "mandatory"},
                                               5,
@@ -85,6 +87,7 @@ PyDoc_STRVAR(rpc_doc, "_rpc($self, method, reply_id, timeout=None, /)\n--\n\n"
 static PyObject *
 channel_rpc(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (nargs < 2 || nargs > 3) {
         PyErr_SetString(PyExc_TypeError, "_rpc() takes a method, a reply id and a timeout");
@@ -119,6 +122,7 @@ PyDoc_STRVAR(check_open_doc, "_check_open($self, /)\n--\n\n"
 static PyObject *
 channel_check_open(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     if (cpika_check_channel((CpikaChannel *)op) < 0) {
         return NULL;
@@ -132,6 +136,7 @@ PyDoc_STRVAR(open_doc, "_open($self, /)\n--\n\n"
 static PyObject *
 channel_open(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->conn == NULL) {
@@ -170,6 +175,7 @@ PyDoc_STRVAR(close_for_nobody_doc, "_close_for_nobody($self, /)\n--\n\n"
 static PyObject *
 channel_close_for_nobody(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->conn == NULL) {
@@ -193,6 +199,7 @@ PyDoc_STRVAR(queue_event_doc, "_queue_event($self, event, /)\n--\n\n"
 static PyObject *
 channel_queue_event(PyObject *op, PyObject *event)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->conn == NULL) {
         cpika_check_channel(ch);
@@ -210,6 +217,7 @@ PyDoc_STRVAR(set_closed_doc, "_set_closed($self, reason, /)\n--\n\nThe channel i
 static PyObject *
 channel_set_closed(PyObject *op, PyObject *reason)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->conn == NULL) {
         cpika_check_channel(ch);
@@ -232,6 +240,7 @@ channel_set_closed(PyObject *op, PyObject *reason)
 static PyObject *
 get_number(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return PyLong_FromLong(((CpikaChannel *)op)->engine.number);
 }
@@ -245,6 +254,7 @@ current_state(CpikaChannel *ch)
 static PyObject *
 get_state(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return PyLong_FromLong(current_state((CpikaChannel *)op));
 }
@@ -252,6 +262,7 @@ get_state(PyObject *op, void *closure)
 static int
 set_state(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     long state = value == NULL ? -1 : PyLong_AsLong(value);
     if (state < CHANNEL_CLOSED || state > CHANNEL_CLOSING) {
@@ -272,12 +283,14 @@ set_state(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 is_state(PyObject *op, void *state)
 {
+    CPIKA_GATE;
     return PyBool_FromLong(current_state((CpikaChannel *)op) == (int)(intptr_t)state);
 }
 
 static PyObject *
 get_consumer_infos(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     cpika_forget_found((CpikaChannel *)op);  // the caller may change it
     return Py_NewRef(((CpikaChannel *)op)->consumer_infos);
@@ -286,6 +299,7 @@ get_consumer_infos(PyObject *op, void *closure)
 static int
 set_consumer_infos(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     if (value == NULL || !PyDict_Check(value)) {
         PyErr_Format(PyExc_TypeError, "_consumer_infos must be a dict, not %R",
@@ -300,6 +314,7 @@ set_consumer_infos(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 get_confirming(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return PyBool_FromLong(((CpikaChannel *)op)->engine.confirming);
 }
@@ -307,6 +322,7 @@ get_confirming(PyObject *op, void *closure)
 static int
 set_confirming(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     int on = value == NULL ? -1 : PyObject_IsTrue(value);
     if (on < 0) {
@@ -319,22 +335,25 @@ set_confirming(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 get_closing_reason(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return cpika_closing_reason((CpikaChannel *)op);
 }
 
 static PyMemberDef channel_members[] = {
-    {"_return_callback_count", T_INT, offsetof(CpikaChannel, engine.return_callbacks), 0,
-     "How many callbacks are to see a message that comes back."},
-    {"_published", T_ULONGLONG, offsetof(CpikaChannel, engine.published), READONLY,
-     "Delivery tag of the last publish in confirm mode."},
-    {"_tells_verdicts", T_BOOL, offsetof(CpikaChannel, engine.tells_verdicts), 0,
-     "Whether _on_method is told of each confirm of the broker."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaChannel, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef channel_getset[] = {
+    {"_return_callback_count", cpika_field_get, cpika_field_set,
+     "How many callbacks are to see a message that comes back.",
+     CPIKA_FIELD("_return_callback_count", T_INT, offsetof(CpikaChannel, engine.return_callbacks))},
+    {"_published", cpika_field_get, NULL, "Delivery tag of the last publish in confirm mode.",
+     CPIKA_FIELD("_published", T_ULONGLONG, offsetof(CpikaChannel, engine.published))},
+    {"_tells_verdicts", cpika_field_get, cpika_field_set,
+     "Whether _on_method is told of each confirm of the broker.",
+     CPIKA_FIELD("_tells_verdicts", T_BOOL, offsetof(CpikaChannel, engine.tells_verdicts))},
     {"channel_number", get_number, NULL, "Channel number", NULL},
     {"is_open", is_state, NULL, "Returns True if the channel is open.", (void *)(intptr_t)CHANNEL_OPEN},
     {"is_closed", is_state, NULL, "Returns True if the channel is closed.", (void *)(intptr_t)CHANNEL_CLOSED},
@@ -351,6 +370,7 @@ static PyGetSetDef channel_getset[] = {
 PyObject *
 cpika_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     (void)args;
     (void)kwargs;
     cpika_state *st = cpika_state_of_type(type);
@@ -371,6 +391,7 @@ cpika_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 int
 cpika_channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     static char *names[] = {"connection", "channel_number", NULL};
     CpikaChannel *ch = (CpikaChannel *)op;
     PyObject *conn;
@@ -414,6 +435,7 @@ cpika_channel_traverse(PyObject *op, visitproc visit, void *arg)
 int
 cpika_channel_clear(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_forget_found(ch);
     Py_CLEAR(ch->refused_in_hand);
@@ -427,6 +449,7 @@ cpika_channel_clear(PyObject *op)
 void
 cpika_channel_dealloc(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);

@@ -1,6 +1,7 @@
 /* claim.c - see claim.h.
  * Layer: api.  Owns: see claim.h.  Threads: see claim.h.  Errors: see claim.h. */
 #include "claim.h"
+#include "values/gate.h"
 
 #include "drivers/ended.h"
 
@@ -28,6 +29,7 @@ end_claim(Claim *self)
 static PyObject *
 claim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     static char *names[] = {"channel", NULL};
     cpika_state *st = cpika_state_of_type(type);
     CpikaChannel *channel;
@@ -47,6 +49,7 @@ claim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static PyObject *
 claim_enter(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     return Py_NewRef(op);
 }
@@ -54,6 +57,7 @@ claim_enter(PyObject *op, PyObject *ignored)
 static PyObject *
 claim_exit(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     (void)args;
     end_claim((Claim *)op);
     Py_RETURN_NONE;
@@ -62,6 +66,7 @@ claim_exit(PyObject *op, PyObject *args)
 static void
 claim_dealloc(PyObject *op)
 {
+    CPIKA_GATE;
     PyTypeObject *type = Py_TYPE(op);
     end_claim((Claim *)op);
     type->tp_free(op);

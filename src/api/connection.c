@@ -3,6 +3,7 @@
  * Owns: the connection's fields.  Threads: with the GIL; the keeper touches only the link.
  * Errors: NULL or -1 with an exception. */
 #include "connection.h"
+#include "values/gate.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -36,6 +37,7 @@ PyDoc_STRVAR(write_doc, "_write($self, data, /)\n--\n\nSend bytes as they are: t
 static PyObject *
 connection_write(PyObject *op, PyObject *data)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     Py_buffer view;
     if (cpika_check_connection(conn) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
@@ -54,6 +56,7 @@ PyDoc_STRVAR(send_method_doc, "_send_method($self, method, /)\n--\n\nSend a meth
 static PyObject *
 connection_send_method(PyObject *op, PyObject *method)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (cpika_check_connection(conn) < 0 || cpika_send_method(conn, NULL, method) < 0) {
         return NULL;
@@ -68,6 +71,7 @@ PyDoc_STRVAR(rpc_doc, "_rpc($self, method, reply_id, timeout=None, /)\n--\n\n"
 static PyObject *
 connection_rpc(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     PyObject *method;
     PyObject *timeout = Py_None;
@@ -90,6 +94,7 @@ PyDoc_STRVAR(process_doc, "_process($self, owner, timeout, channel, sink, asks, 
 static PyObject *
 connection_process(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     cpika_consumer_tag tag;
     if (nargs != 5) {
@@ -129,6 +134,7 @@ PyDoc_STRVAR(check_doc, "_check($self, /)\n--\n\n"
 static PyObject *
 connection_check(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     if (cpika_check_connection((CpikaConnection *)op) < 0) {
         return NULL;
@@ -142,6 +148,7 @@ PyDoc_STRVAR(tell_doc, "_tell($self, /)\n--\n\n"
 static PyObject *
 connection_tell(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     if (cpika_tell((CpikaConnection *)op) < 0) {
         return NULL;
@@ -177,6 +184,7 @@ take_number(PyObject *taken, PyObject *reference, PyObject *number)
 static PyObject *
 connection_take_number(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     PyObject *taken, *reference;
     int first, last;
@@ -208,6 +216,7 @@ PyDoc_STRVAR(tune_doc, "_tune($self, frame_max, heartbeat, blocked_timeout, /)\n
 static PyObject *
 connection_tune(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     unsigned int frame_max;
     int heartbeat;
@@ -245,6 +254,7 @@ PyDoc_STRVAR(terminate_doc, "_terminate($self, error, /)\n--\n\n"
 static PyObject *
 connection_terminate(PyObject *op, PyObject *error)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (!PyExceptionInstance_Check(error)) {
         return PyErr_Format(PyExc_TypeError, "error must be an exception, not %R", error);
@@ -262,6 +272,7 @@ PyDoc_STRVAR(forget_events_doc, "_forget_events($self, /)\n--\n\n"
 static PyObject *
 connection_forget_events(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     cpika_event *event;
@@ -293,6 +304,7 @@ static PyMethodDef connection_methods[] = {
 static PyObject *
 get_state(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     CpikaConnection *conn = (CpikaConnection *)op;
     return PyLong_FromLong(cpika_transport_forked(&conn->io) ? CONNECTION_CLOSED : conn->engine.state);
@@ -301,6 +313,7 @@ get_state(PyObject *op, void *closure)
 static int
 set_state(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     CpikaConnection *conn = (CpikaConnection *)op;
     long state = value == NULL ? -1 : PyLong_AsLong(value);
@@ -321,6 +334,7 @@ set_state(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 get_channels(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     CpikaConnection *conn = (CpikaConnection *)op;
     PyObject *channels = PyDict_New();
@@ -342,6 +356,7 @@ get_channels(PyObject *op, void *closure)
 static PyObject *
 get_error(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return cpika_ending_error((CpikaConnection *)op);
 }
@@ -349,6 +364,7 @@ get_error(PyObject *op, void *closure)
 static PyObject *
 get_asks(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     CpikaConnection *conn = (CpikaConnection *)op;
     return cpika_check_fork(conn) < 0 ? NULL : PyLong_FromUnsignedLongLong(conn->roles.asks);
@@ -357,6 +373,7 @@ get_asks(PyObject *op, void *closure)
 static PyObject *
 get_link_number(PyObject *op, void *which)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (conn->io.link == NULL || cpika_transport_forked(&conn->io)) {
         return PyLong_FromLong(0);
@@ -371,6 +388,7 @@ get_link_number(PyObject *op, void *which)
 static PyObject *
 get_frames_sent(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     PyObject *heartbeats = get_link_number(op, (void *)op);
     unsigned long long n = heartbeats == NULL ? 0 : PyLong_AsUnsignedLongLong(heartbeats);
@@ -380,19 +398,20 @@ get_frames_sent(PyObject *op, void *closure)
 }
 
 static PyMemberDef connection_members[] = {
-    {"bytes_received", T_ULONGLONG, offsetof(CpikaConnection, engine.bytes_received), READONLY,
-     "Bytes read from the peer."},
-    {"frames_received", T_ULONGLONG, offsetof(CpikaConnection, engine.frames_received), READONLY,
-     "Frames read from the peer."},
-    {"_cooperative", T_BOOL, offsetof(CpikaConnection, io.cooperative), READONLY,
-     "Whether waits let other greenlets of the thread run."},
-    {"_address", T_OBJECT, offsetof(CpikaConnection, address), 0,
-     "(host, port), as the exceptions of a connection that ends name it; None: they name none."},
     {"__weaklistoffset__", T_PYSSIZET, offsetof(CpikaConnection, weakrefs), READONLY, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyGetSetDef connection_getset[] = {
+    {"bytes_received", cpika_field_get, NULL, "Bytes read from the peer.",
+     CPIKA_FIELD("bytes_received", T_ULONGLONG, offsetof(CpikaConnection, engine.bytes_received))},
+    {"frames_received", cpika_field_get, NULL, "Frames read from the peer.",
+     CPIKA_FIELD("frames_received", T_ULONGLONG, offsetof(CpikaConnection, engine.frames_received))},
+    {"_cooperative", cpika_field_get, NULL, "Whether waits let other greenlets of the thread run.",
+     CPIKA_FIELD("_cooperative", T_BOOL, offsetof(CpikaConnection, io.cooperative))},
+    {"_address", cpika_field_get, cpika_field_set,
+     "(host, port), as the exceptions of a connection that ends name it; None: they name none.",
+     CPIKA_FIELD("_address", T_OBJECT, offsetof(CpikaConnection, address))},
     {"connection_state", get_state, set_state, "One of pika's CONNECTION_... numbers.", NULL},
     {"bytes_sent", get_link_number, NULL, "Bytes sent to the peer.", NULL},
     {"frames_sent", get_frames_sent, NULL, "Frames sent to the peer.", NULL},
@@ -408,6 +427,7 @@ static PyGetSetDef connection_getset[] = {
 static PyObject *
 connection_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     (void)args;
     (void)kwargs;
     cpika_state *st = cpika_state_of_type(type);
@@ -433,6 +453,7 @@ connection_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static int
 connection_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     static char *names[] = {"sock", NULL};
     CpikaConnection *conn = (CpikaConnection *)op;
     PyObject *sock;
@@ -483,6 +504,7 @@ connection_traverse(PyObject *op, visitproc visit, void *arg)
 static int
 connection_clear(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     conn->engine.state = CONNECTION_CLOSED;  // methods that still run find it so
     cpika_loop_clear(&conn->loop);
@@ -494,6 +516,7 @@ connection_clear(PyObject *op)
 static void
 connection_finalize(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     const cpika_engine *e = &conn->engine;
     if (conn->io.link == NULL || cpika_transport_forked(&conn->io) || cpika_engine_ended(e)
@@ -512,6 +535,7 @@ connection_finalize(PyObject *op)
 static void
 connection_dealloc(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     PyTypeObject *type = Py_TYPE(op);
     if (PyObject_CallFinalizerFromDealloc(op) < 0) {

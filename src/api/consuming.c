@@ -1,6 +1,7 @@
 /* consuming.c - see consuming.h.
  * Layer: api.  Owns: nothing.  Threads: with the GIL.  Errors: see consuming.h. */
 #include "consuming.h"
+#include "values/gate.h"
 
 #include <string.h>
 
@@ -87,6 +88,7 @@ PyDoc_STRVAR(cancel_doc, "_cancel($self, info, timeout=None, /)\n--\n\n"
 static PyObject *
 channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_consumer_tag bytes;
     uint64_t deadline;
@@ -122,6 +124,7 @@ PyDoc_STRVAR(consume_doc, "_consume($self, info, method, timeout=None, /)\n--\n\
 static PyObject *
 channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     uint64_t deadline;
     if (nargs < 2 || nargs > 3 || !PyObject_TypeCheck(args[0], ch->st->consumer_info_type)) {
@@ -160,10 +163,11 @@ PyDoc_STRVAR(cancel_for_nobody_doc, "_cancel_for_nobody($self, consumer_tag, /)\
 static PyObject *
 channel_cancel_for_nobody(PyObject *op, PyObject *tag)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_consumer_tag bytes;
     cpika_forget_found(ch);
-    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(ch->consumer_infos, tag));
+    PyObject *found = cpika_dict_get(ch->consumer_infos, tag);
     if (found == NULL || cpika_tag_of(tag, &bytes) < 0 || PyDict_DelItem(ch->consumer_infos, tag) < 0) {
         Py_XDECREF(found);
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
@@ -195,6 +199,7 @@ PyDoc_STRVAR(await_cancelled_doc, "_await_requests($self, timeout, /)\n--\n\n"
 static PyObject *
 channel_await_requests(PyObject *op, PyObject *timeout)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     uint64_t deadline;
     if (cpika_deadline(timeout, &deadline) < 0 || ch->conn == NULL || cpika_check_connection(ch->conn) < 0

@@ -1,6 +1,7 @@
 /* inner.c - see inner.h.
  * Layer: api.  Owns: nothing.  Threads: see inner.h.  Errors: see inner.h. */
 #include "inner.h"
+#include "values/gate.h"
 
 #include "buffered.h"
 #include "drivers/ended.h"
@@ -31,6 +32,7 @@ PyDoc_STRVAR(await_frame_doc, "_await_frame($self, timeout, /)\n--\n\n"
 static PyObject *
 connection_await_frame(PyObject *op, PyObject *timeout)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     uint64_t deadline;
     if (cpika_check_connection(conn) < 0 || cpika_deadline(timeout, &deadline) < 0) {
@@ -55,6 +57,7 @@ PyDoc_STRVAR(descriptor_doc, "_descriptor($self, /)\n--\n\n"
 static PyObject *
 connection_descriptor(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (conn->io.link == NULL || cpika_transport_forked(&conn->io)) {
@@ -78,6 +81,7 @@ PyDoc_STRVAR(send_method_doc,
 static PyObject *
 channel_send_method(PyObject *op, PyObject *method)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (cpika_check_channel(ch) < 0 || cpika_send_method(ch->conn, ch, method) < 0) {
         return NULL;
@@ -92,6 +96,7 @@ PyDoc_STRVAR(waiting_events_doc, "_waiting_events($self, /)\n--\n\n"
 static PyObject *
 channel_waiting_events(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->conn == NULL) {
@@ -116,6 +121,7 @@ PyDoc_STRVAR(is_buffered_doc, "_is_buffered($self, /)\n--\n\nWhether the caller 
 static PyObject *
 channel_is_buffered(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     return PyBool_FromLong(buffered_block((CpikaChannel *)op) != NULL);
 }

@@ -1,6 +1,7 @@
 /* kept.c - see kept.h.
  * Layer: api.  Owns: nothing.  Threads: see kept.h.  Errors: see kept.h. */
 #include "kept.h"
+#include "values/gate.h"
 
 #include "drivers/fair.h"
 #include "drivers/settle.h"
@@ -27,6 +28,7 @@ PyDoc_STRVAR(hold_no_more_doc, "_hold_no_more($self, /)\n--\n\n"
 static PyObject *
 connection_hold_no_more(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     cpika_link *link = ((CpikaConnection *)op)->io.link;
     if (link != NULL && link->held) {
@@ -69,6 +71,7 @@ send_due(CpikaConnection *conn)
 static PyObject *
 connection_keep(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     cpika_transport *io = &conn->io;
@@ -101,6 +104,7 @@ PyDoc_STRVAR(be_fair_doc, "_be_fair($self, /)\n--\n\n"
 static PyObject *
 connection_be_fair(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     if (cpika_be_fair((CpikaConnection *)op) < 0) {
         return NULL;

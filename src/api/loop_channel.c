@@ -3,6 +3,7 @@
  * Owns: what the struct adds to a channel.  Threads: see drivers/loop.h.
  * Errors: NULL or -1 with an exception. */
 #include "loop_channel.h"
+#include "values/gate.h"
 
 #include "ack.h"
 #include "channel.h"
@@ -68,6 +69,7 @@ publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames
 static PyObject *
 loop_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     uint64_t tag = 0;
     return publish(op, args, nargs, kwnames, &tag) < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -79,6 +81,7 @@ PyDoc_STRVAR(tagged_doc, "_publish_tagged($self, exchange, routing_key, body, pr
 static PyObject *
 loop_publish_tagged(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     uint64_t tag = 0;
     return publish(op, args, nargs, kwnames, &tag) < 0 ? NULL : PyLong_FromUnsignedLongLong(tag);
 }
@@ -99,6 +102,7 @@ append_ack(CpikaChannel *ch, uint32_t id, uint64_t tag, unsigned bits)
 static PyObject *
 loop_basic_ack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {"Channel.basic_ack()", {"delivery_tag", "multiple"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
     channel_ack a;
@@ -110,6 +114,7 @@ loop_basic_ack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *
 static PyObject *
 loop_basic_nack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {
         "Channel.basic_nack()", {"delivery_tag", "multiple", "requeue"}, 3, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
@@ -122,6 +127,7 @@ loop_basic_nack(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject 
 static PyObject *
 loop_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {"Channel.basic_reject()", {"delivery_tag", "requeue"}, 2, 0};
     CpikaChannel *ch = (CpikaChannel *)op;
     channel_ack a;
@@ -137,6 +143,7 @@ PyDoc_STRVAR(attach_doc, "_attach($self, /)\n--\n\nFrames of this number are thi
 static PyObject *
 loop_attach(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->conn == NULL || cpika_check_fork(ch->conn) < 0) {
@@ -157,6 +164,7 @@ PyDoc_STRVAR(detach_doc, "_detach($self, /)\n--\n\nThe channel is closed, and it
 static PyObject *
 loop_detach(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->engine.engine == NULL || cpika_transport_forked(&ch->conn->io)) {
@@ -176,6 +184,7 @@ loop_detach(PyObject *op, PyObject *ignored)
 static PyObject *
 get_consumers(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return Py_NewRef(((CpikaChannel *)op)->consumer_infos);
 }
@@ -183,6 +192,7 @@ get_consumers(PyObject *op, void *closure)
 static int
 set_consumers(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     if (value == NULL || !PyDict_Check(value)) {
         PyErr_Format(PyExc_TypeError, "_consumers must be a dict, not %R", value == NULL ? Py_None : value);
@@ -195,6 +205,7 @@ set_consumers(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 get_cancelled(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return Py_NewRef(((CpikaLoopChannel *)op)->cancelled);
 }
@@ -202,6 +213,7 @@ get_cancelled(PyObject *op, void *closure)
 static int
 set_cancelled(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     if (value == NULL || !PySet_Check(value)) {
         PyErr_Format(PyExc_TypeError, "_cancelled must be a set, not %R", value == NULL ? Py_None : value);
@@ -214,6 +226,7 @@ set_cancelled(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 get_published(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     return PyLong_FromUnsignedLongLong(((CpikaChannel *)op)->engine.published);
 }
@@ -221,6 +234,7 @@ get_published(PyObject *op, void *closure)
 static int
 set_state(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     long state = value == NULL ? -1 : PyLong_AsLong(value);
     if (state < CHANNEL_CLOSED || state > CHANNEL_CLOSING) {
@@ -236,6 +250,7 @@ set_state(PyObject *op, PyObject *value, void *closure)
 static PyObject *
 get_state(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     (void)closure;
     CpikaChannel *ch = (CpikaChannel *)op;
     bool forked = ch->conn != NULL && cpika_transport_forked(&ch->conn->io);
@@ -255,6 +270,7 @@ static PyGetSetDef loop_channel_getset[] = {
 static PyObject *
 loop_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     CpikaLoopChannel *ch = (CpikaLoopChannel *)cpika_channel_new(type, args, kwargs);
     if (ch != NULL) {
         ch->cancelled = PySet_New(NULL);
@@ -268,6 +284,7 @@ loop_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 static int
 loop_channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     CpikaLoopChannel *ch = (CpikaLoopChannel *)op;
     if (cpika_channel_init(op, args, kwargs) < 0) {
         return -1;
@@ -288,6 +305,7 @@ loop_channel_traverse(PyObject *op, visitproc visit, void *arg)
 static int
 loop_channel_clear(PyObject *op)
 {
+    CPIKA_GATE;
     PySet_Clear(((CpikaLoopChannel *)op)->cancelled);  // stays a set: methods that still run may look
     return cpika_channel_clear(op);
 }
@@ -295,6 +313,7 @@ loop_channel_clear(PyObject *op)
 static void
 loop_channel_dealloc(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaLoopChannel *ch = (CpikaLoopChannel *)op;
     PyObject_GC_UnTrack(op);
     Py_CLEAR(ch->cancelled);

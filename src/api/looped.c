@@ -1,6 +1,7 @@
 /* looped.c - see looped.h.
  * Layer: api.  Owns: nothing.  Threads: see drivers/loop.h.  Errors: see looped.h. */
 #include "looped.h"
+#include "values/gate.h"
 
 #include "drivers/ended.h"
 #include "drivers/loop.h"
@@ -21,6 +22,7 @@ PyDoc_STRVAR(begin_doc, "_loop_begin($self, handler, soon, soon_threadsafe, outc
 static PyObject *
 looped_begin(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     PyObject *handler, *soon, *soon_threadsafe, *outcome = Py_None;
     if (!PyArg_ParseTuple(args, "OOO|O:_loop_begin", &handler, &soon, &soon_threadsafe, &outcome)
         || cpika_check_fork((CpikaConnection *)op) < 0) {
@@ -38,6 +40,7 @@ PyDoc_STRVAR(readable_doc, "_loop_readable($self, /)\n--\n\n"
 static PyObject *
 looped_readable(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     return cpika_check_fork(conn) < 0 ? NULL : bits_or_null(cpika_loop_readable(conn));
@@ -48,6 +51,7 @@ PyDoc_STRVAR(writable_doc, "_loop_writable($self, /)\n--\n\nSend what is queued;
 static PyObject *
 looped_writable(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     return cpika_check_fork(conn) < 0 ? NULL : bits_or_null(cpika_loop_writable(conn));
@@ -65,6 +69,7 @@ PyDoc_STRVAR(on_readable_doc, "_loop_on_readable($self, /)\n--\n\n"
 static PyObject *
 looped_on_readable(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     return none_or_null(cpika_loop_called((CpikaConnection *)op, cpika_loop_readable));
 }
@@ -75,6 +80,7 @@ PyDoc_STRVAR(on_writable_doc, "_loop_on_writable($self, /)\n--\n\n"
 static PyObject *
 looped_on_writable(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     return none_or_null(cpika_loop_called((CpikaConnection *)op, cpika_loop_writable));
 }
@@ -85,6 +91,7 @@ PyDoc_STRVAR(feed_doc, "_loop_feed($self, data, /)\n--\n\n"
 static PyObject *
 looped_feed(PyObject *op, PyObject *data)
 {
+    CPIKA_GATE;
     Py_buffer view;
     if (cpika_check_fork((CpikaConnection *)op) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
@@ -102,6 +109,7 @@ PyDoc_STRVAR(taken_doc, "_loop_taken($self, /)\n--\n\nThe output has been taken:
 static PyObject *
 looped_taken(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (cpika_check_fork(conn) < 0 || cpika_loop_taken(conn) < 0) {
@@ -116,6 +124,7 @@ PyDoc_STRVAR(send_doc, "_loop_send($self, channel_number, method, /)\n--\n\n"
 static PyObject *
 looped_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (nargs != 2) {
         return PyErr_Format(PyExc_TypeError, "_loop_send() takes channel_number and method");
@@ -163,6 +172,7 @@ PyDoc_STRVAR(request_doc, "_loop_request($self, loop, callbacks, channel, method
 static PyObject *
 looped_request(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     PyObject *loop, *callbacks, *channel, *method, *expect;
     if (!PyArg_ParseTuple(args, "OOO!OO:_loop_request", &loop, &callbacks, conn->st->loop_channel_type,
@@ -188,6 +198,7 @@ PyDoc_STRVAR(write_doc, "_loop_write($self, data, /)\n--\n\nQueue bytes that are
 static PyObject *
 looped_write(PyObject *op, PyObject *data)
 {
+    CPIKA_GATE;
     Py_buffer view;
     if (cpika_check_fork((CpikaConnection *)op) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
@@ -205,6 +216,7 @@ PyDoc_STRVAR(close_doc, "_loop_close($self, /)\n--\n\nClose the socket; what is 
 static PyObject *
 looped_close(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (cpika_check_fork(conn) < 0) {
@@ -226,6 +238,7 @@ PyDoc_STRVAR(stop_doc, "_loop_stop($self, /)\n--\n\nHandle nothing any more; the
 static PyObject *
 looped_stop(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     const cpika_ending why = {.kind = CPIKA_ENDING_GIVEN, .by_client = true};
@@ -246,6 +259,7 @@ PyDoc_STRVAR(limits_doc, "_loop_limits($self, high, low, /)\n--\n\n"
 static PyObject *
 looped_limits(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     PyObject *high;
     Py_ssize_t low;
@@ -269,6 +283,7 @@ PyDoc_STRVAR(queued_doc, "_loop_queued($self, /)\n--\n\nBytes of output that hav
 static PyObject *
 looped_queued(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     return PyLong_FromSize_t(conn->io.link == NULL || conn->io.closed ? 0 : conn->io.link->out.bytes);
@@ -279,6 +294,7 @@ PyDoc_STRVAR(fileno_doc, "_loop_fileno($self, /)\n--\n\nThe descriptor to watch,
 static PyObject *
 looped_fileno(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (conn->io.sock != NULL) {

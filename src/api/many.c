@@ -1,6 +1,7 @@
 /* many.c - see many.h.
  * Layer: api.  Owns: see many.h.  Threads: with the GIL.  Errors: see many.h. */
 #include "many.h"
+#include "values/gate.h"
 
 #include "bulk.h"
 #include "drivers/ended.h"
@@ -125,6 +126,7 @@ publish_many_confirmed(CpikaChannel *ch, PyObject *iterator, size_t most, uint64
 PyObject *
 channel_publish_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    CPIKA_GATE;
     static const cpika_signature signature = {"BlockingChannel.publish_many()", {"messages", "window"}, 2, 1};
     CpikaChannel *ch = (CpikaChannel *)op;
     PyObject *given[2];

@@ -1,6 +1,7 @@
 /* store.c - see store.h.
  * Layer: api.  Owns: nothing.  Threads: with the GIL.  Errors: see store.h. */
 #include "store.h"
+#include "values/gate.h"
 
 #include "drivers/deliver.h"
 #include "drivers/dispatch.h"
@@ -31,6 +32,7 @@ take_first(CpikaChannel *ch, PyObject *store)
 static PyObject *
 channel_next_kept(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (nargs != 2 || !PyList_CheckExact(args[1]) || PyList_GET_SIZE(args[1]) != 1 || ch->conn == NULL) {
         PyErr_SetString(PyExc_TypeError, "_next_kept() takes a store and a list of one");
@@ -57,13 +59,14 @@ PyDoc_STRVAR(keep_again_doc, "_keep_again($self, store, hand, /)\n--\n\n"
 static PyObject *
 channel_keep_again(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     (void)op;
     if (nargs != 2 || !PyList_CheckExact(args[1]) || PyList_GET_SIZE(args[1]) != 1) {
         PyErr_SetString(PyExc_TypeError, "_keep_again() takes a store and a list of one");
         return NULL;
     }
-    PyObject *evt = Py_NewRef(PyList_GET_ITEM(args[1], 0));
-    if (evt == Py_None) {
+    PyObject *evt = cpika_list_get(args[1], 0);
+    if (evt == NULL || evt == Py_None) {
         return evt;
     }
     PyObject *events = PyObject_GetAttrString(args[0], "pending_events");
@@ -80,6 +83,7 @@ PyDoc_STRVAR(give_back_doc, "_give_back_all($self, events, /)\n--\n\n"
 static PyObject *
 channel_give_back_all(PyObject *op, PyObject *events)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (cpika_check_channel(ch) < 0 || cpika_give_back_all(ch, events) < 0 || cpika_settle(ch->conn) < 0) {
         return NULL;
@@ -93,6 +97,7 @@ PyDoc_STRVAR(pending_count_doc, "_pending_count($self, consumer_tag, /)\n--\n\n"
 static PyObject *
 channel_pending_count(PyObject *op, PyObject *tag)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_consumer_tag bytes;
     if (cpika_tag_of(tag, &bytes) < 0) {
@@ -111,6 +116,7 @@ PyDoc_STRVAR(take_pending_doc, "_take_pending($self, consumer_tag, /)\n--\n\n"
 static PyObject *
 channel_take_pending(PyObject *op, PyObject *tag)
 {
+    CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     if (ch->conn == NULL) {
         cpika_check_channel(ch);

@@ -1,6 +1,7 @@
 /* turns.c - see turns.h.
  * Layer: api.  Owns: nothing.  Threads: see turns.h.  Errors: see turns.h. */
 #include "turns.h"
+#include "values/gate.h"
 
 #include "drivers/wait.h"
 
@@ -10,6 +11,7 @@ PyDoc_STRVAR(is_dispatching_doc, "_is_dispatching($self, /)\n--\n\n"
 static PyObject *
 connection_is_dispatching(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     return PyBool_FromLong(cpika_roles_is_dispatching(&conn->roles, conn->st));
@@ -21,6 +23,7 @@ PyDoc_STRVAR(ask_return_doc, "_ask_return($self, /)\n--\n\n"
 static PyObject *
 connection_ask_return(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (conn->io.link != NULL) {
@@ -35,6 +38,7 @@ PyDoc_STRVAR(set_due_doc, "_set_due($self, /)\n--\n\n"
 static PyObject *
 connection_set_due(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
     conn->roles.due = true;
@@ -50,6 +54,7 @@ PyDoc_STRVAR(set_timer_doc, "_set_timer($self, seconds, /)\n--\n\n"
 static PyObject *
 connection_set_timer(PyObject *op, PyObject *seconds)
 {
+    CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
     if (cpika_deadline(seconds, &conn->roles.next_timer_ns) < 0) {
         return NULL;
@@ -67,6 +72,7 @@ PyDoc_STRVAR(check_may_wait_doc, "_check_may_wait($self, /)\n--\n\n"
 static PyObject *
 connection_check_may_wait(PyObject *op, PyObject *ignored)
 {
+    CPIKA_GATE;
     (void)ignored;
     return cpika_check_may_wait((CpikaConnection *)op) < 0 ? NULL : Py_NewRef(Py_None);
 }

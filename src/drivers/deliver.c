@@ -2,6 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see deliver.h. */
 #include "deliver.h"
 
+#include "values/gate.h"
+
 #include "values/deque.h"
 
 /* ---- consumers ---- */
@@ -22,15 +24,15 @@ cpika_forget_found(CpikaChannel *ch)
 static PyObject *
 find_consumer(CpikaChannel *ch, PyObject *tag)
 {
-    if (tag == ch->found_tag && Py_REFCNT(ch->consumer_infos) == 1) {
+    if (tag == ch->found_tag && cpika_is_only_reference(ch->consumer_infos)) {
         return Py_NewRef(ch->found_info);
     }
     cpika_forget_found(ch);
     PyObject *infos = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
-    PyObject *found = Py_XNewRef(PyDict_GetItemWithError(infos, tag));
+    PyObject *found = cpika_dict_get(infos, tag);
     bool same = infos == ch->consumer_infos;
     Py_DECREF(infos);
-    if (found != NULL && same && Py_REFCNT(ch->consumer_infos) == 1 && ch->found_tag == NULL) {
+    if (found != NULL && same && cpika_is_only_reference(ch->consumer_infos) && ch->found_tag == NULL) {
         ch->found_tag = Py_NewRef(tag);
         ch->found_info = Py_NewRef(found);
     }
@@ -152,7 +154,9 @@ feed_sink(CpikaConnection *conn, CpikaChannel *ch, CpikaConsumerInfo *info, cons
         done = keep(ch, info, evt);
     } else {
         PyObject *sink = Py_NewRef(info->alternate_event_sink);
+        cpika_gate_section *gate = cpika_gate_leave();
         done = PyObject_CallOneArg(sink, evt);
+        cpika_gate_return(gate);
         Py_DECREF(sink);
     }
     Py_DECREF(evt);
@@ -172,7 +176,9 @@ call_callback(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made)
     }
     PyObject *callback = Py_NewRef(info->on_message_callback);
     PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_Vectorcall(callback, args, 4, NULL);
+    cpika_gate_return(gate);
     Py_DECREF(callback);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -189,7 +195,9 @@ nobody_wants(CpikaConnection *conn, CpikaChannel *ch, PyObject *refused, const c
     if (same > 0) {
         return give_back(ch, made->method);
     }
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_CallMethodOneArg((PyObject *)ch, conn->st->names._on_unexpected, made->method);
+    cpika_gate_return(gate);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }

@@ -2,6 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see dispatch.h. */
 #include "dispatch.h"
 
+#include "values/gate.h"
+
 #include "deliver.h"
 #include "ended.h"
 #include "engine/frames.h"
@@ -26,8 +28,10 @@ run_return(CpikaConnection *conn, const cpika_event *event)
     PyObject *done = NULL;
     if (number != NULL && cpika_make_message(conn, event->message, &made) == 0) {
         PyObject *args[] = {event->owner, number, made.method, made.properties, made.body};
+        cpika_gate_section *gate = cpika_gate_leave();
         done = PyObject_VectorcallMethod(conn->st->names._dispatch_return, args,
                                          5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+        cpika_gate_return(gate);
     }
     cpika_made_clear(&made);
     Py_XDECREF(number);
@@ -39,9 +43,11 @@ static int
 run_cancel(CpikaConnection *conn, const cpika_event *event)
 {
     PyObject *method = cpika_make_method(conn, event->message);
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = method == NULL
                          ? NULL
                          : PyObject_CallMethodOneArg(event->owner, conn->st->names._dispatch_cancel, method);
+    cpika_gate_return(gate);
     Py_XDECREF(method);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -50,7 +56,9 @@ run_cancel(CpikaConnection *conn, const cpika_event *event)
 static int
 run_object(CpikaConnection *conn, const cpika_event *event)
 {
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_CallMethodNoArgs(event->object, conn->st->names.dispatch);
+    cpika_gate_return(gate);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }

@@ -2,6 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see fair.h. */
 #include "fair.h"
 
+#include "values/gate.h"
+
 #include "ended.h"
 
 enum {
@@ -21,7 +23,9 @@ cpika_let_others_run(CpikaConnection *conn)
         return -1;
     }
     io->others_ran_ns = now;  // for those who run now
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_CallMethodNoArgs((PyObject *)conn, conn->st->names._let_run);
+    cpika_gate_return(gate);
     Py_XDECREF(done);
     io->others_ran_ns = cpika_now_ns();
     return done == NULL ? -1 : cpika_check_fork(conn);

@@ -1,6 +1,7 @@
 /* loop.c - see loop.h.
  * Layer: drivers.  Owns: nothing.  Threads: see loop.h.  Errors: see loop.h. */
 #include "loop.h"
+#include "values/gate.h"
 
 #include "ended.h"
 #include "engine/frames.h"
@@ -54,7 +55,9 @@ static int
 call_method(PyObject *object, PyObject *name, PyObject *const *args, size_t nargs)
 {
     PyObject *method = PyObject_GetAttr(object, name);
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = method == NULL ? NULL : PyObject_Vectorcall(method, args, nargs, NULL);
+    cpika_gate_return(gate);
     Py_XDECREF(method);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -133,14 +136,16 @@ run_message(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
     PyObject *callback = NULL;
     if (PySet_GET_SIZE(lc->cancelled) == 0) {
         PyObject *consumers = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
-        callback = Py_XNewRef(PyDict_GetItemWithError(consumers, made->tag));
+        callback = cpika_dict_get(consumers, made->tag);
         Py_DECREF(consumers);
     }
     if (callback == NULL) {
         return PyErr_Occurred() ? -1 : tell_message(conn, conn->st->names._deliver, ch, made);
     }
     PyObject *args[] = {(PyObject *)ch, made->method, made->properties, made->body};
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_Vectorcall(callback, args, 4, NULL);
+    cpika_gate_return(gate);
     Py_DECREF(callback);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
@@ -165,6 +170,7 @@ run_raw(CpikaConnection *conn, const cpika_raw_delivery *raw)
 PyObject *
 cpika_loop_on_deliver(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 {
+    CPIKA_GATE;
     if (nargs != 3) {
         PyErr_SetString(PyExc_TypeError, "_on_deliver() takes method_frame, header_frame and body");
         return NULL;
@@ -178,9 +184,11 @@ cpika_loop_on_deliver(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 /* ---- the broker's word for a publish ---- */
 
 static bool
-is_none(PyObject *dict, PyObject *key)
+is_at(PyObject *dict, PyObject *key, const PyObject *wanted)
 {
-    return PyDict_GetItemWithError(dict, key) == Py_None;
+    PyObject *found = cpika_dict_get(dict, key);
+    Py_XDECREF(found);
+    return found == wanted;
 }
 
 /* New reference to the one callback that stays, of a CallbackManager, for what `key` names on this channel; NULL: none, or
@@ -194,16 +202,17 @@ only_callback(CpikaConnection *conn, const CpikaLoopChannel *ch, PyObject *key)
         conn->loop.handler == NULL ? NULL : PyObject_GetAttr(conn->loop.handler, names->callbacks);
     PyObject *stack = manager == NULL ? NULL : PyObject_GetAttr(manager, names->_stack);
     if (stack != NULL && PyDict_Check(stack)) {
-        PyObject *keys = PyDict_GetItemWithError(stack, ch->prefix);
-        PyObject *list = keys != NULL && PyDict_Check(keys) ? PyDict_GetItemWithError(keys, key) : NULL;
-        PyObject *entry = list != NULL && PyList_Check(list) && PyList_GET_SIZE(list) == 1
-                              ? PyList_GET_ITEM(list, 0)
-                              : NULL;
-        if (entry != NULL && PyDict_Check(entry)
-            && PyDict_GetItemWithError(entry, names->one_shot) == Py_False && is_none(entry, names->arguments)
-            && is_none(entry, names->only)) {
-            callback = Py_XNewRef(PyDict_GetItemWithError(entry, names->callback));
+        PyObject *keys = cpika_dict_get(stack, ch->prefix);
+        PyObject *list = keys != NULL && PyDict_Check(keys) ? cpika_dict_get(keys, key) : NULL;
+        PyObject *entry =
+            list != NULL && PyList_Check(list) && PyList_GET_SIZE(list) == 1 ? cpika_list_get(list, 0) : NULL;
+        if (entry != NULL && PyDict_Check(entry) && is_at(entry, names->one_shot, Py_False)
+            && is_at(entry, names->arguments, Py_None) && is_at(entry, names->only, Py_None)) {
+            callback = cpika_dict_get(entry, names->callback);
         }
+        Py_XDECREF(entry);
+        Py_XDECREF(list);
+        Py_XDECREF(keys);
     }
     Py_XDECREF(stack);
     Py_XDECREF(manager);
@@ -227,7 +236,9 @@ run_verdict(CpikaConnection *conn, const cpika_raw_delivery *raw)
         PyObject *frame =
             PyErr_Occurred() ? NULL : cpika_frame_method(conn->st, ch->base.engine.number, method);
         if (frame != NULL && callback != NULL) {
+            cpika_gate_section *gate = cpika_gate_leave();
             PyObject *done = PyObject_CallOneArg(callback, frame);
+            cpika_gate_return(gate);
             rc = done == NULL ? -1 : 0;
             Py_XDECREF(done);
         } else if (frame != NULL) {
@@ -502,8 +513,10 @@ tell_outcome(PyObject *outcome, int bits)
             PyException_SetTraceback(error, traceback);
         }
     }
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_CallFunctionObjArgs(outcome, number == NULL ? Py_None : number,
                                                   error == NULL ? Py_None : error, NULL);
+    cpika_gate_return(gate);
     Py_XDECREF(number);
     Py_XDECREF(type);
     Py_XDECREF(error);

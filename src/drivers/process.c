@@ -2,6 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see process.h. */
 #include "process.h"
 
+#include "values/gate.h"
+
 #include "dispatch.h"
 #include "ended.h"
 #include "settle.h"
@@ -26,7 +28,9 @@ run_due(CpikaConnection *conn, cpika_call *call, PyObject *owner)
     r->due = false;
     call->in_callback = true;
     cpika_roles_hand_over(r, conn->io.link);
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *ran = PyObject_CallMethodNoArgs(owner, conn->st->names._run_due);
+    cpika_gate_return(gate);
     call->in_callback = false;
     r->timing = false;
     if (ran == NULL) {

@@ -2,6 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see settle.h. */
 #include "settle.h"
 
+#include "values/gate.h"
+
 #include "ended.h"
 #include "made.h"
 #include "values/errors.h"
@@ -12,7 +14,9 @@ static PyObject *
 call_hook(PyObject *self, PyObject *name, PyObject *const *args, size_t nargs)
 {
     PyObject *method = PyObject_GetAttr(self, name);
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = method == NULL ? NULL : PyObject_Vectorcall(method, args, nargs, NULL);
+    cpika_gate_return(gate);
     Py_XDECREF(method);
     return done;
 }

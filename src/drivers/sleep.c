@@ -7,6 +7,8 @@
  * descriptor for itself (asyncio in the main thread), waits stay short. */
 #include "sleep.h"
 
+#include "values/gate.h"
+
 #include "wire/sock.h"
 
 enum {
@@ -220,9 +222,19 @@ sleep_long(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t un
     if (bits < 0 || PyErr_CheckSignals() < 0) {
         return -1;
     }
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_CallMethodNoArgs((PyObject *)conn, st->names._tick);
+    cpika_gate_return(gate);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
+}
+
+/* The GIL keeps others from becoming threads of Python meanwhile. Where there is none, nobody can know. */
+static bool
+is_only_thread(void)
+{
+    return !CPIKA_FREE_THREADED
+           && PyThreadState_Next(PyInterpreterState_ThreadHead(PyInterpreterState_Get())) == NULL;
 }
 
 /* Whether an answer can be awaited in recv itself, which nobody can wake: there is no other thread that could want to. */
@@ -230,9 +242,8 @@ static bool
 may_wait_in_recv(CpikaConnection *conn, const cpika_call *call, bool want_write, uint64_t until_ns)
 {
     const cpika_transport *io = &conn->io;
-    PyThreadState *first = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
     return call->wants != NULL && !want_write && io->sock == NULL && !io->receiving
-           && conn->engine.in_place.channel == NULL && PyThreadState_Next(first) == NULL
+           && conn->engine.in_place.channel == NULL && is_only_thread()
            && cpika_roles_may_poll(&conn->roles, call)
            && milliseconds_until(until_ns, CPIKA_RECV_WAITS_MS) == CPIKA_RECV_WAITS_MS
            && cpika_link_waits_in_recv(io->link);

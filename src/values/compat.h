@@ -18,6 +18,48 @@ cpika_newref(PyObject *obj)
 #    define Py_XNewRef(obj) cpika_newref((PyObject *)(obj))
 #endif
 
+/* Without the GIL another thread may take out at any moment what a borrowed reference is to. */
+
+/* New reference to what is at the key; NULL: nothing, or with an exception. */
+static inline PyObject *
+cpika_dict_get(PyObject *dict, PyObject *key)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyObject *found = NULL;
+    (void)PyDict_GetItemRef(dict, key, &found);
+    return found;
+#else
+    return Py_XNewRef(PyDict_GetItemWithError(dict, key));
+#endif
+}
+
+/* New reference; NULL with an IndexError. */
+static inline PyObject *
+cpika_list_get(PyObject *list, Py_ssize_t i)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyList_GetItemRef(list, i);
+#else
+    return Py_XNewRef(PyList_GetItem(list, i));
+#endif
+}
+
+#if PY_VERSION_HEX < 0x030D0000
+#    define Py_BEGIN_CRITICAL_SECTION(object) {
+#    define Py_END_CRITICAL_SECTION() }
+#endif
+
+/* Whether nobody else holds the object. */
+static inline bool
+cpika_is_only_reference(PyObject *object)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
+    return PyUnstable_Object_IsUniquelyReferenced(object);
+#else
+    return Py_REFCNT(object) == 1;
+#endif
+}
+
 /* Whether a weak reference's object lives; an object that is no weak reference does not. */
 static inline bool
 cpika_weakref_lives(PyObject *reference)

@@ -5,6 +5,7 @@
  *
  * Both are pika's private names that tracers use: a callback is replaced on the one, isinstance() asks for the other. */
 #include "consumer.h"
+#include "gate.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -14,6 +15,7 @@
 static int
 info_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     static char *names[] = {"consumer_tag", "auto_ack", "on_message_callback", "alternate_event_sink", NULL};
     CpikaConsumerInfo *info = (CpikaConsumerInfo *)self;
     PyObject *tag;
@@ -56,6 +58,7 @@ info_traverse(PyObject *self, visitproc visit, void *arg)
 static int
 info_clear(PyObject *self)
 {
+    CPIKA_GATE;
     CpikaConsumerInfo *info = (CpikaConsumerInfo *)self;
     Py_CLEAR(info->consumer_tag);
     Py_CLEAR(info->on_message_callback);
@@ -80,6 +83,7 @@ info_dealloc(PyObject *self)
 static PyObject *
 info_in_state(PyObject *self, void *state)
 {
+    CPIKA_GATE;
     return PyBool_FromLong(((CpikaConsumerInfo *)self)->state == (int)(intptr_t)state);
 }
 
@@ -90,6 +94,7 @@ PyDoc_STRVAR(keep_in_doc, "_keep_in($self, store, /)\n--\n\n"
 static PyObject *
 info_keep_in(PyObject *self, PyObject *store)
 {
+    CPIKA_GATE;
     CpikaConsumerInfo *info = (CpikaConsumerInfo *)self;
     Py_XSETREF(info->store, Py_NewRef(store));
     Py_XSETREF(info->sink_of_store, Py_XNewRef(info->alternate_event_sink));
@@ -101,20 +106,20 @@ static PyMethodDef info_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyMemberDef info_members[] = {
-    {"consumer_tag", T_OBJECT_EX, offsetof(CpikaConsumerInfo, consumer_tag), 0, "The consumer's tag."},
-    {"auto_ack", T_BOOL, offsetof(CpikaConsumerInfo, auto_ack), 0,
-     "Whether the broker expects no acknowledgement."},
-    {"on_message_callback", T_OBJECT, offsetof(CpikaConsumerInfo, on_message_callback), 0,
-     "Called with (channel, method, properties, body); read anew for each message."},
-    {"alternate_event_sink", T_OBJECT, offsetof(CpikaConsumerInfo, alternate_event_sink), 0,
-     "Called with each event instead, as it arrives; or None."},
-    {"state", T_INT, offsetof(CpikaConsumerInfo, state), 0,
-     "One of SETTING_UP, ACTIVE, TEARING_DOWN, CANCELLED_BY_BROKER."},
-    {NULL, 0, 0, 0, NULL},
-};
-
 static PyGetSetDef info_getset[] = {
+    {"consumer_tag", cpika_field_get, cpika_field_set, "The consumer's tag.",
+     CPIKA_FIELD("consumer_tag", T_OBJECT_EX, offsetof(CpikaConsumerInfo, consumer_tag))},
+    {"auto_ack", cpika_field_get, cpika_field_set, "Whether the broker expects no acknowledgement.",
+     CPIKA_FIELD("auto_ack", T_BOOL, offsetof(CpikaConsumerInfo, auto_ack))},
+    {"on_message_callback", cpika_field_get, cpika_field_set,
+     "Called with (channel, method, properties, body); read anew for each message.",
+     CPIKA_FIELD("on_message_callback", T_OBJECT, offsetof(CpikaConsumerInfo, on_message_callback))},
+    {"alternate_event_sink", cpika_field_get, cpika_field_set,
+     "Called with each event instead, as it arrives; or None.",
+     CPIKA_FIELD("alternate_event_sink", T_OBJECT, offsetof(CpikaConsumerInfo, alternate_event_sink))},
+    {"state", cpika_field_get, cpika_field_set,
+     "One of SETTING_UP, ACTIVE, TEARING_DOWN, CANCELLED_BY_BROKER.",
+     CPIKA_FIELD("state", T_INT, offsetof(CpikaConsumerInfo, state))},
     {"setting_up", info_in_state, NULL, "True before Basic.ConsumeOk.",
      (void *)(intptr_t)CONSUMER_SETTING_UP},
     {"active", info_in_state, NULL, "True while the broker may deliver.", (void *)(intptr_t)CONSUMER_ACTIVE},
@@ -129,11 +134,9 @@ PyDoc_STRVAR(info_doc, "_ConsumerInfo(consumer_tag, auto_ack, on_message_callbac
                        "What a channel knows of a consumer.  Exactly one of the two callables is given.");
 
 static PyType_Slot info_slots[] = {
-    {Py_tp_doc, (void *)info_doc}, {Py_tp_new, PyType_GenericNew},
-    {Py_tp_init, info_init},       {Py_tp_traverse, info_traverse},
-    {Py_tp_clear, info_clear},     {Py_tp_dealloc, info_dealloc},
-    {Py_tp_members, info_members}, {Py_tp_getset, info_getset},
-    {Py_tp_methods, info_methods}, {0, NULL},
+    {Py_tp_doc, (void *)info_doc},   {Py_tp_new, PyType_GenericNew}, {Py_tp_init, info_init},
+    {Py_tp_traverse, info_traverse}, {Py_tp_clear, info_clear},      {Py_tp_dealloc, info_dealloc},
+    {Py_tp_getset, info_getset},     {Py_tp_methods, info_methods},  {0, NULL},
 };
 
 static PyType_Spec info_spec = {
@@ -155,6 +158,7 @@ typedef struct {
 static int
 evt_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
+    CPIKA_GATE;
     static char *names[] = {"method", "properties", "body", NULL};
     delivery_evt *evt = (delivery_evt *)self;
     PyObject *method, *properties, *body;
@@ -174,7 +178,8 @@ static void evt_dealloc(PyObject *self);
 static delivery_evt *
 evt_drop(PyObject *value, delivery_evt *last)
 {
-    if (last == NULL && value != NULL && Py_REFCNT(value) == 1 && Py_TYPE(value)->tp_dealloc == evt_dealloc) {
+    if (last == NULL && value != NULL && cpika_is_only_reference(value)
+        && Py_TYPE(value)->tp_dealloc == evt_dealloc) {
         Py_SET_REFCNT(value, 0);
         return (delivery_evt *)value;
     }

@@ -3,6 +3,7 @@
  * Errors: NULL or -1 with an exception set. */
 #include "methods.h"
 #include "docs.h"
+#include "gate.h"
 
 /* ---- encode ---- */
 
@@ -91,6 +92,7 @@ cpika_method_encode(cpika_values *v, PyObject *method, cpika_buf *out)
 static PyObject *
 method_encode(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    CPIKA_GATE;
     cpika_buf out = CPIKA_BUF_INIT;
     PyObject *pieces = NULL;
 
@@ -193,6 +195,7 @@ cpika_decode_arguments(PyObject *args, PyObject *kwds, Py_buffer *encoded, size_
 static PyObject *
 method_decode(PyObject *op, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     CpikaObject *self = (CpikaObject *)op;
     const cpika_method_spec *spec = self->cls->spec;
     cpika_value values[CPIKA_METHOD_MAX_FIELDS];
@@ -314,6 +317,7 @@ cpika_return_new(cpika_values *v, uint16_t reply_code, PyObject *reply_text, PyO
 static PyObject *
 base_set_content(PyObject *op, PyObject *args)
 {
+    CPIKA_GATE;
     PyObject *properties;
     PyObject *body;
 
@@ -328,18 +332,21 @@ base_set_content(PyObject *op, PyObject *args)
 static PyObject *
 base_get_properties(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    CPIKA_GATE;
     return PyObject_GetAttrString(op, "_properties");
 }
 
 static PyObject *
 base_get_body(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    CPIKA_GATE;
     return PyObject_GetAttrString(op, "_body");
 }
 
 static PyObject *
 base_not_implemented(PyObject *Py_UNUSED(op), PyObject *Py_UNUSED(args), PyObject *Py_UNUSED(kwds))
 {
+    CPIKA_GATE;
     PyErr_SetString(PyExc_NotImplementedError, "Subclasses must implement this method");
     return NULL;
 }
@@ -451,7 +458,7 @@ make_method(cpika_values *v, int i, PyObject *module, PyObject *classes, PyObjec
     cls->fields = spec->fields;
     cls->count = (Py_ssize_t)spec->field_count;
     // Only what comes with every message is worth keeping dead.
-    cls->free_limit = i == CPIKA_IX_basic_deliver || i == CPIKA_IX_basic_get_ok ? CPIKA_FREELIST_MAX : 0;
+    cls->free_limit = i == CPIKA_IX_basic_deliver || i == CPIKA_IX_basic_get_ok ? CPIKA_FREELIST_LIMIT : 0;
     if (cpika_class_init(cls, v, module, "cpika.spec", spec->full_name, (PyObject *)v->method.type, slots) < 0
         || set_number((PyObject *)cls->type, "INDEX", spec->id) < 0
         || PyObject_SetAttrString(owner, spec->name, (PyObject *)cls->type) < 0) {

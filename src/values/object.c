@@ -2,6 +2,7 @@
  * Layer: values.  Owns: nothing of its own.  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set. */
 #include "object.h"
+#include "gate.h"
 
 #include <structmember.h>
 
@@ -66,6 +67,7 @@ cpika_object_fresh(cpika_class *cls)
 PyObject *
 cpika_object_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     cpika_class *cls = class_of(type);
     CpikaObject *self;
 
@@ -111,6 +113,7 @@ cpika_object_traverse(PyObject *op, visitproc visit, void *arg)
 int
 cpika_object_clear(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaObject *self = (CpikaObject *)op;
 
     self->delivery_tag = 0;
@@ -218,18 +221,14 @@ cpika_object_get(CpikaObject *self, Py_ssize_t field)
         return NULL;
     }
     if (self->dict == NULL) {
-        value = cpika_object_slots(self)[field];
+        value = Py_XNewRef(cpika_object_slots(self)[field]);
     } else {
-        value = PyDict_GetItemWithError(self->dict, self->cls->names[field]);
-        if (value == NULL && PyErr_Occurred()) {
-            return NULL;
-        }
+        value = cpika_dict_get(self->dict, self->cls->names[field]);
     }
-    if (value == NULL) {
+    if (value == NULL && !PyErr_Occurred()) {
         attribute_error(self, self->cls->names[field]);
-        return NULL;
     }
-    return Py_NewRef(value);
+    return value;
 }
 
 /* Deletes from the dict: what is missing there is no KeyError but an AttributeError. */
@@ -341,24 +340,28 @@ cpika_object_fields(CpikaObject *self)
 PyObject *
 cpika_object_getter(PyObject *op, void *closure)
 {
+    CPIKA_GATE;
     return cpika_object_get((CpikaObject *)op, (Py_ssize_t)(intptr_t)closure);
 }
 
 int
 cpika_object_setter(PyObject *op, PyObject *value, void *closure)
 {
+    CPIKA_GATE;
     return cpika_object_set((CpikaObject *)op, (Py_ssize_t)(intptr_t)closure, value);
 }
 
 static PyObject *
 get_dict(PyObject *op, void *Py_UNUSED(closure))
 {
+    CPIKA_GATE;
     return Py_XNewRef(cpika_object_dict((CpikaObject *)op));
 }
 
 static int
 set_dict(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
+    CPIKA_GATE;
     CpikaObject *self = (CpikaObject *)op;
     PyObject *old;
 
@@ -395,6 +398,7 @@ is_field(const cpika_class *cls, PyObject *name)
 static int
 object_setattro(PyObject *op, PyObject *name, PyObject *value)
 {
+    CPIKA_GATE;
     CpikaObject *self = (CpikaObject *)op;
 
     if (self->dict == NULL && !is_field(self->cls, name) && cpika_object_dict(self) == NULL) {
@@ -514,6 +518,7 @@ bind_arguments(const cpika_class *cls, PyObject *args, PyObject *kwds, PyObject 
 int
 cpika_object_init(PyObject *op, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     CpikaObject *self = (CpikaObject *)op;
     cpika_class *cls = self->cls;
     PyObject *values[CPIKA_MAX_FIELDS];

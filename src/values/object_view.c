@@ -3,6 +3,7 @@
  * Errors: NULL with an exception set. */
 #include "object.h"
 
+#include "gate.h"
 /* "key=value".  A key is a str: attributes have no other names; a subclass of str may have a format of its own. */
 static PyObject *
 key_and_value(PyObject *key, PyObject *value)
@@ -94,6 +95,7 @@ repr_items(PyObject *op, PyObject *fields)
 PyObject *
 cpika_object_repr(PyObject *op)
 {
+    CPIKA_GATE;
     CpikaObject *self = (CpikaObject *)op;
     PyObject *fields = NULL;
     PyObject *items = NULL;
@@ -126,6 +128,7 @@ done:
 PyObject *
 cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
 {
+    CPIKA_GATE;
     PyObject *mine;
     PyObject *theirs;
     PyObject *result = NULL;
@@ -156,12 +159,14 @@ cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
 PyObject *
 cpika_object_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    CPIKA_GATE;
     return cpika_object_fields((CpikaObject *)op);
 }
 
 PyObject *
 cpika_object_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    CPIKA_GATE;
     cpika_values *v = ((CpikaObject *)op)->cls->values;
     PyObject *state = PyObject_CallMethodObjArgs(op, v->str_getstate, NULL);
 

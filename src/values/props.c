@@ -6,6 +6,7 @@
  * in the place of the slots if they fit there, else in memory of their own whose address stands there.  The first look
  * at any field decodes all. */
 #include "props.h"
+#include "gate.h"
 
 #include "docs.h"
 #include "methods.h"
@@ -263,6 +264,7 @@ cpika_props_encode(cpika_values *v, PyObject *props, cpika_buf *out)
 static PyObject *
 props_encode(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
+    CPIKA_GATE;
     cpika_buf out = CPIKA_BUF_INIT;
     PyObject *pieces = NULL;
 
@@ -276,6 +278,7 @@ props_encode(PyObject *op, PyObject *Py_UNUSED(ignored))
 static PyObject *
 props_decode(PyObject *op, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     Py_buffer encoded;
     size_t offset;
     int rc;
@@ -343,7 +346,7 @@ cpika_props_init(cpika_values *v, PyObject *module, PyObject *basic)
     cls->doc = "The properties of a message; each is None while it is not set.";
     cls->fields = cpika_prop_fields;
     cls->count = CPIKA_PROP_COUNT;
-    cls->free_limit = CPIKA_FREELIST_MAX;
+    cls->free_limit = CPIKA_FREELIST_LIMIT;
     if (index != NULL
         && cpika_class_init(cls, v, module, "cpika.spec", cls->name, (PyObject *)v->properties.type, slots)
                == 0) {

@@ -241,9 +241,9 @@ put_items(encoder *e, PyObject *list)
     int rc = 0;
 
     for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(list); i++) {
-        PyObject *item = Py_NewRef(PyList_GET_ITEM(list, i));  // encoding it may change the list
-        rc = encode_any(e, item);
-        Py_DECREF(item);
+        PyObject *item = cpika_list_get(list, i);  // encoding it may change the list
+        rc = item == NULL ? -1 : encode_any(e, item);
+        Py_XDECREF(item);
     }
     return rc;
 }
@@ -476,6 +476,7 @@ put_dict_entries(encoder *e, PyObject *dict)
     PyObject *value;
     int rc = 0;
 
+    Py_BEGIN_CRITICAL_SECTION(dict);
     while (rc == 0 && PyDict_Next(dict, &pos, &key, &value)) {
         Py_INCREF(key);
         Py_INCREF(value);
@@ -487,6 +488,7 @@ put_dict_entries(encoder *e, PyObject *dict)
             rc = -1;
         }
     }
+    Py_END_CRITICAL_SECTION();
     return rc;
 }
 

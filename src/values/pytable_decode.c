@@ -12,12 +12,9 @@ cpika_look_up(PyObject *module, PyObject *attribute)
 {
     // The dict first: half the time of PyObject_GetAttr(), which has to look at the type before.
     PyObject *found =
-        PyModule_CheckExact(module) ? PyDict_GetItemWithError(PyModule_GetDict(module), attribute) : NULL;
+        PyModule_CheckExact(module) ? cpika_dict_get(PyModule_GetDict(module), attribute) : NULL;
 
-    if (found != NULL) {
-        return Py_NewRef(found);
-    }
-    return PyErr_Occurred() ? NULL : PyObject_GetAttr(module, attribute);
+    return found != NULL || PyErr_Occurred() ? found : PyObject_GetAttr(module, attribute);
 }
 
 PyObject *

@@ -2,6 +2,7 @@
  * Layer: values.  Owns: see values.h.  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set, unless a comment says otherwise. */
 #include "setup.h"
+#include "gate.h"
 
 #include "errors.h"
 #include "methods.h"
@@ -68,18 +69,21 @@ run_encoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
 static PyObject *
 data_encode_short_string(PyObject *module, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     return run_encoder(module, args, kwds, "OO:encode_short_string", "value", encode_short_string);
 }
 
 static PyObject *
 data_encode_table(PyObject *module, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     return run_encoder(module, args, kwds, "OO:encode_table", "table", cpika_table_encode);
 }
 
 static PyObject *
 data_encode_value(PyObject *module, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     return run_encoder(module, args, kwds, "OO:encode_value", "value", cpika_value_encode);
 }
 
@@ -134,24 +138,28 @@ run_decoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
 static PyObject *
 data_decode_short_string(PyObject *module, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     return run_decoder(module, args, kwds, "y*n:decode_short_string", walk_short_string, decode_short_string);
 }
 
 static PyObject *
 data_decode_table(PyObject *module, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     return run_decoder(module, args, kwds, "y*n:decode_table", cpika_table_walk, cpika_table_decode);
 }
 
 static PyObject *
 data_decode_value(PyObject *module, PyObject *args, PyObject *kwds)
 {
+    CPIKA_GATE;
     return run_decoder(module, args, kwds, "y*n:decode_value", cpika_table_walk_value, cpika_value_decode);
 }
 
 static PyObject *
 errors_raise_again(PyObject *module, PyObject *error)
 {
+    CPIKA_GATE;
     (void)module;
     if (!PyExceptionInstance_Check(error)) {
         return PyErr_Format(PyExc_TypeError, "raise_again() takes an exception, but got %R", error);

@@ -6,7 +6,7 @@
 #ifndef CPIKA_VALUES_VALUES_H
 #define CPIKA_VALUES_VALUES_H
 
-#include "compat.h"  // Python.h before any other header
+#include "gate.h"  // Python.h before any other header
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,7 +16,10 @@
 #include "wire/method.h"
 #include "wire/proplist.h"
 
-enum { CPIKA_FREELIST_MAX = 32 };
+enum {
+    CPIKA_FREELIST_MAX = 32,
+    CPIKA_FREELIST_LIMIT = CPIKA_FREE_THREADED ? 0 : CPIKA_FREELIST_MAX,  // they die in any thread, ungated
+};
 
 struct cpika_values;
 struct cpika_object;
