@@ -440,8 +440,17 @@ class Channel(Closing):
             self._waiting.add(asked)
             try:
                 return await asked
+            except asyncio.CancelledError:
+                if asked.done() and not asked.cancelled():  # answered in the turn in which it was cancelled
+                    self._give_back(asked, auto_ack)
+                raise
             finally:
                 self._waiting.discard(asked)
+
+    def _give_back(self, asked: asyncio.Future[Message | None], auto_ack: bool) -> None:
+        message = None if asked.exception() is not None else asked.result()
+        if message is not None and not auto_ack and self.raw.is_open:
+            message.reject()
 
     def _on_get_empty(self, _frame: Any) -> None:
         got, self._got = self._got, None

@@ -299,13 +299,13 @@ cpika_pysock_flush(cpika_transport *t)
     int rc = CPIKA_OK;
     enter(t);
     t->wants_read = false;
-    while (rc == CPIKA_OK && t->link->out.bytes > 0 && !t->closed) {
+    while (rc == CPIKA_OK && cpika_link_has_output(t->link) && !t->closed) {
         rc = send_once(t);
     }
     if (rc < 0 && PyErr_ExceptionMatches(PyExc_OSError)) {
         hear_out(t);
     }
-    t->link->held = t->link->held && t->link->out.bytes > 0;
+    t->link->held = t->link->held && cpika_link_has_output(t->link);
     if (rc < 0) {
         // Still inside: it runs user code, which would find the connection alive and send the same again.
         rc = failed(t);

@@ -4,6 +4,7 @@
 
 #include <assert.h>
 
+#include "wire/debug.h"
 #include "wire/sock.h"
 
 void
@@ -214,8 +215,11 @@ cpika_roles_end_park(cpika_roles *r, cpika_call *call, cpika_link *link)
 bool
 cpika_roles_has_reason(const cpika_roles *r, const cpika_engine *e, const cpika_call *call)
 {
-    return cpika_engine_ended(e)
-           || (call->wants != NULL ? call->wants(call->arg) : cpika_roles_has_work(r, e, call));
+    cpika_debug_begin_handling();  // the calls are gone through: what gave the GIL away would change the list
+    bool has = cpika_engine_ended(e)
+               || (call->wants != NULL ? call->wants(call->arg) : cpika_roles_has_work(r, e, call));
+    cpika_debug_end_handling();
+    return has;
 }
 
 void

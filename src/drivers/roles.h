@@ -51,7 +51,8 @@ cpika_channel_of_roles(cpika_channel_roles *roles)
     return &((cpika_driven_channel *)roles)->engine;
 }
 
-/* Whether a call has reason to go on. */
+/* Whether a call has reason to go on.  Only looks: it takes no lock and gives the GIL away nowhere, since it is asked of
+ * one call after the other while none may leave. */
 typedef bool (*cpika_wants)(void *arg);
 
 struct cpika_call {
@@ -69,6 +70,7 @@ struct cpika_call {
     bool may_hold;       // an ack given now may wait: more messages stand ready (rule 4)
     bool woken;          // since it fell asleep
     int slept;           // times in a row without anything to do
+    unsigned turns;      // that it has taken
     enum { CPIKA_AWAKE, CPIKA_POLLING, CPIKA_PARKED } sleep;
     int wake_rd, wake_wr;  // of a parked call; -1
 };

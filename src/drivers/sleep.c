@@ -201,6 +201,16 @@ milliseconds_until(uint64_t until_ns, int most)
     return ms < (uint64_t)most ? (int)ms : most;
 }
 
+int
+cpika_tick(CpikaConnection *conn)
+{
+    cpika_gate_section *gate = cpika_gate_leave();
+    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)conn, conn->st->names._tick);
+    cpika_gate_return(gate);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
 /* A wait that has lasted: rarely woken, and Python code runs now and then, which is where exceptions that other threads
  * have set are raised. */
 static int
@@ -222,11 +232,7 @@ sleep_long(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t un
     if (bits < 0 || PyErr_CheckSignals() < 0) {
         return -1;
     }
-    cpika_gate_section *gate = cpika_gate_leave();
-    PyObject *done = PyObject_CallMethodNoArgs((PyObject *)conn, st->names._tick);
-    cpika_gate_return(gate);
-    Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return cpika_tick(conn);
 }
 
 /* The GIL keeps others from becoming threads of Python meanwhile. Where there is none, nobody can know. */

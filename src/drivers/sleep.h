@@ -11,6 +11,9 @@
  * early.  The caller has seen, with the GIL held since, that the call has no reason to go on. */
 int cpika_sleep(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t until_ns);
 
+/* Runs a little Python code: that is where exceptions are raised that other threads have set. */
+int cpika_tick(CpikaConnection *conn);
+
 void cpika_sleep_free_state(cpika_state *st);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "engine/frames.h"
 #include "pysock.h"
+#include "wire/debug.h"
 #include "wire/keeper.h"
 #include "wire/sock.h"
 
@@ -20,6 +21,7 @@ enum {
 void
 cpika_transport_lock(cpika_transport *t)
 {
+    cpika_debug_may_lock();
     while (!cpika_link_trylock(t->link)) {
         // The keeper is sending.  Not kept over the wait for the GIL: who has that may want this lock.
         cpika_link *link = t->link;
@@ -225,7 +227,7 @@ cpika_transport_flush(cpika_transport *t)
     }
     if (t->sock != NULL) {
         cpika_transport_unlock(t);
-        return t->link->out.bytes > 0 ? cpika_pysock_flush(t) : CPIKA_OK;
+        return cpika_link_has_output(t->link) ? cpika_pysock_flush(t) : CPIKA_OK;
     }
     rc = cpika_link_flush_locked(t->link);
     int sys_errno = t->link->sys_errno;
@@ -294,7 +296,7 @@ int
 cpika_transport_leave_output(cpika_transport *t)
 {
     cpika_transport_lock(t);
-    bool left = t->link->out.bytes > 0;
+    bool left = cpika_link_has_output(t->link);
     if (left) {
         t->link->held = true;
         t->link->held_until_ns = cpika_now_ns();
@@ -304,15 +306,9 @@ cpika_transport_leave_output(cpika_transport *t)
 }
 
 bool
-cpika_transport_has_output(cpika_transport *t)
+cpika_transport_has_output(const cpika_transport *t)
 {
-    if (t->engine->owed.len > 0) {
-        return true;
-    }
-    cpika_transport_lock(t);
-    bool has = t->link->out.bytes > 0;
-    cpika_transport_unlock(t);
-    return has;
+    return t->engine->owed.len > 0 || cpika_link_has_output(t->link);
 }
 
 /* ---- input ---- */

@@ -46,7 +46,7 @@ int cpika_transport_hold_unlock(cpika_transport *t, const uint8_t *bytes, size_t
 /* Leaves what is queued to the keeper. */
 int cpika_transport_leave_output(cpika_transport *t);
 
-bool cpika_transport_has_output(cpika_transport *t);
+bool cpika_transport_has_output(const cpika_transport *t);
 
 /* One read of what is there into the engine's input: the bytes, 0 (nothing now, or no more: the engine knows), or
  * CPIKA_IO_RAISED. */

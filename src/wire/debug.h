@@ -13,7 +13,8 @@ _Noreturn void cpika_debug_abort(const char *what);
  * floors above, which know of one, set this). */
 extern void (*cpika_debug_wait_hook)(void);
 
-/* How many frames this thread is handling: it does not wait then, whatever it holds.  (ThreadSanitizer takes the memory of
+/* How many frames this thread is handling, and questions about the state answering: it does not wait then, whatever it
+ * holds.  (ThreadSanitizer takes the memory of
  * an ended thread's variable for a race.) */
 #    ifdef __SANITIZE_THREAD__
 enum { cpika_debug_handling = 0 };
@@ -21,12 +22,19 @@ enum { cpika_debug_handling = 0 };
 extern _Thread_local int cpika_debug_handling;
 #    endif
 
+/* Where a lock is taken that may have to be awaited. */
+static inline void
+cpika_debug_may_lock(void)
+{
+    if (cpika_debug_handling > 0) {
+        cpika_debug_abort("cpika may wait, and is handling a frame or answering what a call waits for");
+    }
+}
+
 static inline void
 cpika_debug_may_wait(void)
 {
-    if (cpika_debug_handling > 0) {
-        cpika_debug_abort("cpika waits, and is handling a frame");
-    }
+    cpika_debug_may_lock();
     if (cpika_debug_wait_hook != 0) {
         cpika_debug_wait_hook();
     }
@@ -48,6 +56,11 @@ cpika_debug_end_handling(void)
 #    endif
 }
 #else
+static inline void
+cpika_debug_may_lock(void)
+{
+}
+
 static inline void
 cpika_debug_may_wait(void)
 {

@@ -65,7 +65,7 @@ static void
 keeper_send_locked(cpika_link *l, uint64_t now_ns, keeper_findings *f)
 {
     int rc;
-    if (l->out.bytes > 0) {
+    if (cpika_link_has_output(l)) {
         rc = cpika_link_flush_locked(l);
     } else {
         // Behind a full socket it waits in the queue like anything else: begun or not, it will be whole.

@@ -127,7 +127,7 @@ cpika_link_flush_locked(cpika_link *l)
         return rc;
     }
     int fd = atomic_load_explicit(&l->fd, memory_order_relaxed);
-    while (l->out.bytes > 0) {
+    while (cpika_link_has_output(l)) {
         struct iovec iov[LINK_IOV_MAX];
         int count = cpika_outq_iov(&l->out, iov, LINK_IOV_MAX);
         long sent = count == 1 ? cpika_sock_send(fd, iov[0].iov_base, iov[0].iov_len)
@@ -153,7 +153,7 @@ cpika_link_send_locked(cpika_link *l, const uint8_t *bytes, size_t n, uint64_t n
     if (rc != CPIKA_OK || n == 0) {
         return rc;
     }
-    if (l->out.bytes > 0) {
+    if (cpika_link_has_output(l)) {
         rc = cpika_outq_push(&l->out, bytes, n);
         return rc == CPIKA_OK ? cpika_link_flush_locked(l) : rc;
     }

@@ -86,6 +86,14 @@ cpika_link_unlock(cpika_link *l)
     pthread_mutex_unlock(&l->lock);
 }
 
+/* Whether something waits to be sent.  Needs no lock and waits for none: whoever sends from the queue, the keeper or
+ * another, drops bytes from it once they have left. */
+static inline bool
+cpika_link_has_output(const cpika_link *l)
+{
+    return atomic_load_explicit(&l->out.bytes, memory_order_relaxed) > 0;
+}
+
 /* Sends from the queue until it is empty (CPIKA_OK), the socket is full (CPIKA_AGAIN), or it fails
  * (CPIKA_E_SYS / CPIKA_E_CLOSED).  Never waits.  Clears `held` when the queue became empty. */
 int cpika_link_flush_locked(cpika_link *l);

@@ -89,6 +89,19 @@ outq_reserve_ring(cpika_outq *q, size_t extra)
     return CPIKA_OK;
 }
 
+/* The only thread that changes the queue holds the link's lock; others may look at the number without. */
+static inline size_t
+bytes_of(const cpika_outq *q)
+{
+    return atomic_load_explicit(&q->bytes, memory_order_relaxed);
+}
+
+static inline void
+change_bytes(cpika_outq *q, size_t bytes)
+{
+    atomic_store_explicit(&q->bytes, bytes, memory_order_relaxed);
+}
+
 /* An open chunk with room for `n` bytes.  Each is twice as large as the last up to a bound, so a connection that
  * sends little stays small. */
 static int
@@ -117,7 +130,7 @@ outq_append(cpika_outq *q, const uint8_t *bytes, size_t n, cpika_chunk *chunk)
 {
     *outq_at(q, q->count) = (cpika_segment){bytes, n, chunk};
     q->count++;
-    q->bytes += n;
+    change_bytes(q, bytes_of(q) + n);
 }
 
 /* Nothing is queued in the open chunk any more: use it from its beginning, or give it back if it is large. */
@@ -167,7 +180,7 @@ cpika_outq_push(cpika_outq *q, const uint8_t *bytes, size_t n)
         cpika_segment *last = outq_at(q, q->count - 1);
         if (last->chunk == open && last->bytes + last->size == to) {
             last->size += n;
-            q->bytes += n;
+            change_bytes(q, bytes_of(q) + n);
             return CPIKA_OK;
         }
     }
@@ -203,8 +216,8 @@ cpika_outq_reserve(cpika_outq *q, size_t segments)
 void
 cpika_outq_unpush(cpika_outq *q, size_t n)
 {
-    assert(n <= q->bytes);
-    q->bytes -= n;
+    assert(n <= bytes_of(q));
+    change_bytes(q, bytes_of(q) - n);
     while (n > 0) {
         cpika_segment *last = outq_at(q, q->count - 1);
         size_t part = n < last->size ? n : last->size;
@@ -268,8 +281,8 @@ cpika_outq_iov(const cpika_outq *q, struct iovec *iov, int max)
 void
 cpika_outq_consume(cpika_outq *q, size_t n)
 {
-    assert(n <= q->bytes);
-    q->bytes -= n;
+    assert(n <= bytes_of(q));
+    change_bytes(q, bytes_of(q) - n);
     while (n > 0) {
         cpika_segment *first = outq_at(q, 0);
         size_t part = n < first->size ? n : first->size;

@@ -9,6 +9,7 @@
 #ifndef CPIKA_WIRE_OUTQ_H
 #define CPIKA_WIRE_OUTQ_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,9 +23,9 @@ typedef struct cpika_chunk cpika_chunk;
 typedef struct {
     cpika_segment *segments;  // ring of `cap` segments, oldest at `head`
     size_t head, count, cap;
-    size_t bytes;       // not yet sent, all segments
-    size_t borrowed;    // of them in borrowed segments
-    cpika_chunk *open;  // where the next small copy goes; owned, NULL until the first
+    atomic_size_t bytes;  // not yet sent, all segments; readable without the lock
+    size_t borrowed;      // of them in borrowed segments
+    cpika_chunk *open;    // where the next small copy goes; owned, NULL until the first
 } cpika_outq;
 
 #define CPIKA_OUTQ_INIT {NULL, 0, 0, 0, 0, 0, NULL}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import select
 import signal
 import socket
 import struct
@@ -135,6 +136,46 @@ def test_a_signal_ends_the_wait_in_recv() -> None:
     assert [ended for ended, _ in told] == ["Interrupted"] * 5
     assert min(seconds for _, seconds in told) < 0.1
     assert after == "after"
+
+
+def excepted(port: int, beside: bool) -> list[Any]:
+    """Another thread sets an exception in this one, which waits; `beside`: that thread is there to the end."""
+    over = threading.Event()
+    me = ctypes.c_ulong(threading.get_ident())
+
+    def set_exception() -> None:
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(me, ctypes.py_object(SystemExit))
+        if beside:
+            over.wait()
+
+    connection = connect(port)
+    channel = connection.channel()
+    threading.Timer(0.2, set_exception).start()
+    began = time.monotonic()
+    try:
+        ended = str(channel.queue_declare("q").method)
+    except SystemExit:
+        ended = "SystemExit"
+    took = time.monotonic() - began
+    over.set()
+    connection.channel()  # has the server answer
+    connection.close()
+    return [ended, took]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_exception_of_another_thread_comes_however_often_the_peer_sends(beside: bool) -> None:
+    """Each short sleep ends with something, none becomes a long one: within five seconds all the same."""
+
+    def script(peer: Peer, frame: Frame) -> None:
+        end = time.monotonic() + 8
+        while time.monotonic() < end and not select.select([peer.sock], [], [], 0.02)[0]:
+            peer.send(amqp.HEARTBEAT)
+        peer.send(answers.declare_ok(frame))
+
+    (ended, took), _ = served(script, excepted, beside)
+    assert ended == "SystemExit"
+    assert took < 5
 
 
 def hung_up(port: int) -> list[str]:

@@ -66,6 +66,7 @@ class Consumer(AsyncIterator[Message]):
             await begun
         except asyncio.CancelledError:
             self._cancel()
+            self._give_back()  # messages may have come in the turn in which it was cancelled
             raise
         finally:
             channel._waiting.discard(begun)
@@ -87,9 +88,12 @@ class Consumer(AsyncIterator[Message]):
         self._give_back()
 
     def _cancel(self) -> asyncio.Future[Any] | None:
-        """Ask for the end; what is delivered from now on goes back."""
+        """Ask for the end, and tell who reads; what is delivered from now on goes back."""
         channel, tag = self.channel, self.consumer_tag
-        if channel._consumers.pop(tag or "", None) is None or not channel.raw.is_open:
+        if channel._consumers.pop(tag or "", None) is None:
+            return None
+        self._end(self._reason or exceptions.ConsumerCancelled())
+        if not channel.raw.is_open:
             return None
         ended: asyncio.Future[Any] = channel._loop.create_future()
         channel._waiting.add(ended)
@@ -99,7 +103,6 @@ class Consumer(AsyncIterator[Message]):
             settle(ended, frame)
 
         channel.raw.basic_cancel(tag, cancelled)
-        self._reason = self._reason or exceptions.ConsumerCancelled()
         return ended
 
     def _give_back(self) -> None:

@@ -567,7 +567,11 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             ack_nack_callback = self._message_confirmation_result.set_value_once
             _through.signal(self, "confirm_delivery", ack_nack_callback=ack_nack_callback)
         else:
-            self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
+            try:
+                self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
+            except exceptions.ChannelClosed:
+                self._delivery_confirmation = False  # counted from when the question left, and refused
+                raise
         self._delivery_confirmation = True
 
     def buffered(self, max_bytes: int = 65536, max_delay: float = 0.001) -> BufferedPublishing:
