@@ -45,6 +45,15 @@ def test_many_threads_on_one_connection_harm_no_memory(
     run(sanitized_environment, "stress.py", broker_url, SECONDS)
 
 
+@pytest.mark.rule(13)
+@pytest.mark.timeout(300)
+def test_what_a_call_waits_for_is_asked_without_a_lock(
+    sanitized_environment: dict[str, str], broker_url: str
+) -> None:
+    """A publisher waits for the socket, a dispatcher asks whether it may go on: a debug build aborts."""
+    run(sanitized_environment, "full_socket.py", broker_url, 2)
+
+
 @pytest.mark.rule(11)
 @pytest.mark.timeout(300)
 def test_bytes_that_come_back_to_an_ended_connection_are_dropped(

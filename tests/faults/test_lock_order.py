@@ -105,59 +105,6 @@ def test_threads_that_contend_for_a_connection_end_with_it(
     assert set(told) <= AMQP_ERRORS, told
 
 
-def publish_beside_consumers(seconds: float) -> list[int]:
-    """Two threads publish bodies that fill the socket, four read and acknowledge: by a callback and by `consume()`."""
-    connection = connect()
-    queue = connection.channel().queue_declare("", exclusive=True).method.queue
-    counts = [0, 0]
-    end = time.monotonic() + seconds
-
-    def publishes() -> None:
-        channel = connection.channel()
-        while time.monotonic() < end:
-            channel.basic_publish("", queue, bytes(50_000))
-            counts[0] += 1
-
-    def consumes() -> None:
-        channel = connection.channel()
-        for method, _, _ in channel.consume(queue, inactivity_timeout=0.2):
-            if method is not None:
-                channel.basic_ack(method.delivery_tag)
-                counts[1] += 1
-            elif time.monotonic() > end:
-                return
-
-    def dispatches() -> None:
-        channel = connection.channel()
-
-        def on_message(on: Any, method: Any, _properties: Any, _body: bytes) -> None:
-            on.basic_ack(method.delivery_tag)
-            counts[1] += 1
-
-        channel.basic_consume(queue, on_message)
-        connection.call_later(seconds, channel.stop_consuming)
-        channel.start_consuming()
-
-    Together(*[publishes] * 2, *[consumes] * 2, *[dispatches] * 2).join(20)
-    connection.close()
-    return counts
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_who_asks_what_a_call_waits_for_waits_for_no_lock(
-    number: int, broker_url: str, slow_sends: dict[str, str]
-) -> None:
-    """A publisher waits for the socket; a dispatcher asked whether it may go on, and awaited the lock to see it.
-
-    Another call had left by then, and the process died: one in two of such programs.
-    """
-    published, consumed = apart(
-        publish_beside_consumers, 1.0 + number / 10, timeout=25, environment=slow_sends
-    )
-    assert published > 0
-    assert consumed > 0
-
-
 def contend_while_it_is_closed() -> list[Any]:
     """The same, with `close()` by one of the program's own threads."""
     told: set[str] = set()
