@@ -273,6 +273,7 @@ def raise_at_each_step() -> list[Any]:
     queue = channel.queue_declare("", exclusive=True).method.queue
     wrong = []
     number = 0
+    sys._getframe().f_trace_opcodes = True  # 3.12 asks for instructions only if some frame wants them by then
     while True:
         sys.settrace(RaiseAt(number))
         try:

@@ -149,6 +149,85 @@ def test_a_cancelled_get_gives_its_message_back(run: Any, params: Any) -> None:
     run(main())
 
 
+def cancelling(call: Callable[..., Any], place: int, cancel: Callable[[], Any]) -> Callable[..., Any]:
+    """The call, with `cancel()` behind each run of the callback at that place of its arguments."""
+
+    def calls(*arguments: Any) -> Any:
+        callback = arguments[place]
+
+        def answered(*answer: Any) -> None:
+            callback(*answer)
+            cancel()
+
+        return call(*arguments[:place], answered, *arguments[place + 1 :])
+
+    return calls
+
+
+def test_a_get_that_is_cancelled_in_the_turn_of_its_answer_gives_the_message_back(
+    run: Any, params: Any
+) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            await channel.publish("", queue, b"x")
+            raw: Any = channel.raw
+            usual = raw.basic_get
+            raw.basic_get = cancelling(usual, 1, lambda: task.cancel())
+            task = asyncio.ensure_future(channel.get(queue))
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            raw.basic_get = usual
+            message = None
+            while message is None:  # until the broker has it back
+                message = await channel.get(queue)
+            assert message.body == b"x"
+            message.ack()
+
+    run(main())
+
+
+def test_a_consumer_that_is_cancelled_in_the_turn_of_its_messages_gives_them_back(
+    run: Any, params: Any
+) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            for number in range(5):
+                await channel.publish("", queue, b"%d" % number)
+            raw: Any = channel.raw
+            raw.basic_consume = cancelling(raw.basic_consume, 1, lambda: task.cancel())
+
+            async def consume() -> None:
+                async with channel.consume(queue):
+                    await asyncio.Event().wait()
+
+            task = asyncio.ensure_future(consume())
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            left: set[bytes] = set()
+            while len(left) < 5:  # until the broker has them back
+                message = await channel.get(queue, auto_ack=True)
+                if message is not None:
+                    left.add(message.body)
+
+    run(main())
+
+
+def test_who_reads_a_consumer_learns_that_another_task_has_ended_it(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            async with channel.consume(queue) as messages:
+                reading = [asyncio.ensure_future(messages.__anext__()) for _ in range(3)]
+                await asyncio.sleep(0)
+            for reader in reading:
+                with pytest.raises(cpika.exceptions.ConsumerCancelled):
+                    await reader
+
+    run(main())
+
+
 def test_cancelled_requests_and_publishes_leave_the_channel_sound(run: Any, params: Any) -> None:
     async def main() -> None:
         async with aio.connect(params) as connection, connection.channel() as channel:

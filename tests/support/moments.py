@@ -37,6 +37,8 @@ def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -
                 action()
         return trace
 
+    # 3.12 asks for instructions only if some frame wants them when the tracer is set.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         call()
