@@ -12,7 +12,6 @@
 #include "values/consumer.h"
 #include "values/deque.h"
 #include "values/errors.h"
-#include "values/gate.h"
 #include "values/hot_method.h"
 #include "values/setup.h"
 #include "wire/debug.h"
@@ -134,9 +133,6 @@ core_free(void *module)
 
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
-#if CPIKA_FREE_THREADED
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},  // values/gate.h
-#endif
     {0, NULL},
 };
 
