@@ -1,7 +1,6 @@
 /* ack.c - see ack.h.
  * Layer: api.  Owns: nothing.  Threads: any, with the GIL.  Errors: see ack.h. */
 #include "ack.h"
-#include "values/gate.h"
 
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "drivers/settle.h"
 #include "drivers/wait.h"
 #include "values/args.h"
+#include "values/gate.h"
 #include "values/values.h"
 #include "wire/frame.h"
 #include "wire/method.h"

@@ -1,12 +1,12 @@
 /* buffered.c - see buffered.h.
  * Layer: api.  Owns: see buffered.h.  Threads: see buffered.h.  Errors: see buffered.h. */
 #include "buffered.h"
-#include "values/gate.h"
 
 #include "bulk.h"
 #include "drivers/ended.h"
 #include "publish.h"
 #include "values/args.h"
+#include "values/gate.h"
 
 enum { MOST_DELAY_S = 3600 };  // a publish that waits longer is a mistake
 

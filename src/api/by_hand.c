@@ -1,7 +1,6 @@
 /* by_hand.c - see by_hand.h.
  * Layer: api.  Owns: nothing.  Threads: with the GIL.  Errors: see by_hand.h. */
 #include "by_hand.h"
-#include "values/gate.h"
 
 #include <string.h>
 #include <sys/uio.h>
@@ -10,6 +9,7 @@
 #include "drivers/made.h"
 #include "drivers/settle.h"
 #include "engine/frames.h"
+#include "values/gate.h"
 #include "wire/method.h"
 
 PyDoc_STRVAR(feed_doc, "_feed($self, data, /)\n--\n\n"

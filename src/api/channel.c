@@ -3,7 +3,6 @@
  * Owns: the channel's consumers and blocks.  Threads: with the GIL.
  * Errors: NULL or -1 with an exception. */
 #include "channel.h"
-#include "values/gate.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -25,6 +24,7 @@
 #include "type.h"
 #include "values/args.h"
 #include "values/errors.h"
+#include "values/gate.h"
 #include "values/values.h"
 #include "wire/frame.h"
 #include "wire/method.h"

@@ -1,9 +1,9 @@
 /* claim.c - see claim.h.
  * Layer: api.  Owns: see claim.h.  Threads: see claim.h.  Errors: see claim.h. */
 #include "claim.h"
-#include "values/gate.h"
 
 #include "drivers/ended.h"
+#include "values/gate.h"
 
 typedef struct {
     PyObject_HEAD

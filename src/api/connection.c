@@ -3,7 +3,6 @@
  * Owns: the connection's fields.  Threads: with the GIL; the keeper touches only the link.
  * Errors: NULL or -1 with an exception. */
 #include "connection.h"
-#include "values/gate.h"
 
 #include <stddef.h>
 #include <structmember.h>
@@ -20,10 +19,12 @@
 #include "inner.h"
 #include "kept.h"
 #include "looped.h"
+#include "numbers.h"
 #include "turns.h"
 #include "type.h"
 #include "values/compat.h"
 #include "values/errors.h"
+#include "values/gate.h"
 
 enum {
     FRAME_MIN_SIZE = 4096,  // of AMQP
@@ -156,59 +157,6 @@ connection_tell(PyObject *op, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(take_number_doc, "_take_channel_number($self, taken, reference, first, last, /)\n--\n\n"
-                              "Put `reference`, weak, into the dict `taken` at the lowest number from `first` to `last` that no\n"
-                              "channel has and no living reference is at. Return the number; None: there is none. In one step:\n"
-                              "what a signal handler opens meanwhile has another one.");
-
-static bool
-is_reserved(const CpikaConnection *conn, int number)
-{
-    return (PyByteArray_AS_STRING(conn->reserved)[number / 8] >> (number % 8) & 1) != 0;
-}
-
-/* 1: it was free, and is taken; 0: somebody has it; -1. */
-static int
-take_number(PyObject *taken, PyObject *reference, PyObject *number)
-{
-    PyObject *held = PyDict_GetItemWithError(taken, number);
-    if (held == NULL && PyErr_Occurred()) {
-        return -1;
-    }
-    if (held != NULL && cpika_weakref_lives(held)) {
-        return 0;
-    }
-    return PyDict_SetItem(taken, number, reference) < 0 ? -1 : 1;
-}
-
-static PyObject *
-connection_take_number(PyObject *op, PyObject *args)
-{
-    CPIKA_GATE;
-    CpikaConnection *conn = (CpikaConnection *)op;
-    PyObject *taken, *reference;
-    int first, last;
-    if (!PyArg_ParseTuple(args, "O!Oii:_take_channel_number", &PyDict_Type, &taken, &reference, &first,
-                          &last)) {
-        return NULL;
-    }
-    for (int i = first < 1 ? 1 : first; i <= last && i <= UINT16_MAX; i++) {
-        if (cpika_engine_channel(&conn->engine, i) != NULL || is_reserved(conn, i)) {
-            continue;
-        }
-        PyObject *number = PyLong_FromLong(i);
-        int rc = number == NULL ? -1 : take_number(taken, reference, number);
-        if (rc > 0) {
-            return number;
-        }
-        Py_XDECREF(number);
-        if (rc < 0) {
-            return NULL;
-        }
-    }
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(tune_doc, "_tune($self, frame_max, heartbeat, blocked_timeout, /)\n--\n\n"
                        "What was negotiated: frame_max in bytes, heartbeat in seconds (0: none); and the\n"
                        "blocked_connection_timeout in seconds (None: none).");
@@ -292,7 +240,6 @@ static PyMethodDef connection_methods[] = {
     {"_process", (PyCFunction)(void (*)(void))connection_process, METH_FASTCALL, process_doc},
     {"_check", connection_check, METH_NOARGS, check_doc},
     {"_tell", connection_tell, METH_NOARGS, tell_doc},
-    {"_take_channel_number", connection_take_number, METH_VARARGS, take_number_doc},
     {"_tune", connection_tune, METH_VARARGS, tune_doc},
     {"_terminate", connection_terminate, METH_O, terminate_doc},
     {"_forget_events", connection_forget_events, METH_NOARGS, forget_events_doc},
@@ -593,6 +540,7 @@ cpika_connection_exec(PyObject *module, cpika_state *st)
     }
     return cpika_add_methods(st->connection_type, cpika_by_hand_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_kept_methods) < 0
+                   || cpika_add_methods(st->connection_type, cpika_numbers_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_turns_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_looped_methods) < 0
                    || cpika_add_methods(st->connection_type, cpika_inner_connection_methods) < 0

@@ -1,7 +1,6 @@
 /* consuming.c - see consuming.h.
  * Layer: api.  Owns: nothing.  Threads: with the GIL.  Errors: see consuming.h. */
 #include "consuming.h"
-#include "values/gate.h"
 
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "values/gate.h"
 #include "wire/frame.h"
 #include "wire/method.h"
 

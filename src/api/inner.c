@@ -1,7 +1,6 @@
 /* inner.c - see inner.h.
  * Layer: api.  Owns: nothing.  Threads: see inner.h.  Errors: see inner.h. */
 #include "inner.h"
-#include "values/gate.h"
 
 #include "buffered.h"
 #include "drivers/ended.h"
@@ -9,6 +8,7 @@
 #include "drivers/settle.h"
 #include "drivers/wait.h"
 #include "engine/frames.h"
+#include "values/gate.h"
 
 /* ---- of a connection ---- */
 

@@ -1,11 +1,11 @@
 /* kept.c - see kept.h.
  * Layer: api.  Owns: nothing.  Threads: see kept.h.  Errors: see kept.h. */
 #include "kept.h"
-#include "values/gate.h"
 
 #include "drivers/fair.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "values/gate.h"
 #include "wire/frame.h"
 
 #define KEEP_IDLE_NS (60 * CPIKA_NS_PER_S)

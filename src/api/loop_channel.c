@@ -3,7 +3,6 @@
  * Owns: what the struct adds to a channel.  Threads: see drivers/loop.h.
  * Errors: NULL or -1 with an exception. */
 #include "loop_channel.h"
-#include "values/gate.h"
 
 #include "ack.h"
 #include "channel.h"
@@ -11,6 +10,7 @@
 #include "drivers/loop.h"
 #include "encode.h"
 #include "values/args.h"
+#include "values/gate.h"
 #include "wire/frame.h"
 #include "wire/method.h"
 

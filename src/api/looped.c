@@ -1,11 +1,11 @@
 /* looped.c - see looped.h.
  * Layer: api.  Owns: nothing.  Threads: see drivers/loop.h.  Errors: see looped.h. */
 #include "looped.h"
-#include "values/gate.h"
 
 #include "drivers/ended.h"
 #include "drivers/loop.h"
 #include "drivers/rpc.h"
+#include "values/gate.h"
 
 static PyObject *
 bits_or_null(int bits)

@@ -1,7 +1,6 @@
 /* many.c - see many.h.
  * Layer: api.  Owns: see many.h.  Threads: with the GIL.  Errors: see many.h. */
 #include "many.h"
-#include "values/gate.h"
 
 #include "bulk.h"
 #include "drivers/ended.h"
@@ -9,6 +8,7 @@
 #include "publish.h"
 #include "values/args.h"
 #include "values/errors.h"
+#include "values/gate.h"
 
 enum {
     DEFAULT_WINDOW = 1024,           // unconfirmed publishes

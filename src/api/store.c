@@ -1,13 +1,13 @@
 /* store.c - see store.h.
  * Layer: api.  Owns: nothing.  Threads: with the GIL.  Errors: see store.h. */
 #include "store.h"
-#include "values/gate.h"
 
 #include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/settle.h"
 #include "values/deque.h"
+#include "values/gate.h"
 
 PyDoc_STRVAR(next_kept_doc,
              "_next_kept($self, store, hand, /)\n--\n\n"

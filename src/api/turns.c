@@ -1,9 +1,9 @@
 /* turns.c - see turns.h.
  * Layer: api.  Owns: nothing.  Threads: see turns.h.  Errors: see turns.h. */
 #include "turns.h"
-#include "values/gate.h"
 
 #include "drivers/wait.h"
+#include "values/gate.h"
 
 PyDoc_STRVAR(is_dispatching_doc, "_is_dispatching($self, /)\n--\n\n"
                                  "Whether whoever calls is inside a call that dispatches: in a callback, as a rule.");

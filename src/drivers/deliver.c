@@ -2,9 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see deliver.h. */
 #include "deliver.h"
 
-#include "values/gate.h"
-
 #include "values/deque.h"
+#include "values/gate.h"
 
 /* ---- consumers ---- */
 

@@ -2,14 +2,13 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see dispatch.h. */
 #include "dispatch.h"
 
-#include "values/gate.h"
-
 #include "deliver.h"
 #include "ended.h"
 #include "engine/frames.h"
 #include "fair.h"
 #include "made.h"
 #include "settle.h"
+#include "values/gate.h"
 #include "wait.h"
 #include "wire/hot.h"
 

@@ -2,9 +2,8 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see fair.h. */
 #include "fair.h"
 
-#include "values/gate.h"
-
 #include "ended.h"
+#include "values/gate.h"
 
 enum {
     FAIR_NS = 10 * CPIKA_NS_PER_MS

@@ -1,13 +1,13 @@
 /* loop.c - see loop.h.
  * Layer: drivers.  Owns: nothing.  Threads: see loop.h.  Errors: see loop.h. */
 #include "loop.h"
-#include "values/gate.h"
 
 #include "ended.h"
 #include "engine/frames.h"
 #include "framed.h"
 #include "made.h"
 #include "values/errors.h"
+#include "values/gate.h"
 #include "wire/method.h"
 
 enum { PYTHON_READS = 4 };  // of a Python socket in one call: TLS holds bytes that no descriptor shows

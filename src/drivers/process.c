@@ -2,12 +2,11 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see process.h. */
 #include "process.h"
 
-#include "values/gate.h"
-
 #include "dispatch.h"
 #include "ended.h"
 #include "settle.h"
 #include "values/errors.h"
+#include "values/gate.h"
 #include "wait.h"
 
 static bool

@@ -2,11 +2,10 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see settle.h. */
 #include "settle.h"
 
-#include "values/gate.h"
-
 #include "ended.h"
 #include "made.h"
 #include "values/errors.h"
+#include "values/gate.h"
 
 /* ---- notices ---- */
 

@@ -8,7 +8,6 @@
 #include "sleep.h"
 
 #include "values/gate.h"
-
 #include "wire/sock.h"
 
 enum {

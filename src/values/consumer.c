@@ -5,10 +5,11 @@
  *
  * Both are pika's private names that tracers use: a callback is replaced on the one, isinstance() asks for the other. */
 #include "consumer.h"
-#include "gate.h"
 
 #include <stddef.h>
 #include <structmember.h>
+
+#include "gate.h"
 
 /* ---- _ConsumerInfo ---- */
 

@@ -2,10 +2,10 @@
  * Layer: values.  Owns: nothing of its own.  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set. */
 #include "object.h"
-#include "gate.h"
 
 #include <structmember.h>
 
+#include "gate.h"
 #include "wire/hot.h"
 
 /* ---- birth and death ---- */

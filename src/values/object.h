@@ -92,7 +92,7 @@ PyObject *cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
 PyObject *cpika_object_getstate(PyObject *op, PyObject *ignored);
 PyObject *cpika_object_reduce(PyObject *op, PyObject *ignored);
 
-/* pytable.c: the two halves, new references, of what an items() gave; -1 with the error of `key, value = pair`. */
+/* pairs.c: the two halves, new references, of what an items() gave; -1 with the error of `key, value = pair`. */
 int cpika_unpack_pair(PyObject *pair, PyObject **key, PyObject **value);
 
 /* props.c: decodes what raw_len stands for, or throws it away. */

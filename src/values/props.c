@@ -6,9 +6,9 @@
  * in the place of the slots if they fit there, else in memory of their own whose address stands there.  The first look
  * at any field decodes all. */
 #include "props.h"
-#include "gate.h"
 
 #include "docs.h"
+#include "gate.h"
 #include "methods.h"
 
 enum {

@@ -2,9 +2,9 @@
  * Layer: values.  Owns: see values.h.  Threads: the caller holds the GIL.
  * Errors: NULL or -1 with an exception set, unless a comment says otherwise. */
 #include "setup.h"
-#include "gate.h"
 
 #include "errors.h"
+#include "gate.h"
 #include "methods.h"
 #include "props.h"
 #include "wire/table.h"

@@ -14,8 +14,7 @@ _Noreturn void cpika_debug_abort(const char *what);
 extern void (*cpika_debug_wait_hook)(void);
 
 /* How many frames this thread is handling, and questions about the state answering: it does not wait then, whatever it
- * holds.  (ThreadSanitizer takes the memory of
- * an ended thread's variable for a race.) */
+ * holds.  (ThreadSanitizer takes the memory of an ended thread's variable for a race.) */
 #    ifdef __SANITIZE_THREAD__
 enum { cpika_debug_handling = 0 };
 #    else

@@ -139,7 +139,7 @@ def test_a_signal_ends_the_wait_in_recv() -> None:
 
 
 def excepted(port: int, beside: bool) -> list[Any]:
-    """Another thread sets an exception in this one, which waits; `beside`: and stays to the end."""
+    """Another thread sets an exception in this one, which waits; with `beside` it stays to the end."""
     over = threading.Event()
     me = ctypes.c_ulong(threading.get_ident())
 

@@ -39,6 +39,14 @@ def params(broker_url: str) -> Any:
     return Broker.of_this_run().parameters(cpika)
 
 
+async def got_back(channel: aio.Channel, queue: str, auto_ack: bool = False) -> aio.Message:
+    """A message of the queue, once the broker has it back."""
+    message = None
+    while message is None:
+        message = await channel.get(queue, auto_ack)
+    return message
+
+
 def test_publish_and_consume(run: Any, params: Any) -> None:
     async def main() -> None:
         async with aio.connect(params) as connection:
@@ -139,9 +147,7 @@ def test_a_cancelled_get_gives_its_message_back(run: Any, params: Any) -> None:
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            message = None
-            while message is None:  # until the broker has it back
-                message = await channel.get(queue)
+            message = await got_back(channel, queue)
             assert message.body == b"x"
             assert message.delivery.redelivered
             message.ack()
@@ -178,9 +184,7 @@ def test_a_get_that_is_cancelled_in_the_turn_of_its_answer_gives_the_message_bac
             with pytest.raises(asyncio.CancelledError):
                 await task
             raw.basic_get = usual
-            message = None
-            while message is None:  # until the broker has it back
-                message = await channel.get(queue)
+            message = await got_back(channel, queue)
             assert message.body == b"x"
             message.ack()
 
@@ -205,11 +209,8 @@ def test_a_consumer_that_is_cancelled_in_the_turn_of_its_messages_gives_them_bac
             task = asyncio.ensure_future(consume())
             with pytest.raises(asyncio.CancelledError):
                 await task
-            left: set[bytes] = set()
-            while len(left) < 5:  # until the broker has them back
-                message = await channel.get(queue, auto_ack=True)
-                if message is not None:
-                    left.add(message.body)
+            left = [await got_back(channel, queue, auto_ack=True) for _ in range(5)]
+            assert {message.body for message in left} == {b"%d" % number for number in range(5)}
 
     run(main())
 
@@ -256,12 +257,8 @@ def test_what_a_consumer_did_not_read_goes_back(run: Any, params: Any) -> None:
             async with channel.consume(queue) as messages:
                 first = await messages.__anext__()
                 first.ack()
-            left = []
-            while len(left) < 9:
-                message = await channel.get(queue, auto_ack=True)
-                if message is not None:
-                    left.append(message.body)
-            assert sorted(left) == [b"%d" % number for number in range(1, 10)]
+            left = [await got_back(channel, queue, auto_ack=True) for _ in range(9)]
+            assert sorted(message.body for message in left) == [b"%d" % number for number in range(1, 10)]
 
     run(main())
 

@@ -405,6 +405,24 @@ def test_a_lost_connection_is_told_outside_of_the_wrapper(broker_url: str) -> No
     )
 
 
+def test_confirms_that_the_broker_refuses_behind_a_wrapper_are_not_taken_for_done(broker_url: str) -> None:
+    same_on_both(
+        """
+        confirm = Channel.confirm_delivery
+        def wrapper(self, *args, **kwargs):
+            return confirm(self, *args, **kwargs)
+        Channel.confirm_delivery = wrapper
+        connection = connect()
+        channel = connection.channel()
+        channel.tx_select()
+        tell("refused", channel.confirm_delivery)
+        tell("again", channel.confirm_delivery)
+        print(channel.is_open, connection.is_open)
+        """,
+        broker_url,
+    )
+
+
 def test_a_block_of_publishes_goes_through_wrappers_and_stays_a_block(broker_url: str) -> None:
     lines = run(
         """

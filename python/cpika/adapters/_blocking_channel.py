@@ -563,15 +563,15 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         self._impl._raise_if_not_open()
         if not (self._impl.connection.publisher_confirms and self._impl.connection.basic_nack):
             raise exceptions.MethodNotImplemented("Confirm.Select not Supported by Server")
-        if "confirm_delivery" in self._impl._wrapped:
-            ack_nack_callback = self._message_confirmation_result.set_value_once
-            _through.signal(self, "confirm_delivery", ack_nack_callback=ack_nack_callback)
-        else:
-            try:
+        try:
+            if "confirm_delivery" in self._impl._wrapped:
+                ack_nack_callback = self._message_confirmation_result.set_value_once
+                _through.signal(self, "confirm_delivery", ack_nack_callback=ack_nack_callback)
+            else:
                 self._call(spec.Confirm.Select(False), spec.Confirm.SelectOk)
-            except exceptions.ChannelClosed:
-                self._delivery_confirmation = False  # counted from when the question left, and refused
-                raise
+        except exceptions.ChannelClosed:
+            self._delivery_confirmation = False  # counted from when the question left, and refused
+            raise
         self._delivery_confirmation = True
 
     def buffered(self, max_bytes: int = 65536, max_delay: float = 0.001) -> BufferedPublishing:

@@ -1,0 +1,63 @@
+/* numbers.c - see numbers.h.
+ * Layer: api.  Owns: nothing.  Threads: see numbers.h.  Errors: see numbers.h. */
+#include "numbers.h"
+
+#include "values/gate.h"
+
+PyDoc_STRVAR(take_number_doc, "_take_channel_number($self, taken, reference, first, last, /)\n--\n\n"
+                              "Put `reference`, weak, into the dict `taken` at the lowest number from `first` to `last` that no\n"
+                              "channel has and no living reference is at. Return the number; None: there is none. In one step:\n"
+                              "what a signal handler opens meanwhile has another one.");
+
+static bool
+is_reserved(const CpikaConnection *conn, int number)
+{
+    return (PyByteArray_AS_STRING(conn->reserved)[number / 8] >> (number % 8) & 1) != 0;
+}
+
+/* 1: it was free, and is taken; 0: somebody has it; -1. */
+static int
+take_number(PyObject *taken, PyObject *reference, PyObject *number)
+{
+    PyObject *held = PyDict_GetItemWithError(taken, number);
+    if (held == NULL && PyErr_Occurred()) {
+        return -1;
+    }
+    if (held != NULL && cpika_weakref_lives(held)) {
+        return 0;
+    }
+    return PyDict_SetItem(taken, number, reference) < 0 ? -1 : 1;
+}
+
+static PyObject *
+connection_take_number(PyObject *op, PyObject *args)
+{
+    CPIKA_GATE;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *taken, *reference;
+    int first, last;
+    if (!PyArg_ParseTuple(args, "O!Oii:_take_channel_number", &PyDict_Type, &taken, &reference, &first,
+                          &last)) {
+        return NULL;
+    }
+    for (int i = first < 1 ? 1 : first; i <= last && i <= UINT16_MAX; i++) {
+        if (cpika_engine_channel(&conn->engine, i) != NULL || is_reserved(conn, i)) {
+            continue;
+        }
+        PyObject *number = PyLong_FromLong(i);
+        int rc = number == NULL ? -1 : take_number(taken, reference, number);
+        if (rc > 0) {
+            return number;
+        }
+        Py_XDECREF(number);
+        if (rc < 0) {
+            return NULL;
+        }
+    }
+    Py_RETURN_NONE;
+}
+
+PyMethodDef cpika_numbers_methods[] = {
+    {"_take_channel_number", connection_take_number, METH_VARARGS, take_number_doc},
+    {NULL, NULL, 0, NULL},
+};
