@@ -14,6 +14,7 @@
 #include "values/errors.h"
 #include "values/hot_method.h"
 #include "values/setup.h"
+#include "values/within.h"
 #include "wire/debug.h"
 
 #ifdef CPIKA_DEBUG
@@ -63,7 +64,8 @@ core_exec(PyObject *module)
         || cpika_values_exec(module, &st->values) < 0 || cpika_consumer_exec(module, st) < 0
         || cpika_connection_exec(module, st) < 0 || cpika_channel_exec(module, st) < 0
         || cpika_loop_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0
-        || cpika_claim_exec(module) < 0 || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
+        || cpika_claim_exec(module) < 0 || cpika_within_exec(module) < 0 || cpika_hot_method_exec(module) < 0
+        || cpika_watch_exec() < 0) {
         return -1;
     }
     return 0;

@@ -19,36 +19,49 @@ UNDIVIDED = {"LOAD_CONST", "LOAD_COMMON_CONSTANT", "RETURN_CONST", "RETURN_VALUE
 
 
 def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -> bool:
-    """Makes a call; `action()` runs as a handler would, right before the n-th instruction in the library.
+    """Makes a call; `action()` runs as a handler would, at the n-th moment in the library.
+
+    A moment is right before an instruction, and right after a call of a function in C, still within the
+    instruction that calls: what it returns is lost when the action raises, a block behind it has not begun.
 
     :returns: whether it has so many
     """
     left = number
 
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+    def pass_moment() -> None:
         nonlocal left
+        left -= 1
+        if left < 0:
+            sys.settrace(None)
+            sys.setprofile(None)
+            action()
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
         if PACKAGE not in frame.f_code.co_filename:
             return None
         frame.f_trace_opcodes = True
         if event == "opcode" and dis.opname[frame.f_code.co_code[frame.f_lasti]] not in UNDIVIDED:
-            left -= 1
-            if left < 0:
-                sys.settrace(None)
-                action()
+            pass_moment()
         return trace
+
+    def profile(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "c_return" and PACKAGE in frame.f_code.co_filename:
+            pass_moment()
 
     # 3.12 asks for instructions only if some frame wants them when the tracer is set.
     sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
+    sys.setprofile(profile)
     try:
         call()
     finally:
         sys.settrace(None)
+        sys.setprofile(None)
     return left < 0
 
 
 def interrupted_at_moment(call: Callable[[], Any], number: int) -> Interrupted | None:
-    """Makes a call whose n-th instruction in the library's Python raises; None: it has not so many."""
+    """Makes a call whose n-th moment in the library's Python raises; None: it has not so many."""
 
     def interrupt() -> None:
         raise Interrupted

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import select
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,17 @@ def has(name: str) -> bool:
     return hasattr(select, name)
 
 
+class _Interrupt(socket.socket):
+    """One end of the pair that ends a wait; it is closed when nobody uses it any more.
+
+    So the loop can give it up while other threads and signal handlers are in its `send`, without a lock that
+    an exception, or a handler in the thread that holds it, would keep held for good.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class _PollerBase(AbstractBase):
     """Handlers of descriptors, and the loop.
 
@@ -51,7 +61,6 @@ class _PollerBase(AbstractBase):
         self._process_timeouts = process_timeouts
         self.before_handlers: Callable[[], Any] | None = None
         """Called after a wait that has found something, before its handlers are."""
-        self._waking_mutex = threading.Lock()
         self._fd_handlers: dict[int, Callable[[int, int], Any]] = {}
         self._fd_masks: dict[int, int] = {}  # what each descriptor is watched for
         self._processing_fd_event_map: dict[int, int] = {}
@@ -64,7 +73,7 @@ class _PollerBase(AbstractBase):
 
     @staticmethod
     def _get_interrupt_pair() -> tuple[socket.socket, socket.socket]:
-        reader, writer = socket.socketpair()
+        reader, writer = (_Interrupt(fileno=end.detach()) for end in socket.socketpair())
         reader.setblocking(False)
         writer.setblocking(False)
         return reader, writer
@@ -72,25 +81,23 @@ class _PollerBase(AbstractBase):
     def close(self) -> None:
         """Release its descriptors; the loop must not run. Safe to repeat."""
         assert not self._running, "Cannot call close() before start() unwinds."
-        with self._waking_mutex:
-            reader, self._r_interrupt = self._r_interrupt, None
-            writer, self._w_interrupt = self._w_interrupt, None
-            if reader is not None and writer is not None:
-                self.remove_handler(reader.fileno())
-                reader.close()
-                writer.close()
+        self._w_interrupt = None
+        if self._r_interrupt is not None:
+            if self._r_interrupt.fileno() in self._fd_handlers:
+                self.remove_handler(self._r_interrupt.fileno())
+            self._r_interrupt = None
         self.deactivate_poller()
         self._fd_handlers = {}
         self._processing_fd_event_map = {}
 
     def wake_threadsafe(self) -> None:
         """End the wait; from any thread."""
-        with self._waking_mutex:
-            if self._w_interrupt is not None:
-                try:
-                    self._w_interrupt.send(b"X")
-                except BlockingIOError:
-                    pass  # it has been woken often enough
+        interrupt = self._w_interrupt
+        if interrupt is not None:
+            try:
+                interrupt.send(b"X")
+            except OSError:
+                pass  # it has been woken often enough, or has given up its own end
 
     def _read_interrupt(self, _fd: int, _events: int) -> None:
         if self._r_interrupt is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpika import exceptions, spec
 from cpika._async.requests import Answer, Requests
+from cpika._core import Within
 from cpika.adapters._workers import Call, Callback, Worker
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from cpika.adapters.thread_safe_connection import Connection
 
 _TIMEOUT = 10
+_TAG = attrgetter("method.consumer_tag")
+
+T = TypeVar("T")
 
 Arguments = Any  # a mapping, or None
 
@@ -24,7 +29,7 @@ Arguments = Any  # a mapping, or None
 class _Request(Requests):
     """One request, made in the caller's thread: sent by it while the I/O thread waits, else by that."""
 
-    def __init__(self, raw: Any, loop: Any, call: Call) -> None:
+    def __init__(self, raw: Any, loop: Any, call: Call[Any]) -> None:
         self._raw = raw
         self._loop = loop
         self._call = call
@@ -50,12 +55,6 @@ class _Request(Requests):
             loop.add_callback_threadsafe(send)
 
 
-def _succeed_or_undo(call: Call, undo: Callback, frame: Any) -> None:
-    """An answer has come: to the caller, or to nobody, if he has given up."""
-    if not call.succeed(frame):
-        undo(frame)
-
-
 def _await_all(telling: set[Any]) -> None:
     """Wait until the publishes that hold these locks have told their delivery tags."""
     for lock in telling:
@@ -78,9 +77,9 @@ class Channel:
         self._confirm_select_ok: Any = None
         self._ack_nack_callback: Callback | None = None
         self._telling: set[Any] = set()  # locks of publishes that have not told their delivery tags yet
-        self._calls: set[Call] = set()
+        self._calls: set[Any] = set()
         self._getting = False
-        self._gets: list[tuple[Call, str, bool]] = []
+        self._gets: list[tuple[Call[tuple[Any, Any, Any]], str, bool]] = []
         channel.add_on_close_callback(self._on_close)
         channel.add_callback(self._on_get_empty, [spec.Basic.GetEmpty], False)
 
@@ -94,21 +93,36 @@ class Channel:
             self._wrapper._channels.remove(self)
 
     def _rpc(
-        self, name: str, timeout: float | None, *args: Any, undo: Callback | None = None, **kwargs: Any
+        self,
+        name: str,
+        timeout: float | None,
+        *args: Any,
+        result: Callback | None = None,
+        undo: Callback | None = None,
+        **kwargs: Any,
     ) -> Any:
-        """Return the frame of the answer; `undo(frame)` when it comes to nobody: its caller has given up."""
+        """Return the frame of the answer, or `result(frame)`; `undo` takes that back when nobody gets it."""
         raw = self._channel
         here = hasattr(Requests, name) and name not in vars(raw)  # unless somebody has wrapped it
 
-        def begin(call: Call) -> None:
+        def begin(call: Call[Any]) -> None:
+            def told(frame: Any) -> None:
+                call.succeed(frame if result is None else result(frame))
+
             ask = getattr(_Request(raw, self._wrapper._ioloop, call) if here else raw, name)
-            told: Callback = call.succeed if undo is None else partial(_succeed_or_undo, call, undo)
             ask(*args, callback=told, **kwargs)
 
-        return self._wait_for(name, begin, timeout, here)
+        return self._wait_for(name, begin, timeout, here, undo)
 
-    def _wait_for(self, name: str, begin: Any, timeout: float | None, here: bool = False) -> Any:
-        return self._wrapper._wait_for(name, begin, timeout, self._worker, self._calls, here)
+    def _wait_for(
+        self,
+        name: str,
+        begin: Callable[[Call[T]], Any],
+        timeout: float | None,
+        here: bool = False,
+        undo: Callable[[T], Any] | None = None,
+    ) -> T:
+        return self._wrapper._wait_for(name, begin, timeout, self._worker, self._calls, here, undo)
 
     # ---- publishing ----
 
@@ -152,14 +166,10 @@ class Channel:
             return
         telling = allocate_lock()
         telling.acquire()
-        self._telling.add(telling)
-        try:
+        with Within(telling, self._telling, done=telling.release):
             tag = channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
             if tag:
                 on_publish(tag)
-        finally:
-            self._telling.discard(telling)
-            telling.release()
 
     def basic_ack(self, delivery_tag: int = 0, multiple: bool = False) -> None:
         """Acknowledge a message (AMQP Basic.Ack), or all up to it; raises as `basic_publish`."""
@@ -232,23 +242,22 @@ class Channel:
         def message(_raw: Any, method: Any, properties: Any, body: bytes) -> None:
             put(on_message_callback, self, method, properties, body)
 
-        def undo(frame: Any) -> None:
+        def undo(tag: str) -> None:
             if self._channel.is_open:
-                self._channel.basic_cancel(frame.method.consumer_tag)
+                self._channel.basic_cancel(tag)
 
-        frame = self._rpc(
+        return self._rpc(  # type: ignore[no-any-return]  # at once: an exception would lose it
             "basic_consume",
             timeout,
             queue,
             message,
+            result=_TAG,
             undo=undo,
             auto_ack=auto_ack,
             exclusive=exclusive,
             consumer_tag=consumer_tag,
             arguments=arguments,
         )
-        tag: str = frame.method.consumer_tag
-        return tag
 
     def basic_cancel(self, consumer_tag: str, timeout: float | None = _TIMEOUT) -> Any:
         """End a consumer (AMQP Basic.Cancel).
@@ -256,7 +265,7 @@ class Channel:
         :returns: the frame of CancelOk; None: there is no such consumer
         """
 
-        def begin(call: Call) -> None:
+        def begin(call: Call[Any]) -> None:
             raw = self._channel
             if consumer_tag in raw._consumers and consumer_tag not in raw._cancelled:
                 raw.basic_cancel(consumer_tag, call.succeed)
@@ -274,12 +283,15 @@ class Channel:
         :returns: (GetOk, properties, body), or (None, None, None) for an empty queue
         """
 
-        def begin(call: Call) -> None:
+        def begin(call: Call[tuple[Any, Any, Any]]) -> None:
             self._gets.append((call, queue, auto_ack))
             self._next_get()
 
-        answer: tuple[Any, Any, Any] = self._wait_for("basic_get", begin, timeout)
-        return answer
+        def undo(answer: tuple[Any, Any, Any]) -> None:
+            if answer[0] is not None and not auto_ack and self._channel.is_open:
+                self._channel.basic_reject(answer[0].delivery_tag)  # back to the queue
+
+        return self._wait_for("basic_get", begin, timeout, undo=undo)
 
     def _next_get(self) -> None:
         if self._getting:
@@ -298,11 +310,11 @@ class Channel:
 
     def _got(self, answer: Any) -> None:
         self._getting = False
-        call, _queue, auto_ack = self._gets.pop(0)
+        call, _queue, _auto_ack = self._gets.pop(0)
         if isinstance(answer, BaseException):
             call.fail(answer)
-        elif not call.succeed(*answer) and answer[0] is not None and not auto_ack and self._channel.is_open:
-            self._channel.basic_reject(answer[0].delivery_tag)  # nobody waits for it: back to the queue
+        else:
+            call.succeed(answer)
         self._next_get()
 
     def _on_get_ok(self, _raw: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -461,15 +473,15 @@ class Channel:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
 
-        def begin(call: Call) -> None:
+        def begin(call: Call[None]) -> None:
             raw = self._channel
             if raw.is_closed:
-                call.succeed()
+                call.succeed(None)
                 return
 
             def ended(_raw: Any, reason: BaseException) -> None:
                 if isinstance(reason, exceptions.ChannelClosedByClient):
-                    call.succeed()
+                    call.succeed(None)
                 else:
                     call.fail(reason)
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from cpika import exceptions
 from cpika._core import raise_again
@@ -15,6 +15,7 @@ from cpika._core import raise_again
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
 
 Callback = Callable[..., Any]
+T = TypeVar("T")
 
 
 def is_current(thread: threading.Thread | None) -> bool:
@@ -46,7 +47,7 @@ class Worker:
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._room = threading.Event()
         self._short = False  # whether somebody waits for room
-        self._relaxed = 0  # calls of the worker's own that wait for the loop's thread
+        self.waiting: set[object] = set()  # calls in its own thread that wait for the loop's
         self._ended = False
         self._thread: threading.Thread | None = None
 
@@ -83,7 +84,7 @@ class Worker:
         self._short = True
         try:
             # A worker that waits for the loop's thread must not be waited for by it.
-            while self._queue.qsize() >= self._maxsize and not self._ended and not self._relaxed:
+            while self._queue.qsize() >= self._maxsize and not self._ended and not self.waiting:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise exceptions.WorkQueueFullError(
@@ -95,13 +96,8 @@ class Worker:
             self._short = False
 
     def relax(self) -> None:
-        """The worker's callback begins to wait for the loop's thread."""
-        self._relaxed += 1
+        """A call in the worker's thread, now in `waiting`, begins to wait for the loop's thread."""
         self._room.set()
-
-    def tighten(self) -> None:
-        """It waits no more."""
-        self._relaxed -= 1
 
     def end(self) -> None:
         """Take nothing any more; what is in the queue is run. Safe to repeat."""
@@ -137,16 +133,20 @@ class Worker:
                 self._room.set()
 
 
-class Call:
-    """A call that waits for something which happens in the loop's thread."""
+class Call(Generic[T]):
+    """A call that waits for something which happens in the loop's thread.
 
-    __slots__ = ("_done", "_said", "error", "result")
+    :param undo: takes the result back, in the loop's thread, where nobody has got it
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_done", "_said", "_undo", "error", "results")
+
+    def __init__(self, undo: Callable[[T], Any] | None = None) -> None:
         self._done = threading.Lock()
         self._done.acquire()
         self._said = threading.Lock()  # held from the first word on; those who wait hold the other one, too
-        self.result: Any = None
+        self._undo = undo
+        self.results: list[T] = []
         self.error: BaseException | None = None
 
     @property
@@ -154,7 +154,7 @@ class Call:
         """Whether it has happened, will not happen, or is nobody's any more."""
         return self._said.locked()
 
-    def begin(self, begin: Callable[[Call], Any]) -> None:
+    def begin(self, begin: Callable[[Call[T]], Any]) -> None:
         """Run `begin(call)`, unless the call is over; it fails with what that raises."""
         if self.is_over:
             return
@@ -163,13 +163,13 @@ class Call:
         except Exception as error:
             self.fail(error)
 
-    def succeed(self, *results: Any) -> bool:
-        """It has happened; returns whether that was the first word, which counts."""
-        if not self._said.acquire(blocking=False):
-            return False
-        self.result = results[0] if len(results) == 1 else results
-        self._done.release()
-        return True
+    def succeed(self, result: T) -> None:
+        """It has happened; only the first word counts."""
+        if self._said.acquire(blocking=False):
+            self.results.append(result)
+            self._done.release()
+        elif self._undo is not None:
+            self._undo(result)
 
     def fail(self, error: BaseException) -> None:
         """It will not happen."""
@@ -177,11 +177,16 @@ class Call:
             self.error = error
             self._done.release()
 
-    def give_up(self) -> None:
-        """Nobody waits for it any more."""
-        self._said.acquire(blocking=False)
+    def give_up(self) -> bool:
+        """Nobody waits for it any more; return whether `take_back` is to be called, in the loop's thread."""
+        return not self._said.acquire(blocking=False) and self._undo is not None
 
-    def wait(self, timeout: float | None, what: str) -> Any:
+    def take_back(self) -> None:
+        """Undo what has happened, if it has: nobody has got the result."""
+        if self._undo is not None and self.results:
+            self._undo(self.results.pop())
+
+    def wait(self, timeout: float | None, what: str) -> T:
         """Return the result.
 
         :raises TimeoutError: there was none in time
@@ -194,4 +199,4 @@ class Call:
         self._done.release()
         if self.error is not None:
             raise_again(self.error)
-        return self.result
+        return self.results[0]

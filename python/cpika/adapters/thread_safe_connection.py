@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from cpika import connection, exceptions
-from cpika._core import raise_again
+from cpika._core import Within, raise_again
 from cpika.adapters._thread_safe_channel import Channel as Channel
 from cpika.adapters._workers import Call, Worker, is_current
 from cpika.adapters.select_connection import IOLoop, SelectConnection
@@ -26,6 +26,8 @@ LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
 DEFAULT_RPC_TIMEOUT = 10
 DEFAULT_WORK_QUEUE_MAXSIZE = 1000
 DEFAULT_WORK_QUEUE_PUT_TIMEOUT = 30.0
+
+T = TypeVar("T")
 
 
 class _Loop(IOLoop):
@@ -78,12 +80,11 @@ class Connection:
         self._user_on_open_error = on_open_error_callback
         self._user_on_close = on_close_callback
         self._limits = work_queue_maxsize, work_queue_put_timeout
-        self._lock = threading.Lock()
-        self._calls: set[Call] = set()
+        self._calls: set[Call[Any]] = set()
         self._channels: list[Channel] = []
         self._closed_reason: BaseException | None = None
         self._worker = self._new_worker(f"pika-conn-{self._instance_id}")
-        self._opening: Call | None = Call()
+        self._opening: Call[None] | None = Call()
         self._ioloop = _Loop()
         self._connection = SelectConnection(
             parameters, self._on_open, self._on_open_error, self._on_closed, custom_ioloop=self._ioloop
@@ -91,12 +92,13 @@ class Connection:
         self._thread = threading.Thread(
             target=self._run, name=f"pika-ioloop-{self._instance_id}", daemon=True
         )
-        self._thread.start()
         try:
+            self._thread.start()
             self._opening.wait(timeout, "connection attempt")
         except BaseException:
             self._ioloop.add_callback_threadsafe(self._ioloop.stop)
-            self._thread.join(timeout)
+            if self._thread.ident is not None:  # else it has not begun, and ends as soon as it does
+                self._thread.join(timeout)
             raise
 
     def _new_worker(self, name: str) -> Worker:
@@ -139,7 +141,7 @@ class Connection:
 
     def _on_open(self, _connection: Any) -> None:
         if self._opening is not None:
-            self._opening.succeed()
+            self._opening.succeed(None)
 
     def _on_open_error(self, raw: Any, error: BaseException) -> None:
         raw.ioloop.stop()
@@ -154,16 +156,14 @@ class Connection:
             self._user_on_close(raw, reason)
 
     def _record_end(self, reason: BaseException) -> None:
-        """All who wait are told; the first reason stays."""
-        with self._lock:
-            if self._closed_reason is None:
-                self._closed_reason = reason
-            reason = self._closed_reason
-            calls, self._calls = self._calls, set()
+        """All who wait are told, in the I/O thread; the first reason stays."""
+        if self._closed_reason is None:
+            self._closed_reason = reason
         if self._opening is not None:
-            self._opening.fail(reason)
-        for call in list(calls):  # their own threads add and discard meanwhile
-            call.fail(reason)
+            self._opening.fail(self._closed_reason)
+        # Their own threads add and discard meanwhile; one that adds now looks for the reason afterwards.
+        for call in list(self._calls):
+            call.fail(self._closed_reason)
 
     def _on_full(self, error: BaseException) -> None:
         """A queue of callbacks has stayed full, which ends the connection."""
@@ -178,48 +178,51 @@ class Connection:
     def _wait_for(
         self,
         what: str,
-        begin: Callable[[Call], Any],
+        begin: Callable[[Call[T]], Any],
         timeout: float | None,
         worker: Worker | None = None,
-        calls: set[Call] | None = None,
+        calls: set[Any] | None = None,
         here: bool = False,
-    ) -> Any:
+        undo: Callable[[T], Any] | None = None,
+    ) -> T:
         """Have `begin(call)` run in the I/O thread, and wait until the call has succeeded or failed.
 
         :param calls: where the call stands while it is waited for
         :param here: run it in this thread, which it allows for
+        :param undo: takes the result back, in the I/O thread, when its caller has given up
         """
         if self._is_current:
             raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
-        call = Call()
-        with self._lock:
-            self._check_not_closed()
-            self._calls.add(call)
+        call = Call(undo)
+        sets: list[set[Any]] = [self._calls]
         if calls is not None:
-            calls.add(call)
-        relaxed = worker if worker is not None and worker.is_current else None
-        if relaxed is not None:
-            relaxed.relax()
+            sets.append(calls)
+        waits = worker is not None and worker.is_current
+        if worker is not None and waits:
+            sets.append(worker.waiting)
         try:
-            if here:
-                begin(call)  # what a signal's handler raises meanwhile is nobody else's
-            else:
-                if self._closed_reason is None and not self._thread.is_alive():
-                    raise exceptions.ConnectionWrongStateError(
-                        "the connection belongs to the process that made it; this is a child of that one: "
-                        "make a new connection after fork"
-                    )
-                self._ioloop.add_callback_threadsafe(lambda: call.begin(begin))
-            return call.wait(timeout, what)
+            # No lock: a signal's exception right after it is taken would leave it so, and callers waiting.
+            with Within(call, *sets):
+                self._check_not_closed()  # once the call stands there: _record_end looks the other way round
+                if worker is not None and waits:
+                    worker.relax()
+                if here:
+                    begin(call)  # what a signal's handler raises meanwhile is nobody else's
+                else:
+                    self._raise_if_child()
+                    self._ioloop.add_callback_threadsafe(lambda: call.begin(begin))
+                return call.wait(timeout, what)
         except BaseException:
-            call.give_up()
+            if call.give_up():
+                self._ioloop.add_callback_threadsafe(call.take_back)
             raise
-        finally:
-            if relaxed is not None:
-                relaxed.tighten()
-            self._calls.discard(call)
-            if calls is not None:
-                calls.discard(call)
+
+    def _raise_if_child(self) -> None:
+        if self._closed_reason is None and not self._thread.is_alive():
+            raise exceptions.ConnectionWrongStateError(
+                "the connection belongs to the process that made it; this is a child of that one: "
+                "make a new connection after fork"
+            )
 
     # ---- what users call ----
 
@@ -231,19 +234,21 @@ class Connection:
         :raises pika.exceptions.AMQPConnectionError: why the connection has ended
         """
 
-        def begin(call: Call) -> None:
+        def begin(call: Call[Channel]) -> None:
             def opened(raw: Any) -> None:
                 worker = self._new_worker("pika-consumer")
                 channel = Channel(raw, self, worker)
                 self._channels.append(channel)
-                if not call.succeed(channel):
-                    raw.close()  # nobody waits for it
+                call.succeed(channel)
 
             raw = self._connection.channel(on_open_callback=opened)
             raw.add_on_close_callback(lambda _raw, reason: call.fail(reason))
 
-        channel: Channel = self._wait_for("channel open", begin, timeout, self._current_worker())
-        return channel
+        def undo(channel: Channel) -> None:
+            if channel.is_open:
+                channel._channel.close()
+
+        return self._wait_for("channel open", begin, timeout, self._current_worker(), undo=undo)
 
     def _current_worker(self) -> Worker | None:
         for worker in [self._worker, *(channel._worker for channel in list(self._channels))]:
@@ -268,9 +273,9 @@ class Connection:
         if self._is_current:
             begin()
             return
-        if here is not None:
-            here.relax()
-        try:
+        with Within(object(), *([] if here is None else [here.waiting])):
+            if here is not None:
+                here.relax()
             if self._thread.is_alive() and self._closed_reason is None:
                 self._ioloop.add_callback_threadsafe(begin)
             self._thread.join(timeout)
@@ -278,9 +283,6 @@ class Connection:
                 LOGGER.warning("Connection %s did not close within %s s", self._instance_id, timeout)
                 self._ioloop.add_callback_threadsafe(self._drop)
                 self._thread.join(1.0)
-        finally:
-            if here is not None:
-                here.tighten()
         for worker in [self._worker, *(channel._worker for channel in list(self._channels))]:
             if worker is not here and not worker.join(deadline):
                 LOGGER.warning(

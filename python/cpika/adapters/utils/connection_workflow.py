@@ -263,7 +263,8 @@ def _resolve(config: Parameters) -> list[Address] | Exception:
     except (OSError, ValueError, OverflowError):
         pass  # a name, possible or not
     outcome: list[list[Address] | Exception] = []
-    done = threading.Event()
+    done = threading.Lock()  # an Event has a lock inside, which a signal's exception can leave held
+    done.acquire()
 
     def look_up() -> None:
         try:
@@ -272,10 +273,10 @@ def _resolve(config: Parameters) -> list[Address] | Exception:
             _RESOLVER_LOG.error("Address resolution failed: %r", error)
             outcome.append(error)
         finally:
-            done.set()
+            done.release()
 
     threading.Thread(target=look_up, name="pika-getaddrinfo", daemon=True).start()
-    done.wait()
+    done.acquire()
     return outcome.pop()
 
 

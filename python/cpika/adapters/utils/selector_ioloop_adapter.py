@@ -251,7 +251,6 @@ class _AddressResolver:
         self._loop = native_loop
         self._args = (host, port, family, socktype, proto, flags)
         self._on_done = on_done
-        self._mutex = threading.Lock()
 
     def start(self) -> nbio_interface.AbstractIOReference:
         """Begin."""
@@ -262,11 +261,10 @@ class _AddressResolver:
 
     def cancel(self) -> bool:
         """Tell nobody; returns False when that is too late."""
-        with self._mutex:
-            if self._state != self.ACTIVE:
-                return False
-            self._state = self.CANCELED
-            return True
+        if self._state != self.ACTIVE:
+            return False
+        self._state = self.CANCELED
+        return True
 
     def _resolve(self) -> None:
         result: Any
@@ -275,9 +273,14 @@ class _AddressResolver:
         except Exception as error:
             LOGGER.error("Address resolution failed: %r", error)
             result = error
-        with self._mutex:
+        if self._state != self.ACTIVE:
+            return
+        try:
+            self._loop.add_callback(lambda: self._dispatch_result(result))
+        except Exception:
             if self._state == self.ACTIVE:
-                self._loop.add_callback(lambda: self._dispatch_result(result))
+                raise
+            LOGGER.debug("Address resolution was cancelled, and its loop has gone", exc_info=True)
 
     def _dispatch_result(self, result: Any) -> None:
         if self._state == self.ACTIVE:
