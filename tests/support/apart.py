@@ -24,6 +24,8 @@ from typing import Any
 from .nodes import host_and_port
 
 TESTS = Path(__file__).parents[1]
+# How many times as long as usual everything may take: tools/free_threading.py says so to its interpreter.
+PATIENCE = float(os.environ.get("CPIKA_TEST_PATIENCE", "1"))
 TIMEOUT = 15.0  # seconds that a scene may take
 SPARE = 5.0  # seconds on top for the interpreter's start
 COMMAND = "from support import apart; apart.serve()"
@@ -50,6 +52,7 @@ def apart(
     :param timeout: seconds that the function may take; then the stacks of all threads are in the error
     :raises AssertionError: it raised, hung, crashed or ended the process; the text says which
     """
+    timeout *= PATIENCE
     given = {**os.environ, "PYTHONPATH": str(TESTS), **(environment or {})}
     if subject:
         given["CPIKA_TEST_SUBJECT"] = subject
@@ -69,7 +72,7 @@ def apart(
         os.close(childs_end)
         with process:
             try:
-                output, _ = process.communicate(timeout=timeout + SPARE)
+                output, _ = process.communicate(timeout=timeout + SPARE * PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 output, _ = process.communicate()
@@ -151,7 +154,7 @@ class Together:
 
     def hung(self, timeout: float) -> list[int]:
         """The numbers of those that do not end within `timeout` seconds."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * PATIENCE
         for thread in self.threads:
             thread.join(max(0.0, end - time.monotonic()))
         return [number for number, thread in enumerate(self.threads) if thread.is_alive()]
@@ -174,7 +177,7 @@ def await_sleep(thread: threading.Thread, timeout: float = 5.0) -> None:
     There is no event for that: its state is read until it has been the same four times in a row.
     """
     stat = Path(f"/proc/self/task/{thread.native_id}/stat")
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     asleep = 0
     while asleep < 4:
         try:
@@ -222,7 +225,7 @@ def on_signal(action: Callable[[], Any]) -> Iterator[None]:
 
 def give_way(condition: Callable[[], bool], step: Callable[[], Any], timeout: float = 5.0) -> bool:
     """Calls `step()`, which waits a little, until `condition()` holds; returns whether it came to that."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * PATIENCE
     while not condition():
         if time.monotonic() > end:
             return False

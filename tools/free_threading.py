@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""The threads' tests on a CPython without the GIL, which ThreadSanitizer watches along with the extension.
+
+    python3 tools/free_threading.py SOURCE                    those of FILES
+    python3 tools/free_threading.py SOURCE -- PYTEST-ARGS     others, or some
+    python3 tools/free_threading.py SOURCE --torture -- ARGS   random use instead: the arguments of torture
+
+SOURCE is CPython 3.14 or later, a folder or a tar file: distributions carry no such build.  It is built once by
+clang, in build/free-threading.  The exit status is 0 when the tests pass and the sanitizer has reported nothing;
+its reports are kept in build/free-threading/reports.  Everything takes some ten times as long there: the tests'
+own limits are told so (CPIKA_TEST_PATIENCE).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rabbitmq_c import ROOT, SourceError, run, unpack
+
+FOLDER = ROOT / "build" / "free-threading"
+REPORTS = FOLDER / "reports"
+PATIENCE = "10"
+SECONDS = "600"  # a test may take
+# Of what the tests import, what has a build without the GIL or needs none.
+PACKAGES = (
+    "setuptools>=77",
+    "pytest>=8,<9.2",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
+    "pika>=1.4.4,<2",
+    "trustme>=1.1",
+    "wrapt>=1.17",
+    "tornado>=6.4",
+    "twisted[tls]>=24.3",
+)
+FILES = (
+    "tests/loops/test_thread_safe.py",
+    "tests/loops/test_thread_safe_faults.py",
+    "tests/loops/test_interrupted_callers.py",
+    "tests/buffered/test_buffered_beside.py",
+    "tests/publish_many/test_publish_many_beside.py",
+    "tests/faults/test_abandoned.py",
+    "tests/faults/test_answers.py",
+    "tests/faults/test_blocks.py",
+    "tests/faults/test_closing.py",
+    "tests/faults/test_dispatchers.py",
+    "tests/faults/test_end_of_stream.py",
+    "tests/faults/test_held_acks.py",
+    "tests/faults/test_keeper_of_python_sockets.py",
+    "tests/faults/test_lock_order.py",
+    "tests/faults/test_messages_in_hand.py",
+    "tests/faults/test_numbers.py",
+    "tests/faults/test_patience.py",
+    "tests/faults/test_reason.py",
+    "tests/faults/test_returns.py",
+    "tests/faults/test_waiting_in_recv.py",
+    "tests/faults/test_waking.py",
+    "tests/rules/test_rule_05_lock.py",
+    "tests/rules/test_rule_12_output.py",
+    "tests/rules/test_rule_13_threads.py",
+    "tests/test_faults.py",
+)
+
+
+def interpreter(given: Path) -> tuple[Path, Path]:
+    """The program of the CPython that is built from that source, and its source; built where it is not yet."""
+    named = hashlib.sha256(str(given.resolve()).encode()).hexdigest()[:12]
+    prefix = FOLDER / named
+    stamp = prefix / "built"
+    if not stamp.exists():
+        shutil.rmtree(prefix, ignore_errors=True)
+        tree = given.absolute() if given.is_dir() else unpack(given, prefix / "source")
+        work = prefix / "work"
+        work.mkdir(parents=True)
+        options = ("--disable-gil", "--with-thread-sanitizer", f"--prefix={prefix / 'python'}")
+        run(tree / "configure", *options, cwd=work, env={**os.environ, "CC": "clang", "CXX": "clang++"})
+        run("make", f"-j{os.cpu_count() or 1}", cwd=work)
+        # To compile the whole standard library takes longer, under the sanitizer, than what is used of it.
+        run("make", "install", "COMPILEALL_OPTS=--help", cwd=work)
+        shutil.rmtree(work)
+        stamp.write_text(str(tree))
+    (program,) = (prefix / "python" / "bin").glob("python3.[0-9]*t")
+    return program, Path(stamp.read_text())
+
+
+def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
+    """A virtual environment of it with the tests' packages and the extension; and the variables to use it with."""
+    folder = program.parents[2] / "environment"
+    python = folder / "bin" / "python"
+    quiet = {**os.environ, "TSAN_OPTIONS": "report_bugs=0"}
+    stamp = folder / "packages"
+    if not stamp.exists() or stamp.read_text() != repr(PACKAGES):
+        run(program, "-m", "venv", "--clear", folder, env=quiet)
+        run(python, "-m", "pip", "--disable-pip-version-check", "-q", "install", *PACKAGES, env=quiet)
+        stamp.write_text(repr(PACKAGES))
+    built = folder / "cpika"
+    build = {**quiet, "CPIKA_SANITIZE": "thread", "CPIKA_DEBUG": "1"}
+    command = ("setup.py", "--quiet", "build", f"--build-base={built}", f"--build-lib={built / 'lib'}")
+    run(python, *command, cwd=ROOT, env=build)
+    (site,) = folder.glob("lib/python3*/site-packages")
+    (site / "cpika.pth").write_text(f"{built / 'lib'}\n")
+    suppressed = source / "Tools" / "tsan" / "suppressions_free_threading.txt"
+    options = [f"suppressions={suppressed}", f"log_path={REPORTS / 'report'}", "exitcode=0"]
+    options += ["report_signal_unsafe=0", "history_size=4"]
+    return python, {
+        **os.environ,
+        "TSAN_OPTIONS": ":".join(options),
+        "PYTHON_GIL": "0",
+        "CPIKA_TEST_PATIENCE": PATIENCE,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="CPython's, a folder or a tar file")
+    parser.add_argument("--torture", action="store_true", help="random use instead of pytest")
+    parser.add_argument("arguments", nargs="*", metavar="ARG", help="after --: of pytest, or of torture")
+    options = parser.parse_args(arguments)
+    if not options.source.exists():
+        parser.error(f"there is no {options.source}")
+    try:
+        program, source = interpreter(options.source)
+        python, env = environment(program, source)
+    except SourceError as error:
+        print(f"free_threading.py: {error}", file=sys.stderr)
+        return 1
+    shutil.rmtree(REPORTS, ignore_errors=True)
+    REPORTS.mkdir(parents=True)
+    if options.torture:
+        env["PYTHONPATH"] = str(ROOT / "tests")
+        command = ["-m", "torture", *options.arguments]
+    else:
+        command = ["-m", "pytest", "-p", "no:cacheprovider", "-q", f"--timeout={SECONDS}"]
+        command += options.arguments or ["-n", "2", "--dist", "loadgroup", *FILES]
+    broker = [sys.executable, str(ROOT / "tools" / "broker.py"), "exec", "--"]
+    status = subprocess.run([*broker, str(python), *command], cwd=ROOT, env=env).returncode
+    reports = sorted(REPORTS.iterdir())
+    print(f"{len(reports)} processes with reports of ThreadSanitizer" + (f": {REPORTS}" if reports else ""))
+    return 1 if status or reports else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
