@@ -5,10 +5,10 @@
     python3 tools/free_threading.py SOURCE -- PYTEST-ARGS     others, or some
     python3 tools/free_threading.py SOURCE --torture -- ARGS   random use instead: the arguments of torture
 
-SOURCE is CPython 3.14 or later, a folder or a tar file: distributions carry no such build.  It is built once by
-clang, in build/free-threading.  The exit status is 0 when the tests pass and the sanitizer has reported nothing;
-its reports are kept in build/free-threading/reports.  Everything takes some ten times as long there: the tests'
-own limits are told so (CPIKA_TEST_PATIENCE).
+SOURCE is CPython 3.14 or later, a folder or a tar file: distributions carry no such build.  It is built once,
+by clang, in build/free-threading.  The exit status is 0 when the tests pass and the sanitizer has reported
+nothing; its reports are kept in build/free-threading/reports.  Everything takes some ten times as long there:
+the tests' own limits are told so (CPIKA_TEST_PATIENCE).
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ FILES = (
 
 
 def interpreter(given: Path) -> tuple[Path, Path]:
-    """The program of the CPython that is built from that source, and its source; built where it is not yet."""
+    """The program of the CPython built from that source, and its source; built where it is not yet."""
     named = hashlib.sha256(str(given.resolve()).encode()).hexdigest()[:12]
     prefix = FOLDER / named
     stamp = prefix / "built"
@@ -91,7 +91,7 @@ def interpreter(given: Path) -> tuple[Path, Path]:
 
 
 def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
-    """A virtual environment of it with the tests' packages and the extension; and the variables to use it with."""
+    """A virtual environment of it with the tests' packages and the extension, and the variables for it."""
     folder = program.parents[2] / "environment"
     python = folder / "bin" / "python"
     quiet = {**os.environ, "TSAN_OPTIONS": "report_bugs=0"}
@@ -109,12 +109,14 @@ def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
     suppressed = source / "Tools" / "tsan" / "suppressions_free_threading.txt"
     options = [f"suppressions={suppressed}", f"log_path={REPORTS / 'report'}", "exitcode=0"]
     options += ["report_signal_unsafe=0", "history_size=4"]
-    return python, {
+    made = {
         **os.environ,
         "TSAN_OPTIONS": ":".join(options),
         "PYTHON_GIL": "0",
         "CPIKA_TEST_PATIENCE": PATIENCE,
     }
+    made.pop("PYTHONDONTWRITEBYTECODE", None)  # each scene would compile what it imports, for seconds
+    return python, made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
