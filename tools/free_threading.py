@@ -108,7 +108,7 @@ def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
     (site / "cpika.pth").write_text(f"{built / 'lib'}\n")
     suppressed = source / "Tools" / "tsan" / "suppressions_free_threading.txt"
     options = [f"suppressions={suppressed}", f"log_path={REPORTS / 'report'}", "exitcode=0"]
-    options += ["report_signal_unsafe=0", "history_size=4"]
+    options += ["report_signal_unsafe=0", "history_size=4", "die_after_fork=0"]
     made = {
         **os.environ,
         "TSAN_OPTIONS": ":".join(options),

@@ -45,7 +45,9 @@ def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -
         return trace
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "c_return" and PACKAGE in frame.f_code.co_filename:
+        counts = event == "c_return" and PACKAGE in frame.f_code.co_filename
+        del argument  # a method that has returned, with its object, which tracebacks would keep
+        if counts:
             pass_moment()
 
     # 3.12 asks for instructions only if some frame wants them when the tracer is set.

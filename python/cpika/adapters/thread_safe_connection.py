@@ -197,15 +197,15 @@ class Connection:
         sets: list[set[Any]] = [self._calls]
         if calls is not None:
             sets.append(calls)
-        waits = worker is not None and worker.is_current
-        if worker is not None and waits:
-            sets.append(worker.waiting)
+        relaxed = worker if worker is not None and worker.is_current else None
+        if relaxed is not None:
+            sets.append(relaxed.waiting)
         try:
             # No lock: a signal's exception right after it is taken would leave it so, and callers waiting.
             with Within(call, *sets):
                 self._check_not_closed()  # once the call stands there: _record_end looks the other way round
-                if worker is not None and waits:
-                    worker.relax()
+                if relaxed is not None:
+                    relaxed.relax()
                 if here:
                     begin(call)  # what a signal's handler raises meanwhile is nobody else's
                 else:
