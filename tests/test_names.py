@@ -102,6 +102,8 @@ def test_each_public_name_and_signature_of_a_module_is_there_or_listed(module: s
         assert (ours is not None) or theirs is None, f"{path} is missing and not on the page"
         if callable(theirs) and not inherits_what_is_listed(ours):
             assert parameters(ours) == parameters(theirs), path
+        if inspect.isclass(theirs) and inspect.isclass(ours):  # as reprs, pickles and tracers have it
+            assert ours.__module__ == f"c{theirs.__module__}", path
     assert count > 0 or module in ("pika.adapters", "pika.adapters.utils", "pika.exchange_type")
 
 

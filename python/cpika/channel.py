@@ -7,7 +7,7 @@ import logging
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Callable
 
-from cpika import _wrappers, exceptions, spec, validators
+from cpika import _home, _wrappers, exceptions, spec, validators
 from cpika._channel_inside import ChannelInside
 from cpika._content import ContentFrameAssembler as ContentFrameAssembler
 from cpika._forgetting import CLOSE_KEY
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from cpika.amqp_object import Method
 
 LOGGER = logging.getLogger("pika.channel")
+
+_home.at_home(__name__, ContentFrameAssembler)
 
 MAX_CHANNELS: int = 65535  # AMQP 0-9-1: channel numbers have 16 bits, and 0 is the connection
 

@@ -11,6 +11,7 @@ import logging
 import numbers
 from typing import TYPE_CHECKING, Any, Union
 
+from cpika import _home
 from cpika import credentials as _credentials
 from cpika._url import mask_url, parse_number, parse_ssl_options, split_url, without_secret
 from cpika.validators import require_string
@@ -574,4 +575,5 @@ def __getattr__(name: str) -> Any:
     from cpika._async.connection import Connection
 
     globals()[name] = Connection
+    _home.at_home(__name__, Connection)
     return Connection

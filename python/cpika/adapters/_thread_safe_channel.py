@@ -103,26 +103,26 @@ class Channel:
     ) -> Any:
         """Return the frame of the answer, or `result(frame)`; `undo` takes that back when nobody gets it."""
         raw = self._channel
-        here = hasattr(Requests, name) and name not in vars(raw)  # unless somebody has wrapped it
+        at_once = hasattr(Requests, name) and name not in vars(raw)  # unless somebody has wrapped it
 
         def begin(call: Call[Any]) -> None:
             def told(frame: Any) -> None:
                 call.succeed(frame if result is None else result(frame))
 
-            ask = getattr(_Request(raw, self._wrapper._ioloop, call) if here else raw, name)
+            ask = getattr(_Request(raw, self._wrapper._ioloop, call) if at_once else raw, name)
             ask(*args, callback=told, **kwargs)
 
-        return self._wait_for(name, begin, timeout, here, undo)
+        return self._wait_for(name, begin, timeout, at_once, undo)
 
     def _wait_for(
         self,
         name: str,
         begin: Callable[[Call[T]], Any],
         timeout: float | None,
-        here: bool = False,
+        at_once: bool = False,
         undo: Callable[[T], Any] | None = None,
     ) -> T:
-        return self._wrapper._wait_for(name, begin, timeout, self._worker, self._calls, here, undo)
+        return self._wrapper._wait_for(name, begin, timeout, self._calls, at_once, undo)
 
     # ---- publishing ----
 
@@ -130,7 +130,7 @@ class Channel:
         """Raise why nothing can be sent."""
         if self._channel.is_open:
             return
-        self._wrapper._check_not_closed()
+        self._wrapper._check_usable()
         try:
             self._channel._raise_if_not_open()
         except exceptions.ChannelWrongStateError as error:
@@ -353,7 +353,7 @@ class Channel:
     def _add_on(self, name: str, callback: Callback, told: Callback) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, but got {callback!r}")
-        self._wrapper._check_not_closed()
+        self._wrapper._check_usable()
         self._wrapper._ioloop.add_callback_threadsafe(lambda: getattr(self._channel, name)(told))
 
     # ---- queues and exchanges ----
@@ -467,7 +467,7 @@ class Channel:
         reply_text: str = "Normal shutdown",
         timeout: float | None = 10,
     ) -> None:
-        """Close the channel (AMQP Channel.Close) and wait for its thread, unless this is called in that.
+        """Close the channel (AMQP Channel.Close) and wait for its thread, unless a callback calls it.
 
         :raises pika.exceptions.ChannelClosedByBroker: the broker closed it, for this reason
         """
@@ -490,7 +490,7 @@ class Channel:
                 raw.close(reply_code, reply_text)
 
         # Not one of the channel's calls, which its end fails.
-        self._wrapper._wait_for("channel close", begin, timeout, self._worker)
+        self._wrapper._wait_for("channel close", begin, timeout)
         self._worker.join(deadline)
 
     def abort(
@@ -514,7 +514,7 @@ class Channel:
     @property
     def is_open(self) -> bool:
         """True while the channel may be used."""
-        return bool(self._channel.is_open)
+        return bool(self._channel.is_open) and self._wrapper.is_open
 
     @property
     def is_closed(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,10 +19,27 @@ Callback = Callable[..., Any]
 T = TypeVar("T")
 
 
-def is_current(thread: threading.Thread | None) -> bool:
-    """Return whether the caller runs in this thread."""
-    # The system gives an ident again, once its thread has ended, or was not there in a child.
-    return thread is not None and thread.ident == threading.get_ident() and thread.is_alive()
+class _Here(threading.local):
+    """What each thread is.
+
+    Its ident does not tell: the system gives that again, once its thread has ended or is not in a child.
+    """
+
+    pid = 0  # in a child the thread that has forked is the program's
+    role: object = None
+
+
+_here = _Here()
+
+
+def become(role: object) -> None:
+    """Say what the calling thread is, for as long as it lasts."""
+    _here.pid, _here.role = os.getpid(), role
+
+
+def here() -> object:
+    """Return what the calling thread has become; None for the program's threads."""
+    return _here.role if _here.role is not None and _here.pid == os.getpid() else None
 
 
 class Worker:
@@ -31,6 +49,7 @@ class Worker:
     :param maxsize: how many callbacks may wait
     :param put_timeout: seconds that `put` waits for room
     :param on_full: called with a WorkQueueFullError where there was none in time
+    :param on_death: called in its thread with what has ended that, SystemExit for example
     """
 
     def __init__(
@@ -39,22 +58,19 @@ class Worker:
         maxsize: int,
         put_timeout: float,
         on_full: Callable[[exceptions.WorkQueueFullError], Any],
+        on_death: Callable[[BaseException], Any],
     ) -> None:
         self._name = name
         self._maxsize = maxsize
         self._put_timeout = put_timeout
         self._on_full = on_full
+        self._on_death = on_death
         self._queue: SimpleQueue[Any] = SimpleQueue()
         self._room = threading.Event()
         self._short = False  # whether somebody waits for room
         self.waiting: set[object] = set()  # calls in its own thread that wait for the loop's
         self._ended = False
         self._thread: threading.Thread | None = None
-
-    @property
-    def is_current(self) -> bool:
-        """Whether this is its thread."""
-        return is_current(self._thread)
 
     def put(self, callback: Callback, *args: Any) -> None:
         """Have `callback(*args)` called; to be called in the loop's thread.
@@ -107,17 +123,28 @@ class Worker:
             self._queue.put(None)
 
     def join(self, deadline: float | None) -> bool:
-        """Wait for the end, unless this is its own thread; returns whether it has ended.
+        """Wait for the end, and return whether it has ended.
+
+        A thread of callbacks waits for none of them, itself or another: that one may wait for it.
 
         :param deadline: of `time.monotonic()`; None for no limit
         """
         thread = self._thread
-        if thread is None or self.is_current:
+        if thread is None or isinstance(here(), Worker):
             return True
         thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
         return not thread.is_alive()
 
     def _run(self) -> None:
+        become(self)
+        try:
+            self._call_all()
+        except BaseException as error:
+            self._ended = True
+            self._on_death(error)
+            raise
+
+    def _call_all(self) -> None:
         get = self._queue.get
         half = self._maxsize // 2
         while True:

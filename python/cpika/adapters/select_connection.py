@@ -10,6 +10,7 @@ from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from cpika import _home
 from cpika.adapters._pollers import EPollPoller as EPollPoller
 from cpika.adapters._pollers import KQueuePoller as KQueuePoller
 from cpika.adapters._pollers import PollEvents as PollEvents
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from cpika.adapters.utils import connection_workflow
 
 LOGGER = logging.getLogger("pika.adapters.select_connection")
+
+_home.at_home(__name__, PollEvents, SelectPoller, PollPoller, EPollPoller, KQueuePoller)
 
 SELECT_TYPE: str | None = None
 """Which way of waiting new loops use: "select", "poll", "epoll" or "kqueue"; None for the best there is."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from cpika import connection, exceptions
 from cpika._core import Within, raise_again
 from cpika.adapters._thread_safe_channel import Channel as Channel
-from cpika.adapters._workers import Call, Worker, is_current
+from cpika.adapters._workers import Call, Worker, become, here
 from cpika.adapters.select_connection import IOLoop, SelectConnection
 
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
@@ -77,6 +78,7 @@ class Connection:
                 f"work_queue_put_timeout must be a positive number of seconds, got {work_queue_put_timeout!r}"
             )
         self._instance_id = next(self._instance_counter)
+        self._pid = os.getpid()
         self._user_on_open_error = on_open_error_callback
         self._user_on_close = on_close_callback
         self._limits = work_queue_maxsize, work_queue_put_timeout
@@ -102,16 +104,17 @@ class Connection:
             raise
 
     def _new_worker(self, name: str) -> Worker:
-        return Worker(name, *self._limits, self._on_full)
+        return Worker(name, *self._limits, self._on_full, self._on_death)
 
     # ---- the I/O thread ----
 
     @property
     def _is_current(self) -> bool:
         """Whether this is the I/O thread."""
-        return is_current(self._thread)
+        return here() is self
 
     def _run(self) -> None:
+        become(self)
         try:
             self._ioloop.start()
         except Exception as error:
@@ -169,26 +172,36 @@ class Connection:
         """A queue of callbacks has stayed full, which ends the connection."""
         self._connection._terminate_stream(error)
 
+    def _on_death(self, error: BaseException) -> None:
+        """A thread of callbacks is no more: what is delivered would wait for good, and nobody would know."""
+        reason = exceptions.ConnectionWrongStateError(f"a callback has ended its thread with {error!r}")
+        self._ioloop.add_callback_threadsafe(lambda: self._connection._terminate_stream(reason))
+
     # ---- waiting for it ----
 
-    def _check_not_closed(self) -> None:
+    def _check_usable(self) -> None:
+        """Raise why the connection cannot be used: its end, or a fork."""
         if self._closed_reason is not None:
             raise_again(self._closed_reason)
+        if self._pid != os.getpid():
+            raise exceptions.ConnectionWrongStateError(
+                "the connection belongs to the process that made it; this is a child of that one: "
+                "make a new connection after fork"
+            )
 
     def _wait_for(
         self,
         what: str,
         begin: Callable[[Call[T]], Any],
         timeout: float | None,
-        worker: Worker | None = None,
         calls: set[Any] | None = None,
-        here: bool = False,
+        at_once: bool = False,
         undo: Callable[[T], Any] | None = None,
     ) -> T:
         """Have `begin(call)` run in the I/O thread, and wait until the call has succeeded or failed.
 
         :param calls: where the call stands while it is waited for
-        :param here: run it in this thread, which it allows for
+        :param at_once: run it in this thread, which it allows for
         :param undo: takes the result back, in the I/O thread, when its caller has given up
         """
         if self._is_current:
@@ -197,32 +210,24 @@ class Connection:
         sets: list[set[Any]] = [self._calls]
         if calls is not None:
             sets.append(calls)
-        relaxed = worker if worker is not None and worker.is_current else None
-        if relaxed is not None:
-            sets.append(relaxed.waiting)
+        worker = here()
+        if isinstance(worker, Worker):
+            sets.append(worker.waiting)
         try:
             # No lock: a signal's exception right after it is taken would leave it so, and callers waiting.
             with Within(call, *sets):
-                self._check_not_closed()  # once the call stands there: _record_end looks the other way round
-                if relaxed is not None:
-                    relaxed.relax()
-                if here:
+                self._check_usable()  # once the call stands there: _record_end looks the other way round
+                if isinstance(worker, Worker):
+                    worker.relax()
+                if at_once:
                     begin(call)  # what a signal's handler raises meanwhile is nobody else's
                 else:
-                    self._raise_if_child()
                     self._ioloop.add_callback_threadsafe(lambda: call.begin(begin))
                 return call.wait(timeout, what)
         except BaseException:
             if call.give_up():
                 self._ioloop.add_callback_threadsafe(call.take_back)
             raise
-
-    def _raise_if_child(self) -> None:
-        if self._closed_reason is None and not self._thread.is_alive():
-            raise exceptions.ConnectionWrongStateError(
-                "the connection belongs to the process that made it; this is a child of that one: "
-                "make a new connection after fork"
-            )
 
     # ---- what users call ----
 
@@ -248,23 +253,17 @@ class Connection:
             if channel.is_open:
                 channel._channel.close()
 
-        return self._wait_for("channel open", begin, timeout, self._current_worker(), undo=undo)
-
-    def _current_worker(self) -> Worker | None:
-        for worker in [self._worker, *(channel._worker for channel in list(self._channels))]:
-            if worker.is_current:
-                return worker
-        return None
+        return self._wait_for("channel open", begin, timeout, undo=undo)
 
     def close(self, timeout: float | None = 10) -> None:
         """Close the connection (AMQP Connection.Close) and wait for its end and that of its threads.
 
-        From a callback of its own it does not wait for the thread that the callback runs in.
+        In a callback it does not wait for threads of callbacks: they may wait for each other.
 
         :param timeout: seconds; then the connection is dropped. None for no limit
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        here = self._current_worker()
+        worker = here()
 
         def begin() -> None:
             if self._connection.is_open or not (self._connection.is_closing or self._connection.is_closed):
@@ -273,9 +272,11 @@ class Connection:
         if self._is_current:
             begin()
             return
-        with Within(object(), *([] if here is None else [here.waiting])):
-            if here is not None:
-                here.relax()
+        if self._pid != os.getpid():
+            self._check_usable()
+        with Within(object(), *([worker.waiting] if isinstance(worker, Worker) else [])):
+            if isinstance(worker, Worker):
+                worker.relax()
             if self._thread.is_alive() and self._closed_reason is None:
                 self._ioloop.add_callback_threadsafe(begin)
             self._thread.join(timeout)
@@ -283,8 +284,8 @@ class Connection:
                 LOGGER.warning("Connection %s did not close within %s s", self._instance_id, timeout)
                 self._ioloop.add_callback_threadsafe(self._drop)
                 self._thread.join(1.0)
-        for worker in [self._worker, *(channel._worker for channel in list(self._channels))]:
-            if worker is not here and not worker.join(deadline):
+        for other in [self._worker, *(channel._worker for channel in list(self._channels))]:
+            if not other.join(deadline):
                 LOGGER.warning(
                     "Callbacks of connection %s did not end within %s seconds", self._instance_id, timeout
                 )
@@ -321,7 +322,7 @@ class Connection:
         :raises pika.exceptions.AMQPConnectionError: why the connection has ended
         """
         if not self._is_current:
-            self._check_not_closed()
+            self._check_usable()
         self._ioloop.add_callback_threadsafe(callback)
 
     def add_on_connection_blocked_callback(self, callback: Callable[[Connection, Any], Any]) -> None:
@@ -335,7 +336,7 @@ class Connection:
     def _add_on(self, name: str, callback: Callable[[Connection, Any], Any]) -> None:
         if not callable(callback):
             raise TypeError(f"callback must be callable, but got {callback!r}")
-        self._check_not_closed()
+        self._check_usable()
 
         def told(_raw: Any, frame: Any) -> None:
             self._worker.put(callback, self, frame)
@@ -345,7 +346,7 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """True while the connection may be used."""
-        return self._connection.is_open
+        return self._pid == os.getpid() and self._connection.is_open
 
     @property
     def is_closed(self) -> bool:

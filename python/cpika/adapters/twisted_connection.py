@@ -11,7 +11,7 @@ from twisted.internet import defer, protocol
 from twisted.internet import error as twisted_error
 from twisted.python.failure import Failure
 
-from cpika import connection, exceptions
+from cpika import _home, connection, exceptions
 from cpika.adapters._twisted_channel import ClosableDeferredQueue as ClosableDeferredQueue
 from cpika.adapters._twisted_channel import ReceivedMessage as ReceivedMessage
 from cpika.adapters._twisted_channel import TwistedChannel as TwistedChannel
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOGGER = logging.getLogger("pika.adapters.twisted_connection")
+
+_home.at_home(__name__, ClosableDeferredQueue, ReceivedMessage, TwistedChannel)
 
 
 class _TwistedConnectionAdapter(connection.Connection):
