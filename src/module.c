@@ -9,6 +9,7 @@
 #include "api/loop_channel.h"
 #include "drivers/replaced.h"
 #include "drivers/sleep.h"
+#include "values/compat.h"
 #include "values/consumer.h"
 #include "values/deque.h"
 #include "values/errors.h"
@@ -18,10 +19,6 @@
 #include "wire/debug.h"
 
 #ifdef CPIKA_DEBUG
-#    if PY_VERSION_HEX < 0x030D0000
-#        define Py_IsFinalizing _Py_IsFinalizing
-#    endif
-
 /* Whoever waits while it holds the GIL holds up the program, or waits for whom it holds up. */
 static void
 abort_with_the_gil(void)

@@ -25,6 +25,7 @@
 #include "values/compat.h"
 #include "values/errors.h"
 #include "values/gate.h"
+#include "values/gil.h"
 
 enum {
     FRAME_MIN_SIZE = 4096,  // of AMQP
@@ -459,7 +460,7 @@ connection_clear(PyObject *op)
     return 0;
 }
 
-/* A connection that is forgotten open: pika's sockets warn. */
+/* A connection that is forgotten open: pika's sockets warn.  To write a warning is to give the GIL away. */
 static void
 connection_finalize(PyObject *op)
 {
@@ -467,7 +468,7 @@ connection_finalize(PyObject *op)
     CpikaConnection *conn = (CpikaConnection *)op;
     const cpika_engine *e = &conn->engine;
     if (conn->io.link == NULL || cpika_transport_forked(&conn->io) || cpika_engine_ended(e)
-        || !e->in_place_allowed) {
+        || !e->in_place_allowed || cpika_is_left_behind()) {
         return;
     }
     PyObject *type, *value, *traceback;

@@ -2,6 +2,7 @@
  * Layer: drivers.  Owns: nothing.  Threads: with the GIL.  Errors: see offer.h. */
 #include "offer.h"
 
+#include "values/gil.h"
 #include "wire/clock.h"
 
 enum {
@@ -35,7 +36,7 @@ cpika_offer_gil(cpika_offer *offer)
     if (now >= offer->due_ns) {
         // Whoever wants the GIL asks for it when nobody gave it away for one interval, and then gets it here.  Given
         // and taken back more often than that, it would begin to wait anew each time, and might never get it.
-        PyEval_RestoreThread(PyEval_SaveThread());
+        cpika_gil_take(cpika_gil_give());
         offer->due_ns = cpika_now_ns() + 2 * switch_interval_ns();
     }
     return PyErr_CheckSignals();

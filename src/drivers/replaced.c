@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "values/gil.h"
 #include "wire/keeper.h"
 
 #if PY_VERSION_HEX >= 0x030B0000
@@ -32,8 +33,8 @@ on_audit(const char *event, PyObject *args, void *data)
     (void)args;
     (void)data;
     if (strcmp(event, "os.exec") == 0) {
-        Py_BEGIN_ALLOW_THREADS cpika_keeper_send_held();
-        Py_END_ALLOW_THREADS send_of_python_sockets();
+        CPIKA_BEGIN_ALLOW_THREADS cpika_keeper_send_held();
+        CPIKA_END_ALLOW_THREADS send_of_python_sockets();
     }
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "sleep.h"
 
 #include "values/gate.h"
+#include "values/gil.h"
 #include "wire/sock.h"
 
 enum {
@@ -147,8 +148,8 @@ wait_for_socket(CpikaConnection *conn, bool want_write, int signal_rd, int timeo
         return wait_in_python(conn, conn->io.sock, link->wake_rd, want_write, signal_rd, timeout_ms);
     }
     int bits;
-    Py_BEGIN_ALLOW_THREADS bits = cpika_link_poll_with(link, want_write, signal_rd, timeout_ms);
-    Py_END_ALLOW_THREADS return bits < 0 ? CPIKA_WOKEN : bits;
+    CPIKA_BEGIN_ALLOW_THREADS bits = cpika_link_poll_with(link, want_write, signal_rd, timeout_ms);
+    CPIKA_END_ALLOW_THREADS return bits < 0 ? CPIKA_WOKEN : bits;
 }
 
 static int
@@ -159,8 +160,8 @@ wait_for_wake(CpikaConnection *conn, int wake_rd, int signal_rd, int timeout_ms)
     }
     struct pollfd fds[2] = {{.fd = wake_rd, .events = POLLIN}, {.fd = signal_rd, .events = POLLIN}};
     int ready;
-    Py_BEGIN_ALLOW_THREADS ready = cpika_sock_poll(fds, signal_rd < 0 ? 1 : 2, timeout_ms);
-    Py_END_ALLOW_THREADS return ready > 0 ? CPIKA_WOKEN : 0;
+    CPIKA_BEGIN_ALLOW_THREADS ready = cpika_sock_poll(fds, signal_rd < 0 ? 1 : 2, timeout_ms);
+    CPIKA_END_ALLOW_THREADS return ready > 0 ? CPIKA_WOKEN : 0;
 }
 
 /* The bits of what ended it, or -1. */

@@ -7,6 +7,7 @@
 
 #include "engine/frames.h"
 #include "pysock.h"
+#include "values/gil.h"
 #include "wire/debug.h"
 #include "wire/keeper.h"
 #include "wire/sock.h"
@@ -25,9 +26,9 @@ cpika_transport_lock(cpika_transport *t)
     while (!cpika_link_trylock(t->link)) {
         // The keeper is sending.  Not kept over the wait for the GIL: who has that may want this lock.
         cpika_link *link = t->link;
-        Py_BEGIN_ALLOW_THREADS cpika_link_lock(link);
+        CPIKA_BEGIN_ALLOW_THREADS cpika_link_lock(link);
         cpika_link_unlock(link);
-        Py_END_ALLOW_THREADS
+        CPIKA_END_ALLOW_THREADS
     }
 }
 
@@ -62,11 +63,11 @@ cpika_transport_keep(cpika_transport *t)
 {
     cpika_link *link = t->link;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = cpika_keeper_add(link);
+    CPIKA_BEGIN_ALLOW_THREADS rc = cpika_keeper_add(link);
     if (rc == CPIKA_OK) {
         cpika_keeper_notify_heartbeat();
     }
-    Py_END_ALLOW_THREADS if (rc < 0)
+    CPIKA_END_ALLOW_THREADS if (rc < 0)
     {
         PyErr_NoMemory();
         return -1;
@@ -78,8 +79,8 @@ void
 cpika_transport_unkeep(cpika_transport *t)
 {
     cpika_link *link = t->link;
-    Py_BEGIN_ALLOW_THREADS cpika_keeper_remove(link);
-    Py_END_ALLOW_THREADS
+    CPIKA_BEGIN_ALLOW_THREADS cpika_keeper_remove(link);
+    CPIKA_END_ALLOW_THREADS
 }
 
 /* Whoever keeps the connection is to look at its queue. */
@@ -92,8 +93,8 @@ notify_keeper(cpika_transport *t)
         return done == NULL ? CPIKA_IO_RAISED : CPIKA_OK;
     }
     if (!cpika_keeper_is_awake()) {
-        Py_BEGIN_ALLOW_THREADS cpika_keeper_notify_held();
-        Py_END_ALLOW_THREADS
+        CPIKA_BEGIN_ALLOW_THREADS cpika_keeper_notify_held();
+        CPIKA_END_ALLOW_THREADS
     }
     return CPIKA_OK;
 }
@@ -192,8 +193,8 @@ lost(cpika_transport *t, int sys_errno)
 {
     cpika_engine *e = t->engine;
     while (t->receiving) {  // what that call has in its hand comes first
-        Py_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
-        Py_END_ALLOW_THREADS
+        CPIKA_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
+        CPIKA_END_ALLOW_THREADS
     }
     while (!cpika_engine_ended(e)) {
         Py_ssize_t n = cpika_transport_read(t);
@@ -395,8 +396,8 @@ cpika_transport_read_waiting(cpika_transport *t)
     assert(t->sock == NULL && !t->receiving && t->engine->in_place.channel == NULL);
     t->receiving = true;
     long got;
-    Py_BEGIN_ALLOW_THREADS got = cpika_link_recv_waiting(t->link, bytes, sizeof bytes);
-    Py_END_ALLOW_THREADS t->receiving = false;
+    CPIKA_BEGIN_ALLOW_THREADS got = cpika_link_recv_waiting(t->link, bytes, sizeof bytes);
+    CPIKA_END_ALLOW_THREADS t->receiving = false;
     if (t->closed || t->engine->input_over) {
         return;
     }

@@ -45,6 +45,7 @@ cpika_list_get(PyObject *list, Py_ssize_t i)
 }
 
 #if PY_VERSION_HEX < 0x030D0000
+#    define Py_IsFinalizing _Py_IsFinalizing
 #    define Py_BEGIN_CRITICAL_SECTION(object) {
 #    define Py_END_CRITICAL_SECTION() }
 #endif

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import answers
+from support import amqp, answers
 from support.apart import Together, apart, await_sleep, connect, interrupt_main, on_signal, outcome
 from support.fakeserver import FakeServer, Peer
 from support.subject import pika
@@ -175,6 +175,31 @@ def stop_in_many_threads(rounds: int) -> list[str]:
 def test_several_threads_stop_the_same_consumers(broker_url: str) -> None:
     """Row 11, check then act: a consumer that is being cancelled by another is no error."""
     assert apart(stop_in_many_threads, 10) == ["ok"]
+
+
+def close_beside_another() -> list[str]:
+    """A call of close() awaits its answer; another has found the connection open just before that."""
+    asked, answer = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.handshake()
+        peer.expect("Connection.Close")
+        asked.set()
+        answer.wait(10)
+        peer.send(amqp.method(0, "Connection.CloseOk"))
+
+    with FakeServer(script) as server:
+        connection = connect(server)
+        first = Together(lambda: outcome(connection.close))
+        asked.wait()
+        second = outcome(lambda: connection._impl.close(200, "", 1.0))
+        answer.set()
+        return [*first.join(), second]
+
+
+def test_a_call_of_close_does_not_keep_the_answer_from_the_one_that_awaits_it() -> None:
+    """Row 11, check then act: it ended the connection, and none of them had closed it."""
+    assert apart(close_beside_another) == ["ok", "ConnectionWrongStateError"]
 
 
 def close_in_many_threads(rounds: int) -> list[Any]:

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import cpika
@@ -103,17 +104,29 @@ def test_a_thread_with_the_ident_of_an_ended_one_is_another_thread(broker_url: s
 
 def ask_in_a_child() -> str:
     connection = open_connection()
+    channel = connection.channel()
     raised: list[str] = []
     reading, writing = os.pipe()
+    calls: list[Callable[[], Any]] = [
+        lambda: connection.channel(timeout=0.2),
+        lambda: connection.add_callback_threadsafe(print),
+        lambda: connection.add_on_connection_blocked_callback(print),
+        lambda: channel.add_on_cancel_callback(print),
+        lambda: channel.queue_declare("", timeout=0.2),
+        connection.close,
+    ]
 
     def call() -> None:
-        try:
-            connection.channel(timeout=0.2)
-        except Exception as error:
-            raised.append(type(error).__name__)
+        for make in calls:
+            try:
+                raised.append(f"returned {make()}")
+            except Exception as error:
+                raised.append(type(error).__name__)
+        raised.extend(f"{thing} is open" for thing in (connection, channel) if thing.is_open)
 
     pid = os.fork()
     if pid == 0:
+        call()
         for _ in range(5):  # the system gives the I/O thread's ident, which is no thread here
             thread = threading.Thread(target=call)
             thread.start()
@@ -125,8 +138,51 @@ def ask_in_a_child() -> str:
     return os.read(reading, 1000).decode()
 
 
-def test_in_a_child_no_thread_is_the_parents_io_thread(broker_url: str) -> None:
+def test_in_a_child_each_call_says_so_and_no_thread_is_the_parents_io_thread(broker_url: str) -> None:
     assert apart(ask_in_a_child) == "ConnectionWrongStateError"
+
+
+@pytest.mark.parametrize("whose", ["connection", "other channel"])
+def test_callbacks_of_two_channels_that_close_at_once_do_not_wait_for_each_other(
+    connection: Any, whose: str
+) -> None:
+    channels = [connection.channel() for _ in range(2)]
+    together = threading.Barrier(2)
+    left: SimpleQueue[str] = SimpleQueue()
+
+    def close(channel: Any, *_args: Any) -> None:
+        together.wait(SECONDS)
+        closed = connection if whose == "connection" else channels[channel is channels[0]]
+        try:
+            closed.close(timeout=None)
+            left.put("ok")
+        except exceptions.AMQPError as error:
+            left.put(type(error).__name__)
+
+    for channel in channels:
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.basic_consume(queue, close, auto_ack=True)
+        channel.basic_publish("", queue, b"")
+    # The one that finds the connection closed already may say so.
+    assert {left.get(timeout=SECONDS) for _ in channels} <= {"ok", "ConnectionClosedByClient"}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_ends_its_thread_ends_the_connection(broker_url: str) -> None:
+    """Its channel would stay open, and take messages that nobody sees."""
+    told: SimpleQueue[BaseException] = SimpleQueue()
+    connection = open_connection(on_close_callback=lambda _raw, error: told.put(error))
+    channel = connection.channel()
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.basic_consume(queue, lambda *_args: sys.exit("enough"))
+    channel.basic_publish("", queue, b"")
+    reason = told.get(timeout=SECONDS)
+    assert isinstance(reason, exceptions.ConnectionWrongStateError)
+    assert "SystemExit('enough')" in str(reason)
+    connection._thread.join(SECONDS)
+    with pytest.raises(exceptions.ConnectionWrongStateError, match="enough"):
+        channel.basic_publish("", queue, b"")
+    connection.close()
 
 
 def test_a_reason_that_is_raised_again_holds_no_frames_of_those_who_were_told(connection: Any) -> None:

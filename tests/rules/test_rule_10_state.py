@@ -57,6 +57,25 @@ print('done')
         assert script.finish() == 0
 
 
+def test_an_interpreter_that_nobody_ends_does_not_keep_the_process_from_its_end(broker_url: str) -> None:
+    """CPython ends a thread that wants the GIL back by then, even the main one: no warning is written."""
+    use = f"""
+import warnings
+warnings.simplefilter('always')
+connection = pika.BlockingConnection(pika.URLParameters({broker_url!r}))
+"""
+    code = f"""
+{SUBINTERPRETERS}
+use = 'import sys; sys.path[:] = ' + repr(sys.path) + '; from support.subject import pika' + {use!r}
+other = create()
+interpreters.run_string(other, use)
+print('done')
+"""
+    with Script(code) as script:
+        script.expect("done", timeout=40)
+        assert script.finish() == 0
+
+
 def test_the_module_can_be_imported_anew(broker_url: str) -> None:
     """Multi-phase initialisation: a second import makes a second module with types of its own."""
     use = USE.format(url=broker_url)

@@ -39,6 +39,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         self.server_capabilities: dict[str, bool] = {}
         self.known_hosts: str | None = None
         self._opened = False
+        self._closer: dict[str, object] = {}  # the call of close() that does it
         self._secured = not isinstance(sock, socket.socket) or sock.fileno() != -1
         self._begin_names(sock if self._secured else None)
         self._blocked_callbacks: list[Callable[[Any], None]] = []
@@ -175,17 +176,22 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         However this ends, the connection is closed: what interrupts it saves only the broker's answer.
 
         :param timeout: seconds to wait for the broker's answer, None for no limit
+        :raises ConnectionWrongStateError: another call closes it, and ends that
         """
         close = spec.Connection.Close(reply_code, reply_text, 0, 0)
         close.encode()  # an impossible argument is the caller's, and closes nothing
-        self.connection_state = self.CONNECTION_CLOSING
+        me = object()
         try:
+            if self._closer.setdefault("closer", me) is not me:
+                raise exceptions.ConnectionWrongStateError("The connection is being closed already.")
+            self.connection_state = self.CONNECTION_CLOSING
             _LOG.info("Closing connection (%s): %r", reply_code, reply_text)
             self._rpc(close, spec.Connection.CloseOk.INDEX, timeout)
         except TimeoutError:
             _LOG.warning("The broker did not answer Connection.Close within %s s", timeout)
         finally:
-            self._terminate(exceptions.ConnectionClosedByClient(reply_code, reply_text))
+            if self._closer.get("closer") is me:  # else this would keep the answer from who awaits it
+                self._terminate(exceptions.ConnectionClosedByClient(reply_code, reply_text))
 
     # ---- called by the core, by whatever call drives the connection: what these raise leaves that call ----
 

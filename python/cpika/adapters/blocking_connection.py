@@ -8,13 +8,14 @@ import heapq
 import itertools
 import logging
 import math
+import threading
 import time
 import weakref
 from collections import deque, namedtuple
 from typing import TYPE_CHECKING, Any
 
 from cpika import _home, exceptions, spec, validators
-from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
+from cpika._core import Within, _ConsumerDeliveryEvt, _ConsumerInfo
 from cpika.adapters._blocking_channel import BlockingChannel
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
@@ -106,7 +107,7 @@ class BlockingConnection:
         self._timers: list[tuple[float, int, _TimerEvt]] = []
         self._timer_order = itertools.count()
         self._removed_timers = 0
-        self._close_deadline: float | None = None
+        self._close_deadlines: set[tuple[float, int]] = set()  # of calls of close(), each with its thread
         if _impl_class is not None:
             raise TypeError(f"_impl_class must be None, but got {_impl_class!r}")
         self._impl: Engine = open_stream(as_configs(parameters), Engine.open)
@@ -377,13 +378,12 @@ class BlockingConnection:
         self._impl._check_may_wait()
         LOGGER.info("Closing connection (%s): %s", reply_code, reply_text)
         timeout = self._impl.params.stack_timeout
-        if timeout is not None:
-            self._close_deadline = time.monotonic() + timeout
+        limit = time.monotonic() + (timeout or 0), threading.get_ident()
         try:
-            self._close_channels(reply_code, reply_text)
-            self._impl.close(reply_code, reply_text, self._time_left())
+            with Within(limit, *([] if timeout is None else [self._close_deadlines])):
+                self._close_channels(reply_code, reply_text)
+                self._impl.close(reply_code, reply_text, self._time_left())
         finally:
-            self._close_deadline = None
             if self._impl.is_closed:
                 self._forget_events()
 
@@ -404,7 +404,10 @@ class BlockingConnection:
 
     def _time_left(self) -> float | None:
         """Seconds that an answer may take while the connection closes; None for no limit."""
-        return None if self._close_deadline is None else max(0.0, self._close_deadline - time.monotonic())
+        if not self._close_deadlines:
+            return None
+        deadlines = [deadline for deadline, _ in self._close_deadlines.copy()]  # other threads come and go
+        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
 
     def _forget_events(self) -> None:
         """Drop what will not be dispatched any more."""
