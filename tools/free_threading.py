@@ -67,8 +67,15 @@ FILES = (
     "tests/rules/test_rule_13_threads.py",
     "tests/test_faults.py",
 )
-# It counts how often all threads wake, the sanitizer's own among them.
-UNFIT = "tests/faults/test_waking.py::test_an_idle_dispatcher_wakes_about_once_a_second"
+UNFIT = (
+    # It counts how often all threads wake, the sanitizer's own among them.
+    "tests/faults/test_waking.py::test_an_idle_dispatcher_wakes_about_once_a_second",
+    # The sanitizer's notes grow with the messages.
+    "tests/test_faults.py::test_memory_does_not_grow_with_the_messages",
+    # 3.14 loses that exception to a callback of a weak reference, when the thread that sets it ends at once.
+    "tests/faults/test_waiting_in_recv.py"
+    "::test_an_exception_of_another_thread_comes_however_often_the_peer_sends[False]",
+)
 
 
 def interpreter(given: Path) -> tuple[Path, Path]:
@@ -151,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "no:cacheprovider",
             "-q",
             f"--timeout={SECONDS}",
-            f"--deselect={UNFIT}",
+            *(f"--deselect={name}" for name in UNFIT),
         ]
         command += options.arguments or ["-n", "2", "--dist", "loadgroup", *FILES]
     broker = [sys.executable, str(ROOT / "tools" / "broker.py"), "exec", "--"]
