@@ -7,6 +7,7 @@
 #include "publish.h"
 #include "values/args.h"
 #include "values/gate.h"
+#include "values/setup.h"
 
 enum { MOST_DELAY_S = 3600 };  // a publish that waits longer is a mistake
 
@@ -345,8 +346,5 @@ int
 cpika_buffered_exec(PyObject *module, cpika_state *st)
 {
     (void)st;
-    PyObject *type = PyType_FromModuleAndSpec(module, &buffered_spec, NULL);
-    int rc = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return rc;
+    return cpika_add_type(module, &buffered_spec);
 }

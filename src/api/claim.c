@@ -4,6 +4,7 @@
 
 #include "drivers/ended.h"
 #include "values/gate.h"
+#include "values/setup.h"
 
 typedef struct {
     PyObject_HEAD
@@ -105,8 +106,5 @@ static PyType_Spec claim_spec = {
 int
 cpika_claim_exec(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &claim_spec, NULL);
-    int rc = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return rc;
+    return cpika_add_type(module, &claim_spec);
 }

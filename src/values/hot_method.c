@@ -15,6 +15,8 @@
 #include <stddef.h>
 #include <structmember.h>
 
+#include "setup.h"
+
 typedef PyObject *(*fast_function)(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                                    PyObject *kwnames);
 
@@ -251,9 +253,5 @@ static PyType_Spec hot_spec = {
 int
 cpika_hot_method_exec(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &hot_spec, NULL);
-    int rc = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-
-    Py_XDECREF(type);
-    return rc;
+    return cpika_add_type(module, &hot_spec);
 }

@@ -373,3 +373,12 @@ cpika_values_clear(cpika_values *v)
     Py_CLEAR(v->str_value);
     Py_CLEAR(v->str_utf8);
 }
+
+int
+cpika_add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    int rc = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
+    Py_XDECREF(type);
+    return rc;
+}

@@ -10,4 +10,7 @@ int cpika_values_exec(PyObject *module, cpika_values *v);
 int cpika_values_traverse(cpika_values *v, visitproc visit, void *arg);
 void cpika_values_clear(cpika_values *v);
 
+/* Makes a type of the spec, and gives it to the module under its name. */
+int cpika_add_type(PyObject *module, PyType_Spec *spec);
+
 #endif

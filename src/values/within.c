@@ -3,6 +3,7 @@
 #include "within.h"
 
 #include "gate.h"
+#include "setup.h"
 
 typedef struct {
     PyObject_HEAD
@@ -150,8 +151,5 @@ static PyType_Spec within_spec = {
 int
 cpika_within_exec(PyObject *module)
 {
-    PyObject *type = PyType_FromModuleAndSpec(module, &within_spec, NULL);
-    int rc = type == NULL ? -1 : PyModule_AddType(module, (PyTypeObject *)type);
-    Py_XDECREF(type);
-    return rc;
+    return cpika_add_type(module, &within_spec);
 }

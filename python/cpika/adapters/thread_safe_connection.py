@@ -204,21 +204,21 @@ class Connection:
         :param at_once: run it in this thread, which it allows for
         :param undo: takes the result back, in the I/O thread, when its caller has given up
         """
-        if self._is_current:
+        role = here()
+        if role is self:
             raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
         call = Call(undo)
         sets: list[set[Any]] = [self._calls]
         if calls is not None:
             sets.append(calls)
-        worker = here()
-        if isinstance(worker, Worker):
-            sets.append(worker.waiting)
+        if isinstance(role, Worker):
+            sets.append(role.waiting)
         try:
             # No lock: a signal's exception right after it is taken would leave it so, and callers waiting.
             with Within(call, *sets):
                 self._check_usable()  # once the call stands there: _record_end looks the other way round
-                if isinstance(worker, Worker):
-                    worker.relax()
+                if isinstance(role, Worker):
+                    role.relax()
                 if at_once:
                     begin(call)  # what a signal's handler raises meanwhile is nobody else's
                 else:
@@ -263,20 +263,20 @@ class Connection:
         :param timeout: seconds; then the connection is dropped. None for no limit
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        worker = here()
+        role = here()
 
         def begin() -> None:
             if self._connection.is_open or not (self._connection.is_closing or self._connection.is_closed):
                 self._connection.close()
 
-        if self._is_current:
+        if role is self:
             begin()
             return
         if self._pid != os.getpid():
             self._check_usable()
-        with Within(object(), *([worker.waiting] if isinstance(worker, Worker) else [])):
-            if isinstance(worker, Worker):
-                worker.relax()
+        with Within(object(), *([role.waiting] if isinstance(role, Worker) else [])):
+            if isinstance(role, Worker):
+                role.relax()
             if self._thread.is_alive() and self._closed_reason is None:
                 self._ioloop.add_callback_threadsafe(begin)
             self._thread.join(timeout)
