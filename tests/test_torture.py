@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from support import sanitizers
 
 TESTS = Path(__file__).parent
 SECONDS = 1.0  # at least a round
+SECONDS_TOGETHER = 4.0
 SEED = 20_240_101
 LIMIT = 20  # seconds that a call may take
 
@@ -30,16 +32,25 @@ SCRIPTED = [
     "dispatchers",
     "greenlets",
 ]
+# Where several threads meet in the core.
+TOGETHER = ["threads", "dispatchers", "ending-threads"]
 TLS = ["signals", "threads", "endings"]
 RABBITMQ = ["threads", "signals", "callbacks", "dispatchers"]
 
 
-def torture(*arguments: object) -> None:
-    """Runs the harness, which prints all that it knows of what it finds."""
+def torture(*arguments: object, environment: dict[str, str] | None = None) -> None:
+    """Runs the harness, which prints all that it knows of what it finds.
+
+    :param environment: of another build than the usual one
+    """
     command = [sys.executable, "-m", "torture", "--seed", str(SEED), *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TORTURE_LIMIT": str(LIMIT)}
+    given = environment or {**os.environ, "PYTHONPATH": str(TESTS)}
     done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env={**given, "TORTURE_LIMIT": str(LIMIT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert done.returncode == 0, done.stdout
 
@@ -60,3 +71,11 @@ def test_nothing_is_violated_over_tls(room: str) -> None:
 @pytest.mark.parametrize("room", RABBITMQ)
 def test_nothing_is_violated_against_a_broker(room: str, broker_url: str) -> None:
     torture("--mode", f"{room}/rabbitmq", "--seconds", SECONDS, "--url", broker_url)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("room", TOGETHER)
+def test_nothing_is_violated_where_another_thread_runs_whenever_one_might(room: str) -> None:
+    """In a debug build the core gives the GIL away wherever it might have to (src/values/yields.h)."""
+    environment = sanitizers.environment()
+    torture("--mode", f"{room}/scripted", "--seconds", SECONDS_TOGETHER, environment=environment)

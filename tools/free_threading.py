@@ -4,11 +4,13 @@
     python3 tools/free_threading.py SOURCE                    those of FILES
     python3 tools/free_threading.py SOURCE -- PYTEST-ARGS     others, or some
     python3 tools/free_threading.py SOURCE --torture -- ARGS   random use instead: the arguments of torture
+    python3 tools/free_threading.py SOURCE --plain ...         all that without the sanitizer
 
 SOURCE is CPython 3.14 or later, a folder or a tar file: distributions carry no such build.  It is built once,
 by clang, in build/free-threading.  The exit status is 0 when the tests pass and the sanitizer has reported
-nothing; its reports are kept in build/free-threading/reports.  Everything takes some ten times as long there:
-the tests' own limits are told so (CPIKA_TEST_PATIENCE).
+nothing; its reports are kept in build/free-threading/reports.  Everything takes some ten times as long under
+it: the tests' own limits are told so (CPIKA_TEST_PATIENCE).  Without it threads meet more often, and what a
+race does is seen by the tests alone.
 """
 
 from __future__ import annotations
@@ -20,14 +22,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rabbitmq_c import ROOT, SourceError, run, unpack
 
 FOLDER = ROOT / "build" / "free-threading"
 REPORTS = FOLDER / "reports"
-PATIENCE = "10"
-SECONDS = "600"  # a test may take
 # Of what the tests import, what has a build without the GIL or needs none.
 PACKAGES = (
     "setuptools>=77",
@@ -78,18 +79,33 @@ UNFIT = (
 )
 
 
-def interpreter(given: Path) -> tuple[Path, Path]:
+@dataclass(frozen=True)
+class Flavour:
+    """How CPython and the extension are built, and how much longer everything takes then."""
+
+    name: str
+    options: tuple[str, ...]  # of CPython's configure
+    sanitizer: str  # of the extension
+    patience: int  # times as long as usual
+    unfit: tuple[str, ...]  # tests that say nothing there
+
+
+SANITIZED = Flavour("tsan", ("--disable-gil", "--with-thread-sanitizer"), "thread", 10, UNFIT)
+PLAIN = Flavour("plain", ("--disable-gil",), "", 2, UNFIT[-1:])
+
+
+def interpreter(given: Path, flavour: Flavour) -> tuple[Path, Path]:
     """The program of the CPython built from that source, and its source; built where it is not yet."""
     named = hashlib.sha256(str(given.resolve()).encode()).hexdigest()[:12]
-    prefix = FOLDER / named
+    prefix = FOLDER / f"{named}-{flavour.name}"
     stamp = prefix / "built"
     if not stamp.exists():
         shutil.rmtree(prefix, ignore_errors=True)
         tree = given.absolute() if given.is_dir() else unpack(given, prefix / "source")
         work = prefix / "work"
         work.mkdir(parents=True)
-        options = ("--disable-gil", "--with-thread-sanitizer", f"--prefix={prefix / 'python'}")
-        run(tree / "configure", *options, cwd=work, env={**os.environ, "CC": "clang", "CXX": "clang++"})
+        clang = {**os.environ, "CC": "clang", "CXX": "clang++"}
+        run(tree / "configure", *flavour.options, f"--prefix={prefix / 'python'}", cwd=work, env=clang)
         run("make", f"-j{os.cpu_count() or 1}", cwd=work)
         # To compile the whole standard library takes longer, under the sanitizer, than what is used of it.
         run("make", "install", "COMPILEALL_OPTS=--help", cwd=work)
@@ -99,7 +115,7 @@ def interpreter(given: Path) -> tuple[Path, Path]:
     return program, Path(stamp.read_text())
 
 
-def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
+def environment(program: Path, source: Path, flavour: Flavour) -> tuple[Path, dict[str, str]]:
     """A virtual environment of it with the tests' packages and the extension, and the variables for it."""
     folder = program.parents[2] / "environment"
     python = folder / "bin" / "python"
@@ -110,7 +126,7 @@ def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
         run(python, "-m", "pip", "--disable-pip-version-check", "-q", "install", *PACKAGES, env=quiet)
         stamp.write_text(repr(PACKAGES))
     built = folder / "cpika"
-    build = {**quiet, "CPIKA_SANITIZE": "thread", "CPIKA_DEBUG": "1"}
+    build = {**quiet, "CPIKA_SANITIZE": flavour.sanitizer, "CPIKA_DEBUG": "1"}
     command = ("setup.py", "--quiet", "build", f"--build-base={built}", f"--build-lib={built / 'lib'}")
     run(python, *command, cwd=ROOT, env=build)
     (site,) = folder.glob("lib/python3*/site-packages")
@@ -122,7 +138,7 @@ def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
         **os.environ,
         "TSAN_OPTIONS": ":".join(options),
         "PYTHON_GIL": "0",
-        "CPIKA_TEST_PATIENCE": PATIENCE,
+        "CPIKA_TEST_PATIENCE": str(flavour.patience),
     }
     made.pop("PYTHONDONTWRITEBYTECODE", None)  # each scene would compile what it imports, for seconds
     return python, made
@@ -131,17 +147,23 @@ def environment(program: Path, source: Path) -> tuple[Path, dict[str, str]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        usage="%(prog)s [-h] [--plain] [--torture] SOURCE [-- ARG ...]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="CPython's, a folder or a tar file")
+    parser.add_argument("--plain", action="store_true", help="without ThreadSanitizer")
     parser.add_argument("--torture", action="store_true", help="random use instead of pytest")
-    parser.add_argument("arguments", nargs="*", metavar="ARG", help="after --: of pytest, or of torture")
-    options = parser.parse_args(arguments)
+    # What stands after -- is not argparse's: it takes the list of a "*" to end where an option comes.
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    split = given.index("--") if "--" in given else len(given)
+    options, passed = parser.parse_args(given[:split]), given[split + 1 :]
     if not options.source.exists():
         parser.error(f"there is no {options.source}")
     try:
-        program, source = interpreter(options.source)
-        python, env = environment(program, source)
+        flavour = PLAIN if options.plain else SANITIZED
+        program, source = interpreter(options.source, flavour)
+        python, env = environment(program, source, flavour)
     except SourceError as error:
         print(f"free_threading.py: {error}", file=sys.stderr)
         return 1
@@ -149,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     REPORTS.mkdir(parents=True)
     if options.torture:
         env["PYTHONPATH"] = str(ROOT / "tests")
-        command = ["-m", "torture", *options.arguments]
+        command = ["-m", "torture", *passed]
     else:
         command = [
             "-m",
@@ -157,10 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "-p",
             "no:cacheprovider",
             "-q",
-            f"--timeout={SECONDS}",
-            *(f"--deselect={name}" for name in UNFIT),
+            f"--timeout={60 * flavour.patience}",
+            *(f"--deselect={name}" for name in flavour.unfit),
         ]
-        command += options.arguments or ["-n", "2", "--dist", "loadgroup", *FILES]
+        command += passed or ["-n", "2", "--dist", "loadgroup", *FILES]
     broker = [sys.executable, str(ROOT / "tools" / "broker.py"), "exec", "--"]
     status = subprocess.run([*broker, str(python), *command], cwd=ROOT, env=env).returncode
     reports = sorted(REPORTS.iterdir())

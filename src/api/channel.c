@@ -99,7 +99,7 @@ channel_rpc(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         || check_not_closed(ch) < 0) {
         return NULL;
     }
-    return cpika_call_method(ch->conn, ch, args[0], (uint32_t)reply, deadline);
+    return cpika_call_method(ch->conn, ch, args[0], (uint32_t)reply, deadline, NULL);
 }
 
 /* The bit of its number in the connection's bytearray: a channel clears only what it has set. */

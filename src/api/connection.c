@@ -83,7 +83,7 @@ connection_rpc(PyObject *op, PyObject *args)
         || cpika_deadline(timeout, &deadline) < 0) {
         return NULL;
     }
-    return cpika_call_method(conn, NULL, method, reply, deadline);
+    return cpika_call_method(conn, NULL, method, reply, deadline, NULL);
 }
 
 PyDoc_STRVAR(process_doc, "_process($self, owner, timeout, channel, sink, asks, /)\n--\n\n"

@@ -71,11 +71,13 @@ forget_consumer(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
     PyErr_Fetch(&type, &value, &traceback);
     info->forgotten = true;
     cpika_refuse_in_hand(ch, info);
-    cpika_forget_found(ch);
-    if (PyDict_GetItemWithError(ch->consumer_infos, tag) == (const PyObject *)info) {
+    PyObject *known = cpika_dict_get(ch->consumer_infos, tag);
+    if (known == (const PyObject *)info) {
         PyDict_DelItem(ch->consumer_infos, tag);
     }
+    Py_XDECREF(known);
     PyErr_Clear();
+    cpika_forget_found(ch);  // behind that: whoever delivers meanwhile may have found it
     cpika_roles_ask_return(&ch->conn->roles, ch->conn->io.link);
     PyErr_Restore(type, value, traceback);
 }
@@ -105,6 +107,11 @@ channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (usable && cpika_check_may_wait(ch->conn) < 0) {
         return NULL;
     }
+    if (usable && info->unsent) {  // by the time its turn comes, it is not wanted any more
+        info->state = CONSUMER_TEARING_DOWN;
+        forget_consumer(ch, info->consumer_tag, info);
+        return PyList_New(0);
+    }
     int before = usable ? begin_cancel(ch, info, &bytes) : -1;
     if (before == CONSUMER_TEARING_DOWN) {
         return cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0 ? NULL : PyList_New(0);
@@ -119,7 +126,16 @@ channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 
 PyDoc_STRVAR(consume_doc, "_consume($self, info, method, timeout=None, /)\n--\n\n"
                           "Send Basic.Consume for a _ConsumerInfo, which is known as soon as messages may come.  It stays\n"
-                          "known if and only if the broker has it: interrupted, the engine cancels it again.");
+                          "known if and only if the broker has it: interrupted, the engine cancels it again; cancelled\n"
+                          "meanwhile by somebody else, it is not sent.");
+
+static bool
+is_still_wanted(void *arg)
+{
+    CpikaConsumerInfo *info = arg;
+    info->unsent = false;
+    return !info->forgotten;
+}
 
 static PyObject *
 channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
@@ -137,17 +153,22 @@ channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     Py_INCREF(tag);
-    cpika_forget_found(ch);
-    int taken = PyDict_Contains(ch->consumer_infos, tag);
-    if (taken != 0 || PyDict_SetItem(ch->consumer_infos, tag, (PyObject *)info) < 0) {
-        if (taken > 0) {
+    info->unsent = true;
+    // One step: two threads may ask for one tag.
+    PyObject *known = PyDict_SetDefault(ch->consumer_infos, tag, (PyObject *)info);
+    if (known != (PyObject *)info) {
+        if (known != NULL) {
             PyErr_SetObject(ch->st->exceptions[CPIKA_EXC_DuplicateConsumerTag], tag);
         }
         Py_DECREF(tag);
         return NULL;
     }
-    PyObject *answer = cpika_call_method(ch->conn, ch, args[1], CPIKA_ID_basic_consume_ok, deadline);
-    if (answer == NULL) {
+    cpika_joining joining = {is_still_wanted, info};
+    PyObject *answer =
+        cpika_call_method(ch->conn, ch, args[1], CPIKA_ID_basic_consume_ok, deadline, &joining);
+    if (answer == NULL && !PyErr_Occurred()) {
+        answer = Py_NewRef(Py_None);  // cancelled before it was sent
+    } else if (answer == NULL) {
         forget_consumer(ch, tag, info);
     } else if (info->state == CONSUMER_SETTING_UP) {  // the broker may have cancelled it already
         info->state = CONSUMER_ACTIVE;
@@ -166,12 +187,12 @@ channel_cancel_for_nobody(PyObject *op, PyObject *tag)
     CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_consumer_tag bytes;
-    cpika_forget_found(ch);
     PyObject *found = cpika_dict_get(ch->consumer_infos, tag);
     if (found == NULL || cpika_tag_of(tag, &bytes) < 0 || PyDict_DelItem(ch->consumer_infos, tag) < 0) {
         Py_XDECREF(found);
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     }
+    cpika_forget_found(ch);  // behind that: whoever delivers meanwhile may have found it
     bool refuse = true;
     if (PyObject_TypeCheck(found, ch->st->consumer_info_type)) {
         CpikaConsumerInfo *info = (CpikaConsumerInfo *)found;

@@ -10,23 +10,44 @@ PyDoc_STRVAR(take_number_doc, "_take_channel_number($self, taken, reference, fir
                               "what a signal handler opens meanwhile has another one.");
 
 static bool
-is_reserved(const CpikaConnection *conn, int number)
+is_in_use(const CpikaConnection *conn, int number)
 {
-    return (PyByteArray_AS_STRING(conn->reserved)[number / 8] >> (number % 8) & 1) != 0;
+    return cpika_engine_channel(&conn->engine, number) != NULL
+           || (PyByteArray_AS_STRING(conn->reserved)[number / 8] >> (number % 8) & 1) != 0;
 }
 
 /* 1: it was free, and is taken; 0: somebody has it; -1. */
 static int
 take_number(PyObject *taken, PyObject *reference, PyObject *number)
 {
-    PyObject *held = PyDict_GetItemWithError(taken, number);
+    PyObject *held = cpika_dict_get(taken, number);
     if (held == NULL && PyErr_Occurred()) {
         return -1;
     }
-    if (held != NULL && cpika_weakref_lives(held)) {
+    bool is_taken = held != NULL && cpika_weakref_lives(held);
+    Py_XDECREF(held);
+    if (is_taken) {
         return 0;
     }
     return PyDict_SetItem(taken, number, reference) < 0 ? -1 : 1;
+}
+
+/* 0, or -1. */
+static int
+give_back(PyObject *taken, PyObject *reference, PyObject *number)
+{
+    PyObject *held = cpika_dict_get(taken, number);
+    Py_XDECREF(held);
+    if (held != reference) {
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    if (PyDict_DelItem(taken, number) < 0) {
+        if (!PyErr_ExceptionMatches(PyExc_KeyError)) {
+            return -1;
+        }
+        PyErr_Clear();  // his channel has taken it away
+    }
+    return 0;
 }
 
 static PyObject *
@@ -41,11 +62,15 @@ connection_take_number(PyObject *op, PyObject *args)
         return NULL;
     }
     for (int i = first < 1 ? 1 : first; i <= last && i <= UINT16_MAX; i++) {
-        if (cpika_engine_channel(&conn->engine, i) != NULL || is_reserved(conn, i)) {
+        if (is_in_use(conn, i)) {
             continue;
         }
         PyObject *number = PyLong_FromLong(i);
         int rc = number == NULL ? -1 : take_number(taken, reference, number);
+        // Whoever had taken it may have opened his channel while this thread waited for the dict.
+        if (rc > 0 && is_in_use(conn, i)) {
+            rc = give_back(taken, reference, number);
+        }
         if (rc > 0) {
             return number;
         }

@@ -13,6 +13,7 @@ cpika_forget_found(CpikaChannel *ch)
     PyObject *tag = ch->found_tag;
     PyObject *info = ch->found_info;
     ch->found_tag = ch->found_info = NULL;
+    ch->forgets++;
     Py_XDECREF(tag);
     Py_XDECREF(info);
 }
@@ -28,10 +29,10 @@ find_consumer(CpikaChannel *ch, PyObject *tag)
     }
     cpika_forget_found(ch);
     PyObject *infos = Py_NewRef(ch->consumer_infos);  // a key's __eq__ may replace the channel's
+    uint32_t forgets = ch->forgets;
     PyObject *found = cpika_dict_get(infos, tag);
-    bool same = infos == ch->consumer_infos;
     Py_DECREF(infos);
-    if (found != NULL && same && cpika_is_only_reference(ch->consumer_infos) && ch->found_tag == NULL) {
+    if (found != NULL && forgets == ch->forgets && cpika_is_only_reference(ch->consumer_infos)) {
         ch->found_tag = Py_NewRef(tag);
         ch->found_info = Py_NewRef(found);
     }
@@ -60,6 +61,12 @@ cpika_tag_of(PyObject *value, cpika_consumer_tag *tag)
 
 /* ---- in hand ---- */
 
+static inline void
+end_handing(CpikaConnection *conn, CpikaChannel *ch)
+{
+    cpika_roles_end_handing(&conn->roles, &conn->engine, &ch->roles, conn->io.link);
+}
+
 void
 cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info)
 {
@@ -69,10 +76,11 @@ cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info)
 }
 
 void
-cpika_drop_from_hand(CpikaChannel *ch)
+cpika_drop_from_hand(CpikaConnection *conn, CpikaChannel *ch)
 {
     ch->in_hand = false;
     Py_CLEAR(ch->refused_in_hand);
+    end_handing(conn, ch);
 }
 
 /* Requeues the message that a Basic.Deliver tells of. */
@@ -142,14 +150,15 @@ keep(CpikaChannel *ch, const CpikaConsumerInfo *info, PyObject *evt)
 
 /* To the sink that consume() has set up. */
 static int
-feed_sink(CpikaConnection *conn, CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made)
+feed_sink(CpikaConnection *conn, CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made,
+          bool is_kept)
 {
     PyObject *evt = cpika_delivery_evt_new(conn->st, made->method, made->properties, made->body);
     if (evt == NULL) {
         return -1;
     }
     PyObject *done;
-    if (info->store != NULL && info->alternate_event_sink == info->sink_of_store) {
+    if (is_kept) {
         done = keep(ch, info, evt);
     } else {
         PyObject *sink = Py_NewRef(info->alternate_event_sink);
@@ -208,13 +217,23 @@ cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
     PyObject *refused = ch->refused_in_hand;
     ch->in_hand = false;
     ch->refused_in_hand = NULL;
+    CpikaConsumerInfo *info = NULL;
+    if (found != NULL && PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
+        info = (CpikaConsumerInfo *)found;
+    }
+    bool is_kept = info != NULL && info->store != NULL && info->alternate_event_sink == info->sink_of_store;
+    if (!is_kept) {
+        end_handing(conn, ch);  // code of the program may take what comes behind it
+    }
     int rc = 0;
     if (found == NULL) {
         rc = PyErr_Occurred() ? -1 : nobody_wants(conn, ch, refused, made);
-    } else if (PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
-        CpikaConsumerInfo *info = (CpikaConsumerInfo *)found;
+    } else if (info != NULL) {
         bool sink = info->alternate_event_sink != NULL && info->alternate_event_sink != Py_None;
-        rc = sink ? feed_sink(conn, ch, info, made) : call_callback(ch, info, made);
+        rc = sink ? feed_sink(conn, ch, info, made, is_kept) : call_callback(ch, info, made);
+    }
+    if (is_kept) {
+        end_handing(conn, ch);
     }
     Py_XDECREF(refused);
     Py_XDECREF(found);

@@ -17,14 +17,14 @@
 static inline void
 cpika_take_in_hand(CpikaChannel *ch)
 {
-    ch->in_hand = true;
+    ch->in_hand = ch->roles.handing = true;
 }
 
 /* Hands it over. */
 int cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made);
 
 /* It could not be made. */
-void cpika_drop_from_hand(CpikaChannel *ch);
+void cpika_drop_from_hand(CpikaConnection *conn, CpikaChannel *ch);
 
 /* A consumer is cancelled: what is in hand for it and finds it gone goes back, unless nobody acknowledges it. */
 void cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info);

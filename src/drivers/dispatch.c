@@ -72,7 +72,7 @@ run_delivery(CpikaConnection *conn, CpikaChannel *ch, const cpika_message *messa
         rc = cpika_deliver(conn, ch, &made);
         cpika_made_clear(&made);
     } else {
-        cpika_drop_from_hand(ch);
+        cpika_drop_from_hand(conn, ch);
     }
     return rc;
 }
@@ -174,7 +174,7 @@ dispatch_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *
         rc = cpika_deliver(conn, ch, &made);
         cpika_made_clear(&made);
     } else {
-        cpika_drop_from_hand(ch);
+        cpika_drop_from_hand(conn, ch);
     }
     after_callback(conn, call, &ch->roles);
     Py_DECREF(ch);
@@ -309,9 +309,9 @@ cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
     if (cpika_settle(conn) < 0) {
         return -1;
     }
-    while (rc == 0 && call->sink != NULL) {
+    while (rc == 0 && cpika_roles_has_sink(call) && !call->claims->handing) {
         cpika_channel *ch = cpika_channel_of_roles(call->claims);
-        cpika_event *event = cpika_events_take_first_of_consumer(&e->events, &ch->events, call->sink);
+        cpika_event *event = cpika_events_take_first_of_consumer(&e->events, &ch->events, &call->sink);
         if (event == NULL) {
             break;
         }

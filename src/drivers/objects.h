@@ -57,6 +57,7 @@ typedef struct {
     PyObject *refused_in_hand;  // owned: tag of a consumer that was cancelled meanwhile; or NULL
     bool in_hand;               // a message is on its way from the engine to the program: see deliver.h
     bool reserves;              // its number, until it is opened
+    uint32_t forgets;           // how often found_tag was forgotten
     union {
         cpika_driven_channel driven;
         struct {

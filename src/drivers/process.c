@@ -113,7 +113,9 @@ cpika_process(CpikaConnection *conn, const cpika_process_args *args)
         return -1;
     }
     call->asks_seen = args->asks_seen;
-    call->sink = call->dispatches ? NULL : args->sink;
+    if (args->sink != NULL && !call->dispatches) {
+        cpika_roles_set_sink(&conn->roles, call, *args->sink);
+    }
     if (args->channel != NULL) {
         call->claims = &args->channel->roles;
         cpika_roles_claim(call->claims);

@@ -67,6 +67,7 @@ cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants, void *arg)
         return NULL;
     }
     r->spare_call = NULL;
+    cpika_debug_not_on_stack(arg);
     *call = (cpika_call){
         .user = cpika_user_here(st),
         .wants = wants,
@@ -97,6 +98,14 @@ give_back_pair(cpika_roles *r, cpika_call *call)
 }
 
 void
+cpika_roles_set_sink(cpika_roles *r, cpika_call *call, cpika_consumer_tag sink)
+{
+    cpika_debug_not_on_stack(sink.bytes);
+    call->sink = sink;
+    r->sinks++;
+}
+
+void
 cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link)
 {
     assert(call->sleep == CPIKA_AWAKE && !call->in_callback);
@@ -105,6 +114,7 @@ cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link)
         at = &(*at)->next;
     }
     *at = call->next;
+    r->sinks -= cpika_roles_has_sink(call);
     if (call->claims != NULL) {
         cpika_roles_unclaim(r, call->claims);
     }
@@ -286,7 +296,8 @@ cpika_roles_has_work(const cpika_roles *r, const cpika_engine *e, const cpika_ca
     for (const cpika_event *event = e->events.first; event != NULL; event = event->next) {
         const cpika_channel_roles *channel = cpika_roles_of_channel(event->channel);
         if (cpika_roles_may_run(call, channel)
-            || (call->sink != NULL && call->claims == channel && cpika_event_is_of(event, call->sink))) {
+            || (cpika_roles_has_sink(call) && call->claims == channel && !channel->handing
+                && cpika_event_is_of(event, &call->sink))) {
             return true;
         }
     }
@@ -319,6 +330,16 @@ cpika_roles_end_callback(cpika_roles *r, cpika_call *call, cpika_channel_roles *
     channel->running = NULL;
     call->in_callback = false;
     r->changes_seen = UINT64_MAX;  // what waits on the channel may be for a call that sleeps
+}
+
+void
+cpika_roles_end_handing(cpika_roles *r, const cpika_engine *e, cpika_channel_roles *channel, cpika_link *link)
+{
+    channel->handing = false;
+    if (r->sinks > 0) {
+        r->changes_seen = UINT64_MAX;  // what comes behind it may be for one of them
+        cpika_roles_notify(r, e, link);
+    }
 }
 
 void

@@ -30,6 +30,7 @@ typedef struct cpika_call cpika_call;
 typedef struct {
     cpika_call *running;  // whose callback of this channel runs; NULL: none
     int claimants;        // who dispatch this channel before others: calls, and loops of calls
+    bool handing;         // a message of it is on its way to the program: none overtakes it
 } cpika_channel_roles;
 
 /* A channel as drivers have it: events refer to the one part, and lead to the other.  Both begin with what a delivery needs
@@ -61,16 +62,15 @@ struct cpika_call {
     cpika_wants wants;            // NULL: a dispatching call, which wants what cpika_roles_has_work says
     void *arg;                    // on the heap, too
     cpika_channel_roles *claims;  // borrowed: of the channel that it claims; NULL: none
-    const cpika_consumer_tag
-        *sink;           // of consume(), inside a callback: the messages that it takes; on the caller's heap
-    uint64_t asks_seen;  // of roles.asks, when its caller last looked
-    bool dispatches;     // runs callbacks
-    bool in_callback;    // and is inside one
-    bool told;           // in which whoever runs was told why the connection has ended
-    bool may_hold;       // an ack given now may wait: more messages stand ready (rule 4)
-    bool woken;          // since it fell asleep
-    int slept;           // times in a row without anything to do
-    unsigned turns;      // that it has taken
+    cpika_consumer_tag sink;      // of consume(), inside a callback: whose messages it takes; no bytes: none
+    uint64_t asks_seen;           // of roles.asks, when its caller last looked
+    bool dispatches;              // runs callbacks
+    bool in_callback;             // and is inside one
+    bool told;                    // in which whoever runs was told why the connection has ended
+    bool may_hold;                // an ack given now may wait: more messages stand ready (rule 4)
+    bool woken;                   // since it fell asleep
+    int slept;                    // times in a row without anything to do
+    unsigned turns;               // that it has taken
     enum { CPIKA_AWAKE, CPIKA_POLLING, CPIKA_PARKED } sleep;
     int wake_rd, wake_wr;  // of a parked call; -1
 };
@@ -84,6 +84,7 @@ typedef struct {
     bool noticing;                    // somebody runs notices
     bool timing;                      // somebody runs timers
     cpika_call *holder;               // the call with may_hold
+    int sinks;                        // calls with a sink
     uint64_t asks;                    // how often somebody wanted dispatching calls to return
     uint64_t changes_seen;            // of the engine, when sleeping calls were last looked through
     bool due;                         // timers or thread-safe callbacks may be ready
@@ -105,6 +106,9 @@ bool cpika_roles_is_dispatching(const cpika_roles *r, cpika_state *st);
 
 /* Whoever calls is told why the connection has ended: the call that dispatches further down in the stack knows it, too. */
 void cpika_roles_note_told(cpika_roles *r, cpika_state *st);
+
+/* It takes this consumer's messages, inside a callback; the tag's bytes live as long as the call. */
+void cpika_roles_set_sink(cpika_roles *r, cpika_call *call, cpika_consumer_tag sink);
 
 /* Ends it; somebody else takes over what it did for others. */
 void cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link);
@@ -140,9 +144,15 @@ void cpika_roles_hand_over(cpika_roles *r, cpika_link *link);
 /* ---- dispatching ---- */
 
 static inline bool
+cpika_roles_has_sink(const cpika_call *call)
+{
+    return call->sink.bytes != NULL;
+}
+
+static inline bool
 cpika_roles_may_run(const cpika_call *call, const cpika_channel_roles *channel)
 {
-    return call->dispatches && channel->running == NULL
+    return call->dispatches && channel->running == NULL && !channel->handing
            && (channel->claimants == 0 || call->claims == channel);
 }
 
@@ -154,6 +164,10 @@ cpika_event *cpika_roles_take_event(cpika_engine *e, const cpika_call *call);
 
 void cpika_roles_begin_callback(cpika_call *call, cpika_channel_roles *channel);
 void cpika_roles_end_callback(cpika_roles *r, cpika_call *call, cpika_channel_roles *channel);
+
+/* A message of the channel was on its way (`handing`) and is the program's now, or nobody's. */
+void cpika_roles_end_handing(cpika_roles *r, const cpika_engine *e, cpika_channel_roles *channel,
+                             cpika_link *link);
 
 /* Asks dispatching calls to return to their callers. */
 void cpika_roles_ask_return(cpika_roles *r, cpika_link *link);

@@ -47,15 +47,22 @@ raise_unanswered(CpikaConnection *conn, CpikaChannel *ch)
     return cpika_raise_ended(conn);
 }
 
-/* Joins those that wait on the channel, and sends when it is the first.  0 or -1. */
+enum { NOT_WANTED = 2 };
+
+/* Joins those that wait on the channel, and sends when it is the first.  0, NOT_WANTED or -1. */
 static int
-send_request(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes, size_t n)
+send_request(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const cpika_joining *joining,
+             const uint8_t *bytes, size_t n)
 {
     cpika_transport *io = &conn->io;
     int rc =
         cpika_transport_lock_output(io);  // which may let others run: only behind it is the order settled
     if (rc != CPIKA_OK) {
         return cpika_raise_io(conn, rc);
+    }
+    if (joining != NULL && !joining->is_wanted(joining->arg)) {
+        cpika_transport_unlock(io);
+        return NOT_WANTED;
     }
     rc = cpika_engine_request(&conn->engine, ch == NULL ? NULL : &ch->engine, request, bytes, n);
     if (rc != CPIKA_OK || n == 0) {
@@ -76,9 +83,9 @@ is_settled(void *arg)
     return request->state >= CPIKA_REQUEST_ANSWERED;
 }
 
-cpika_message *
-cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes,
-                 size_t n, uint64_t deadline_ns)
+static cpika_message *
+call(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const cpika_joining *joining,
+     const uint8_t *bytes, size_t n, uint64_t deadline_ns)
 {
     cpika_channel *engine_channel = ch == NULL ? NULL : &ch->engine;
     if (cpika_check_may_wait(conn) < 0) {
@@ -86,7 +93,11 @@ cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request
         return NULL;
     }
     request->state = CPIKA_REQUEST_FAILED;  // until it has joined
-    int rc = send_request(conn, ch, request, bytes, n);
+    int rc = send_request(conn, ch, request, joining, bytes, n);
+    if (rc == NOT_WANTED) {
+        cpika_request_free(request);
+        return NULL;
+    }
     if (rc == 0) {
         rc = cpika_wait(conn, is_settled, request, deadline_ns, false);
     }
@@ -109,9 +120,16 @@ cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request
     return NULL;
 }
 
+cpika_message *
+cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes,
+                 size_t n, uint64_t deadline_ns)
+{
+    return call(conn, ch, request, NULL, bytes, n, deadline_ns);
+}
+
 PyObject *
 cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uint32_t reply,
-                  uint64_t deadline_ns)
+                  uint64_t deadline_ns, const cpika_joining *joining)
 {
     // Encoding may run user code, which may send requests of its own: they go first.
     cpika_buf frame = CPIKA_BUF_INIT;
@@ -125,7 +143,7 @@ cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uin
     if (request == NULL) {
         PyErr_NoMemory();
     } else {
-        answer = cpika_call_bytes(conn, ch, request, frame.data, frame.len, deadline_ns);
+        answer = call(conn, ch, request, joining, frame.data, frame.len, deadline_ns);
     }
     cpika_buf_free(&frame);
     PyObject *object = answer == NULL ? NULL : cpika_make_method(conn, answer);

@@ -12,9 +12,16 @@
 cpika_message *cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request,
                                 const uint8_t *bytes, size_t n, uint64_t deadline_ns);
 
-/* The same for a method object (None: only waits): new reference to the answer. */
+/* Asked when a request's turn to be sent has come: false, it is not wanted any more.  With the output locked: only looks. */
+typedef struct {
+    bool (*is_wanted)(void *arg);
+    void *arg;
+} cpika_joining;
+
+/* The same for a method object (None: only waits): new reference to the answer.  NULL without an exception: `joining`
+ * (NULL: none) did not want it. */
 PyObject *cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uint32_t reply,
-                            uint64_t deadline_ns);
+                            uint64_t deadline_ns, const cpika_joining *joining);
 
 /* Appends a method frame; -1 with an exception, `out` unchanged.  May run user code. */
 int cpika_encode_method(CpikaConnection *conn, int channel, PyObject *method, cpika_buf *out);

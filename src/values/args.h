@@ -4,8 +4,7 @@
 #ifndef CPIKA_VALUES_ARGS_H
 #define CPIKA_VALUES_ARGS_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "compat.h"
 
 enum { CPIKA_MAX_ARGS = 8 };
 

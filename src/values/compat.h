@@ -3,8 +3,8 @@
 #ifndef CPIKA_VALUES_COMPAT_H
 #define CPIKA_VALUES_COMPAT_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "yields.h"  // Python.h before any other header
+
 #include <stdbool.h>
 
 #if PY_VERSION_HEX < 0x030A0000

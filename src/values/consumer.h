@@ -23,6 +23,7 @@ typedef struct {
     PyObject *store;          // of consume(): its `pending_events` gets what the sink would; NULL: none
     PyObject *sink_of_store;  // owned: the sink it stands for, while nobody replaces that
     char auto_ack;
+    bool unsent;     // its Basic.Consume still waits for its turn: nobody needs to tell the broker of its end
     bool forgotten;  // its channel knows it no more
     int state;
 } CpikaConsumerInfo;

@@ -4,9 +4,6 @@
 #ifndef CPIKA_VALUES_STATE_H
 #define CPIKA_VALUES_STATE_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
 #include "compat.h"
 #include "values.h"
 

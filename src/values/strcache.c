@@ -1,5 +1,6 @@
 /* strcache.c - the same bytes give the same str.
- * Layer: values.  Owns: one reference to each str it holds.  Threads: with the GIL.
+ * Layer: values.  Owns: one reference to each str it holds.
+ * Threads: with the GIL; where a str is let go, another thread may run, so all is in order before.
  * Errors: NULL with an exception. */
 #include "strcache.h"
 
@@ -57,17 +58,28 @@ cpika_hash_bytes(uint64_t seed, const uint8_t *bytes, size_t n)
     return h ^ h >> 32;
 }
 
+static void
+drop_tags(PyObject **tags, size_t cap)
+{
+    for (size_t i = 0; i < cap; i++) {
+        Py_XDECREF(tags[i]);
+    }
+    PyMem_Free(tags);
+}
+
 /* Twice the room, so that many consumers do not push each other out.  Without memory it stays as it is. */
 static void
 grow_tags(cpika_strcache *cache)
 {
-    size_t cap = cache->cap > 0 ? cache->cap * 2 : FIRST_TAGS;
+    PyObject **before = cache->tags;
+    size_t cap_before = cache->cap;
+    size_t cap = cap_before > 0 ? cap_before * 2 : FIRST_TAGS;
     PyObject **tags = PyMem_Calloc(cap, sizeof *tags);
     if (tags == NULL) {
         return;
     }
-    for (size_t i = 0; i < cache->cap; i++) {
-        PyObject *text = cache->tags[i];
+    for (size_t i = 0; i < cap_before; i++) {
+        PyObject *text = before[i];
         if (text == NULL) {
             continue;
         }
@@ -76,11 +88,12 @@ grow_tags(cpika_strcache *cache)
         for (int probe = 0; probe < PROBES && tags[at] != NULL; probe++) {
             at = (at + 1) & (cap - 1);
         }
-        Py_XSETREF(tags[at], text);
+        before[i] = tags[at];  // whom it pushes out, if anybody
+        tags[at] = text;
     }
-    PyMem_Free(cache->tags);
     cache->tags = tags;
     cache->cap = cap;
+    drop_tags(before, cap_before);
 }
 
 PyObject *
@@ -99,8 +112,9 @@ cpika_strcache_tag(cpika_strcache *cache, const uint8_t *bytes, size_t n)
             break;
         }
         if (same_text(cache->tags[at], bytes, n)) {
-            Py_XSETREF(cache->last_tag, Py_NewRef(cache->tags[at]));
-            return Py_NewRef(cache->tags[at]);
+            PyObject *found = Py_NewRef(cache->tags[at]);
+            Py_XSETREF(cache->last_tag, Py_NewRef(found));
+            return found;
         }
     }
     PyObject *text = cpika_text_decode(bytes, n);
@@ -139,12 +153,16 @@ cpika_strcache_keep(cpika_strcache *cache, const uint8_t *payload, size_t n, siz
     if (n > CPIKA_KEPT_DELIVER) {
         return;
     }
+    PyObject *before[] = {kept->tag, kept->exchange, kept->key};
     memcpy(kept->payload, payload, n);
     kept->size = n;
     kept->fixed_at = fixed_at;
-    Py_XSETREF(kept->tag, Py_NewRef(tag));
-    Py_XSETREF(kept->exchange, Py_NewRef(exchange));
-    Py_XSETREF(kept->key, Py_NewRef(key));
+    kept->tag = Py_NewRef(tag);
+    kept->exchange = Py_NewRef(exchange);
+    kept->key = Py_NewRef(key);
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        Py_XDECREF(before[i]);
+    }
 }
 
 void
@@ -156,12 +174,9 @@ cpika_strcache_clear(cpika_strcache *cache)
     Py_CLEAR(cache->last_exchange);
     Py_CLEAR(cache->last_key);
     Py_CLEAR(cache->last_tag);
-    if (cache->tags != NULL) {
-        for (size_t i = 0; i < cache->cap; i++) {
-            Py_CLEAR(cache->tags[i]);
-        }
-        PyMem_Free(cache->tags);
-        cache->tags = NULL;
-        cache->cap = 0;
-    }
+    PyObject **tags = cache->tags;
+    size_t cap = cache->cap;
+    cache->tags = NULL;
+    cache->cap = 0;
+    drop_tags(tags, cap);
 }

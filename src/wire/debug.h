@@ -6,6 +6,8 @@
 #define CPIKA_WIRE_DEBUG_H
 
 #ifdef CPIKA_DEBUG
+#    include <stdint.h>
+
 /* Says so on standard error, and aborts. */
 _Noreturn void cpika_debug_abort(const char *what);
 
@@ -39,6 +41,16 @@ cpika_debug_may_wait(void)
     }
 }
 
+/* What others look at while its owner waits: not on his stack, which a greenlet's switch takes away. */
+static inline void
+cpika_debug_not_on_stack(const void *shared)
+{
+    enum { NEAR = 8192 };  // bytes of the core's own frames; above are those of CPython
+    if ((uintptr_t)shared - (uintptr_t)__builtin_frame_address(0) < NEAR) {
+        cpika_debug_abort("cpika waits, and others look at something on its stack meanwhile");
+    }
+}
+
 static inline void
 cpika_debug_begin_handling(void)
 {
@@ -58,6 +70,12 @@ cpika_debug_end_handling(void)
 static inline void
 cpika_debug_may_lock(void)
 {
+}
+
+static inline void
+cpika_debug_not_on_stack(const void *shared)
+{
+    (void)shared;
 }
 
 static inline void

@@ -522,6 +522,65 @@ def test_consume_inside_a_callback_gets_its_messages(broker_url: str, moment: st
         assert apart(consume_in_a_callback, moment, subject=subject, timeout=6) == [[0, 1, 2], 0]
 
 
+def cancelled_between_two_looks() -> bool:
+    """The thread of `consume()` looks, and waits again, while another thread's `cancel()` has its answer."""
+    connection = connect()
+    channel = connection.channel()
+    queue = queue_of(channel)
+    waits = threading.Semaphore(0)
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "_process_data_events":
+            waits.release()
+
+    def read() -> None:
+        sys.setprofile(note)
+        for _ in channel.consume(queue):
+            pass
+
+    def hold_up(frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code.co_name == "_end_generator":
+            sys.setprofile(None)
+            assert waits.acquire(timeout=5)
+
+    reading = Together(read)
+    assert waits.acquire(timeout=5)
+    sys.setprofile(hold_up)
+    channel.cancel()
+    ended = reading.hung(5) == []
+    connection.close()
+    return ended
+
+
+def test_consume_ends_when_another_thread_cancels_it(broker_url: str) -> None:
+    """What `consume()` looks at changes before it is asked to look again."""
+    assert apart(cancelled_between_two_looks) is True
+
+
+def cancelled_before_it_is_sent() -> list[Any]:
+    """The consumer is known already, and its arguments are still being encoded."""
+    connection = connect()
+    channel = connection.channel()
+    queue = queue_of(channel)
+
+    class Arguments(dict[str, int]):
+        def items(self) -> Any:
+            channel.basic_cancel("early")
+            return super().items()
+
+    given = Arguments({"x-priority": 1})
+    tag = channel.basic_consume(queue, Sink(1), consumer_tag="early", arguments=given)
+    known = channel.consumer_tags
+    consumers = channel.queue_declare(queue, passive=True).method.consumer_count
+    connection.close()
+    return [tag, known, consumers]
+
+
+def test_a_consumer_that_is_cancelled_before_it_is_sent_is_not_the_brokers(broker_url: str) -> None:
+    """Its cancellation does not overtake it."""
+    assert apart(cancelled_before_it_is_sent) == ["early", [], 0]
+
+
 def callbacks_reach_any_dispatcher() -> list[int]:
     """Two dispatchers; one is stuck in a callback, thread-safe callbacks and timers run in the other."""
     connection = connect()

@@ -6,6 +6,7 @@ Greenlets run in one thread, and a switch moves the stack of the one away.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -123,7 +124,42 @@ def consume(channel: Any, queue: str, number: int, pause: Callable[[float], Any]
     return right
 
 
-WORK = {"confirm": confirm, "declare": declare, "get": get, "buffered": buffered, "consume": consume}
+def consume_inside(channel: Any, queue: str, number: int, pause: Callable[[float], Any]) -> int:
+    """A callback awaits what comes to a second channel."""
+    own, second = (
+        channel.queue_declare(own_queue(queue, f"{number}-{which}"), exclusive=True).method.queue
+        for which in ("first", "second")
+    )
+    inner = channel.connection.channel()
+    right = 0
+
+    def publish_later(body: bytes) -> None:
+        pause(0.002)
+        channel.basic_publish("", second, body)
+
+    def on_message(_channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
+        nonlocal right
+        threading.Thread(target=publish_later, args=(body,)).start()
+        right += next(inner.consume(second, auto_ack=True))[2] == body
+        inner.cancel()
+        if right == EACH:
+            channel.stop_consuming()
+
+    for index in range(EACH):
+        channel.basic_publish("", own, b"%d-%d" % (number, index))
+    channel.basic_consume(own, on_message, auto_ack=True)
+    channel.start_consuming()
+    return right
+
+
+WORK = {
+    "confirm": confirm,
+    "declare": declare,
+    "get": get,
+    "buffered": buffered,
+    "consume": consume,
+    "consume inside": consume_inside,
+}
 
 
 def greenlets(library: str, what: str, shared: bool) -> list[Any]:
@@ -155,7 +191,7 @@ def crowds() -> list[Any]:
     for library in ("gevent", "eventlet"):
         for what in WORK:
             for shared in (False, True):
-                if what != "consume" or not shared:  # a channel has one generator
+                if not what.startswith("consume") or not shared:  # a channel has one generator
                     cases.append((library, what, shared))
     return cases
 

@@ -492,9 +492,10 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
 
     def _end_generator(self, generator: _QueueConsumerGeneratorInfo) -> None:
-        """It is over; another thread may have begun the next one."""
+        """It is over; another thread may have begun the next one, and yet another one may await this one."""
         if self._queue_consumer_generator is generator:
             self._queue_consumer_generator = None
+            self._connection._impl._ask_return()
 
     def _await_generator_event(self, timeout: float) -> bool:
         """Wait for an event of `consume()`, or its end. Returns False when there was none in time."""
