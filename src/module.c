@@ -13,6 +13,7 @@
 #include "values/consumer.h"
 #include "values/deque.h"
 #include "values/errors.h"
+#include "values/gate.h"
 #include "values/hot_method.h"
 #include "values/setup.h"
 #include "values/within.h"
@@ -132,6 +133,9 @@ core_free(void *module)
 
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
+#if CPIKA_FREE_THREADED
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},  // the gate is there instead
+#endif
     {0, NULL},
 };
 

@@ -6,7 +6,11 @@ apart, and a function that is forgotten is found by nobody until two threads mee
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,3 +84,14 @@ def test_the_search_finds_the_entries() -> None:
     channel = set(entries((SRC / "api" / "channel.c").read_text()))
     assert {"channel_basic_publish", "cpika_channel_dealloc", "cpika_field_get"} <= channel
     assert "cpika_object_getter" in set(entries((SRC / "values" / "methods.c").read_text()))
+
+
+def test_to_import_it_leaves_the_gil_as_it_is() -> None:
+    """An interpreter without the GIL turns it on for a module that does not declare that it needs none."""
+    enabled = "print(getattr(sys, '_is_gil_enabled', lambda: True)())"
+    program = f"import sys; {enabled}; import cpika; {enabled}"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    output = subprocess.check_output([sys.executable, "-c", program], env=environment, text=True)
+    has_gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    has_gate = sys.version_info >= (3, 14)
+    assert output.split() == [str(has_gil), str(has_gil or not has_gate)]

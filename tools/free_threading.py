@@ -67,6 +67,7 @@ FILES = (
     "tests/rules/test_rule_12_output.py",
     "tests/rules/test_rule_13_threads.py",
     "tests/test_faults.py",
+    "tests/test_gate.py",
 )
 UNFIT = (
     # It counts how often all threads wake, the sanitizer's own among them.
@@ -76,6 +77,10 @@ UNFIT = (
     # 3.14 loses that exception to a callback of a weak reference, when the thread that sets it ends at once.
     "tests/faults/test_waiting_in_recv.py"
     "::test_an_exception_of_another_thread_comes_however_often_the_peer_sends[False]",
+)
+UNFIT_PLAIN = (
+    # Here the signal also strikes between the return of basic_get and the test's next line.
+    "tests/faults/test_abandoned.py::test_an_interrupt_between_answer_and_return_loses_no_message",
 )
 
 
@@ -91,7 +96,7 @@ class Flavour:
 
 
 SANITIZED = Flavour("tsan", ("--disable-gil", "--with-thread-sanitizer"), "thread", 10, UNFIT)
-PLAIN = Flavour("plain", ("--disable-gil",), "", 2, UNFIT[-1:])
+PLAIN = Flavour("plain", ("--disable-gil",), "", 2, (*UNFIT[-1:], *UNFIT_PLAIN))
 
 
 def interpreter(given: Path, flavour: Flavour) -> tuple[Path, Path]:

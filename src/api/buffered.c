@@ -7,6 +7,7 @@
 #include "publish.h"
 #include "values/args.h"
 #include "values/gate.h"
+#include "values/open_block.h"
 #include "values/setup.h"
 
 enum { MOST_DELAY_S = 3600 };  // a publish that waits longer is a mistake
@@ -72,6 +73,27 @@ unlink_block(CpikaChannel *ch, cpika_block *block)
             return;
         }
     }
+}
+
+/* Where the innermost block of whoever calls stands in `entries`; `count`: nowhere. */
+static size_t
+innermost(const BufferedPublishing *self)
+{
+    for (size_t i = self->count; i > 0; i--) {
+        if (cpika_user_is_here(self->channel->st, &self->entries[i - 1].block->user)) {
+            return i - 1;
+        }
+    }
+    return self->count;
+}
+
+static entry
+take_entry(BufferedPublishing *self, size_t at)
+{
+    entry taken = self->entries[at];
+    self->count--;
+    memmove(&self->entries[at], &self->entries[at + 1], (self->count - at) * sizeof(entry));
+    return taken;
 }
 
 /* Leaves it once; the last one out takes it from the channel: whatever is published from now on is not its. */
@@ -227,7 +249,8 @@ buffered_exit(PyObject *op, PyObject *args)
         return NULL;
     }
     bool failed = error != Py_None || type != Py_None;
-    const entry left = self->entries[--self->count];
+    size_t at = innermost(self);
+    const entry left = take_entry(self, at < self->count ? at : self->count - 1);
     bool last = leave_block(ch, &left);
     // Ctrl-C shall answer although the broker reads nothing.
     bool hurry = failed && !PyErr_GivenExceptionMatches(error != Py_None ? error : type, PyExc_Exception);
@@ -290,6 +313,37 @@ buffered_traverse(PyObject *op, visitproc visit, void *arg)
     return 0;
 }
 
+/* How often whoever calls is inside. */
+static size_t
+buffered_depth(PyObject *op)
+{
+    const BufferedPublishing *self = (const BufferedPublishing *)op;
+    size_t depth = 0;
+    for (size_t i = 0; i < self->count; i++) {
+        depth += cpika_user_is_here(self->channel->st, &self->entries[i].block->user);
+    }
+    return depth;
+}
+
+/* Left without its end: what it holds the keeper sends. */
+static void
+leave_forgotten(BufferedPublishing *self, size_t at)
+{
+    const entry left = take_entry(self, at);
+    leave_block(self->channel, &left);
+    release_block(self->channel, left.block);
+}
+
+static void
+buffered_abandon(PyObject *op)
+{
+    BufferedPublishing *self = (BufferedPublishing *)op;
+    size_t at = innermost(self);
+    if (at < self->count) {
+        leave_forgotten(self, at);
+    }
+}
+
 static void
 buffered_dealloc(PyObject *op)
 {
@@ -297,10 +351,8 @@ buffered_dealloc(PyObject *op)
     BufferedPublishing *self = (BufferedPublishing *)op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    while (self->count > 0) {  // forgotten inside: what it holds the keeper sends
-        const entry left = self->entries[--self->count];
-        leave_block(self->channel, &left);
-        release_block(self->channel, left.block);
+    while (self->count > 0) {
+        leave_forgotten(self, self->count - 1);
     }
     PyMem_Free(self->entries);
     Py_XDECREF(self->channel);
@@ -346,5 +398,12 @@ int
 cpika_buffered_exec(PyObject *module, cpika_state *st)
 {
     (void)st;
-    return cpika_add_type(module, &buffered_spec);
+    static const cpika_block_kind kind = {buffered_depth, buffered_exit, buffered_abandon};
+    if (cpika_add_type(module, &buffered_spec) < 0) {
+        return -1;
+    }
+    PyObject *type = PyObject_GetAttrString(module, "BufferedPublishing");
+    int rc = type == NULL ? -1 : cpika_open_block_install((PyTypeObject *)type, &kind);
+    Py_XDECREF(type);
+    return rc;
 }

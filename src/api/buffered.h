@@ -4,8 +4,9 @@
  *       the thread, or greenlet, that entered it.
  * Errors: NULL or -1 with an exception.
  *
- * Entering and leaving are each one call of C, between which and the `with` statement no signal handler runs; and a context
- * manager that is forgotten inside takes its block with it.  So no block stays open by accident. */
+ * Entering and leaving are each one call of C, and what stands on the interpreter's stack between them ends the block when
+ * it dies there (values/open_block.h); a context manager that is forgotten inside takes its block with it.  So no block
+ * stays open by accident. */
 #ifndef CPIKA_API_BUFFERED_H
 #define CPIKA_API_BUFFERED_H
 

@@ -53,6 +53,9 @@ channel_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyO
     cpika_block *block = ch->blocks == NULL ? NULL : buffered_block(ch);
     publish_strings held = {NULL, NULL};
     int rc = publish_take_strings(&ch->st->values, &a, &held);
+    if (block != NULL && rc == 0) {
+        block = buffered_block(ch);  // what a str's own encode() has ended is gone
+    }
     if (rc == 0) {
         rc = block != NULL           ? buffered_publish(ch, block, &a)
              : ch->engine.confirming ? publish_confirmed(ch, &a)
@@ -292,8 +295,9 @@ get_consumer_infos(PyObject *op, void *closure)
 {
     CPIKA_GATE;
     (void)closure;
+    PyObject *infos = Py_NewRef(((CpikaChannel *)op)->consumer_infos);
     cpika_forget_found((CpikaChannel *)op);  // the caller may change it
-    return Py_NewRef(((CpikaChannel *)op)->consumer_infos);
+    return infos;
 }
 
 static int
@@ -360,6 +364,8 @@ static PyGetSetDef channel_getset[] = {
     {"_state", get_state, set_state, "CLOSED 0, OPENING 1, OPEN 2, CLOSING 3", NULL},
     {"_consumer_infos", get_consumer_infos, set_consumer_infos, "Consumers by tag: dict of _ConsumerInfo",
      NULL},
+    {"_queue_consumer_generator", cpika_get_generator, cpika_set_generator,
+     "What consume() goes by, or None.", NULL},
     {"_delivery_confirmation", get_confirming, set_confirming, "Whether basic_publish awaits confirms", NULL},
     {"_closing_reason", get_closing_reason, NULL, "Why the channel is closed, or None.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
@@ -429,6 +435,7 @@ cpika_channel_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(ch->found_tag);
     Py_VISIT(ch->found_info);
     Py_VISIT(ch->closing_reason);
+    Py_VISIT(ch->generator);
     return 0;
 }
 
@@ -440,6 +447,7 @@ cpika_channel_clear(PyObject *op)
     cpika_forget_found(ch);
     Py_CLEAR(ch->refused_in_hand);
     Py_CLEAR(ch->closing_reason);
+    Py_CLEAR(ch->generator);
     if (ch->consumer_infos != NULL) {
         PyDict_Clear(ch->consumer_infos);  // stays a dict: methods that still run may look
     }

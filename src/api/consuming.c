@@ -67,15 +67,20 @@ send_cancel(CpikaChannel *ch, const cpika_consumer_tag *tag, uint64_t deadline)
 static void
 forget_consumer(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
 {
+    if (info->forgotten) {
+        return;  // whoever forgets first takes it out: what is there now may be another one
+    }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     info->forgotten = true;
     cpika_refuse_in_hand(ch, info);
-    PyObject *known = cpika_dict_get(ch->consumer_infos, tag);
+    PyObject *infos = Py_NewRef(ch->consumer_infos);  // the channel may get another one meanwhile
+    PyObject *known = cpika_dict_get(infos, tag);
     if (known == (const PyObject *)info) {
-        PyDict_DelItem(ch->consumer_infos, tag);
+        PyDict_DelItem(infos, tag);
     }
     Py_XDECREF(known);
+    Py_DECREF(infos);
     PyErr_Clear();
     cpika_forget_found(ch);  // behind that: whoever delivers meanwhile may have found it
     cpika_roles_ask_return(&ch->conn->roles, ch->conn->io.link);
@@ -129,6 +134,20 @@ PyDoc_STRVAR(consume_doc, "_consume($self, info, method, timeout=None, /)\n--\n\
                           "known if and only if the broker has it: interrupted, the engine cancels it again; cancelled\n"
                           "meanwhile by somebody else, it is not sent.");
 
+/* In one step, for two threads may ask for one tag.  0 or -1. */
+static int
+make_known(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
+{
+    PyObject *infos = Py_NewRef(ch->consumer_infos);
+    const PyObject *known = PyDict_SetDefault(infos, tag, (PyObject *)info);
+    int rc = known == (PyObject *)info ? 0 : -1;
+    if (rc < 0 && known != NULL) {
+        PyErr_SetObject(ch->st->exceptions[CPIKA_EXC_DuplicateConsumerTag], tag);
+    }
+    Py_DECREF(infos);
+    return rc;
+}
+
 static bool
 is_still_wanted(void *arg)
 {
@@ -152,14 +171,14 @@ channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0 || cpika_check_channel(ch) < 0) {
         return NULL;
     }
+    if (info->unsent || info->forgotten || info->state != CONSUMER_SETTING_UP) {
+        PyErr_SetObject(ch->st->exceptions[CPIKA_EXC_DuplicateConsumerTag], tag);
+        return NULL;
+    }
     Py_INCREF(tag);
     info->unsent = true;
-    // One step: two threads may ask for one tag.
-    PyObject *known = PyDict_SetDefault(ch->consumer_infos, tag, (PyObject *)info);
-    if (known != (PyObject *)info) {
-        if (known != NULL) {
-            PyErr_SetObject(ch->st->exceptions[CPIKA_EXC_DuplicateConsumerTag], tag);
-        }
+    if (make_known(ch, tag, info) < 0) {
+        info->unsent = false;
         Py_DECREF(tag);
         return NULL;
     }
@@ -187,8 +206,11 @@ channel_cancel_for_nobody(PyObject *op, PyObject *tag)
     CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     cpika_consumer_tag bytes;
-    PyObject *found = cpika_dict_get(ch->consumer_infos, tag);
-    if (found == NULL || cpika_tag_of(tag, &bytes) < 0 || PyDict_DelItem(ch->consumer_infos, tag) < 0) {
+    PyObject *infos = Py_NewRef(ch->consumer_infos);
+    PyObject *found = cpika_dict_get(infos, tag);
+    bool taken = found != NULL && cpika_tag_of(tag, &bytes) == 0 && PyDict_DelItem(infos, tag) == 0;
+    Py_DECREF(infos);
+    if (!taken) {
         Py_XDECREF(found);
         return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
     }

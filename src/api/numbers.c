@@ -29,7 +29,16 @@ take_number(PyObject *taken, PyObject *reference, PyObject *number)
     if (is_taken) {
         return 0;
     }
-    return PyDict_SetItem(taken, number, reference) < 0 ? -1 : 1;
+    if (held != NULL) {  // dead
+        PyObject *now = cpika_dict_get(taken, number);
+        Py_XDECREF(now);
+        if (now == held && PyDict_DelItem(taken, number) < 0) {
+            PyErr_Clear();
+        }
+    }
+    // Two threads may be here at once.
+    const PyObject *there = PyDict_SetDefault(taken, number, reference);
+    return there == NULL ? -1 : there == reference;
 }
 
 /* 0, or -1. */

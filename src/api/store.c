@@ -91,6 +91,56 @@ channel_give_back_all(PyObject *op, PyObject *events)
     Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(begin_generator_doc, "_begin_generator($self, generator, /)\n--\n\n"
+                                  "Make it the one of consume(), unless there is one.  Return the one that there is.");
+
+static PyObject *
+channel_begin_generator(PyObject *op, PyObject *generator)
+{
+    CPIKA_GATE;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->generator == NULL) {
+        ch->generator = Py_NewRef(generator);
+    }
+    return Py_NewRef(ch->generator);
+}
+
+PyObject *
+cpika_get_generator(PyObject *op, void *closure)
+{
+    CPIKA_GATE;
+    (void)closure;
+    PyObject *generator = ((CpikaChannel *)op)->generator;
+    return Py_NewRef(generator == NULL ? Py_None : generator);
+}
+
+int
+cpika_set_generator(PyObject *op, PyObject *value, void *closure)
+{
+    CPIKA_GATE;
+    (void)closure;
+    Py_XSETREF(((CpikaChannel *)op)->generator, value == Py_None ? NULL : Py_XNewRef(value));
+    return 0;
+}
+
+PyDoc_STRVAR(end_generator_doc, "_end_generator($self, generator, /)\n--\n\n"
+                                "It is over, unless another one has begun; whoever awaits it looks again.");
+
+static PyObject *
+channel_end_generator(PyObject *op, PyObject *generator)
+{
+    CPIKA_GATE;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->generator == generator) {
+        ch->generator = NULL;
+        if (ch->conn != NULL && ch->conn->io.link != NULL) {
+            cpika_roles_ask_return(&ch->conn->roles, ch->conn->io.link);
+        }
+        Py_DECREF(generator);
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(pending_count_doc, "_pending_count($self, consumer_tag, /)\n--\n\n"
                                 "How many messages of a consumer wait to be dispatched.");
 
@@ -129,6 +179,8 @@ PyMethodDef cpika_store_methods[] = {
     {"_next_kept", (PyCFunction)(void (*)(void))channel_next_kept, METH_FASTCALL, next_kept_doc},
     {"_keep_again", (PyCFunction)(void (*)(void))channel_keep_again, METH_FASTCALL, keep_again_doc},
     {"_give_back_all", channel_give_back_all, METH_O, give_back_doc},
+    {"_begin_generator", channel_begin_generator, METH_O, begin_generator_doc},
+    {"_end_generator", channel_end_generator, METH_O, end_generator_doc},
     {"_pending_count", channel_pending_count, METH_O, pending_count_doc},
     {"_take_pending", channel_take_pending, METH_O, take_pending_doc},
     {NULL, NULL, 0, NULL},

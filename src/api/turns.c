@@ -49,20 +49,87 @@ connection_set_due(PyObject *op, PyObject *ignored)
 }
 
 PyDoc_STRVAR(set_timer_doc, "_set_timer($self, seconds, /)\n--\n\n"
-                            "The earliest timer is due in so many seconds; None: there is none.");
+                            "A timer is due in so many seconds: the earliest one counts.");
 
 static PyObject *
 connection_set_timer(PyObject *op, PyObject *seconds)
 {
     CPIKA_GATE;
     CpikaConnection *conn = (CpikaConnection *)op;
-    if (cpika_deadline(seconds, &conn->roles.next_timer_ns) < 0) {
+    uint64_t due;
+    if (cpika_deadline(seconds, &due) < 0) {
         return NULL;
+    }
+    // Somebody else may have told of an earlier one since its caller looked; see run_due in drivers/process.c.
+    if (due < conn->roles.next_timer_ns) {
+        conn->roles.next_timer_ns = due;
     }
     if (conn->io.link != NULL) {
         cpika_roles_wake_dispatchers(&conn->roles, conn->io.link);
     }
     Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(sweep_timers_doc, "_sweep_timers($self, timers, timing, /)\n--\n\n"
+                               "Drop from the heap, a list of (deadline, order, event), those whose event has no callback any more.\n"
+                               "timing: the caller runs timers himself.  False: somebody else does, and nothing was done.");
+
+static bool
+is_removed(const cpika_state *st, PyObject *entry)
+{
+    PyObject *event =
+        PyTuple_Check(entry) && PyTuple_GET_SIZE(entry) == 3 ? PyTuple_GET_ITEM(entry, 2) : NULL;
+    PyObject *callback = event == NULL ? NULL : PyObject_GetAttr(event, st->names.callback);
+    cpika_let_go_of_one(callback);
+    PyErr_Clear();
+    return callback == Py_None;
+}
+
+/* Moves the others to the beginning and sorts them, which makes a heap.  Lets go of nothing, and takes no other object's
+ * lock: the caller has the list's, and `before` holds what it has had.  0 or -1. */
+static int
+keep_timers(const cpika_state *st, PyObject *timers, PyObject *before)
+{
+    Py_ssize_t kept = 0;
+    Py_ssize_t size = PyList_GET_SIZE(before);
+    for (Py_ssize_t i = 0; i < size; i++) {
+        PyObject *entry = PyList_GET_ITEM(before, i);
+        if (!is_removed(st, entry) && (PyList_SetItem)(timers, kept++, Py_NewRef(entry)) < 0) {
+            return -1;
+        }
+    }
+    return PyList_SetSlice(timers, kept, size, NULL) < 0 ? -1 : PyList_Sort(timers);
+}
+
+static PyObject *
+connection_sweep_timers(PyObject *op, PyObject *args)
+{
+    CPIKA_GATE;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *timers;
+    int timing;
+    if (!PyArg_ParseTuple(args, "O!p:_sweep_timers", &PyList_Type, &timers, &timing)) {
+        return NULL;
+    }
+    if (conn->roles.timing && !timing) {
+        Py_RETURN_FALSE;
+    }
+    conn->roles.timing = true;  // who has looked at the first timer takes just that one out
+    int rc = -1;
+    PyObject *before;  // dies last: callbacks may have finalizers
+    // One step: a timer that is added meanwhile would be lost.
+    Py_BEGIN_CRITICAL_SECTION(timers);
+    before = PyList_GetSlice(timers, 0, PyList_GET_SIZE(timers));
+    if (before != NULL) {
+        rc = keep_timers(conn->st, timers, before);
+    }
+    Py_END_CRITICAL_SECTION();
+    conn->roles.timing = timing;
+    Py_XDECREF(before);
+    if (conn->io.link != NULL) {
+        cpika_roles_wake_dispatchers(&conn->roles, conn->io.link);  // they left the timers alone
+    }
+    return rc < 0 ? NULL : Py_NewRef(Py_True);
 }
 
 PyDoc_STRVAR(check_may_wait_doc, "_check_may_wait($self, /)\n--\n\n"
@@ -83,5 +150,6 @@ PyMethodDef cpika_turns_methods[] = {
     {"_ask_return", connection_ask_return, METH_NOARGS, ask_return_doc},
     {"_set_due", connection_set_due, METH_NOARGS, set_due_doc},
     {"_set_timer", connection_set_timer, METH_O, set_timer_doc},
+    {"_sweep_timers", connection_sweep_timers, METH_VARARGS, sweep_timers_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -15,9 +15,10 @@
 
 /* A message of the channel is in hand from now on; its objects are made next. */
 static inline void
-cpika_take_in_hand(CpikaChannel *ch)
+cpika_take_in_hand(CpikaChannel *ch, cpika_call *call)
 {
-    ch->in_hand = ch->roles.handing = true;
+    ch->in_hand = true;
+    ch->roles.handing = call;
 }
 
 /* Hands it over. */

@@ -63,10 +63,10 @@ run_object(CpikaConnection *conn, const cpika_event *event)
 }
 
 static int
-run_delivery(CpikaConnection *conn, CpikaChannel *ch, const cpika_message *message)
+run_delivery(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const cpika_message *message)
 {
     cpika_made made = {0};
-    cpika_take_in_hand(ch);
+    cpika_take_in_hand(ch, call);
     int rc = cpika_make_message(conn, message, &made);
     if (rc == 0) {
         rc = cpika_deliver(conn, ch, &made);
@@ -78,11 +78,11 @@ run_delivery(CpikaConnection *conn, CpikaChannel *ch, const cpika_message *messa
 }
 
 static int
-run_event(CpikaConnection *conn, const cpika_event *event)
+run_event(CpikaConnection *conn, cpika_call *call, const cpika_event *event)
 {
     switch (event->kind) {
     case CPIKA_EVENT_DELIVERY:
-        return run_delivery(conn, cpika_channel_object(event->channel), event->message);
+        return run_delivery(conn, call, cpika_channel_object(event->channel), event->message);
     case CPIKA_EVENT_RETURN:
         return run_return(conn, event);
     case CPIKA_EVENT_CANCEL:
@@ -154,7 +154,7 @@ dispatch_event(CpikaConnection *conn, cpika_call *call, cpika_event *event)
 {
     cpika_channel_roles *channel = cpika_roles_of_channel(event->channel);
     before_callback(conn, call, channel);
-    int rc = run_event(conn, event);
+    int rc = run_event(conn, call, event);
     after_callback(conn, call, channel);
     cpika_event_free(event);
     return rc;
@@ -167,7 +167,7 @@ dispatch_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *
     cpika_made made = {0};
     Py_INCREF(ch);
     before_callback(conn, call, &ch->roles);
-    cpika_take_in_hand(ch);
+    cpika_take_in_hand(ch, call);
     int rc = cpika_make_raw(conn, raw, &made);
     cpika_input_unpin(raw->chunk);
     if (rc == 0) {
@@ -309,13 +309,13 @@ cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
     if (cpika_settle(conn) < 0) {
         return -1;
     }
-    while (rc == 0 && cpika_roles_has_sink(call) && !call->claims->handing) {
+    while (rc == 0 && cpika_roles_has_sink(call) && !cpika_roles_is_behind(call, call->claims)) {
         cpika_channel *ch = cpika_channel_of_roles(call->claims);
         cpika_event *event = cpika_events_take_first_of_consumer(&e->events, &ch->events, &call->sink);
         if (event == NULL) {
             break;
         }
-        rc = run_event(conn, event);
+        rc = run_event(conn, call, event);
         cpika_event_free(event);
         n++;
     }

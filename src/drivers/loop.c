@@ -376,6 +376,8 @@ append(CpikaConnection *conn, CpikaChannel *ch, const uint8_t *bytes, size_t n, 
     int rc = cpika_outq_push(&io->link->out, bytes, n);
     if (rc == CPIKA_OK && tag != NULL) {
         *tag = ch->engine.confirming ? ++ch->engine.published : 0;
+    } else if (rc == CPIKA_OK) {
+        cpika_engine_note_confirm_select(&conn->engine, bytes, n);
     }
     size_t queued = io->link->out.bytes;
     cpika_transport_unlock(io);

@@ -67,6 +67,7 @@ typedef struct {
     };
     cpika_state *st;
     PyObject *weakrefs;
+    PyObject *generator;         // owned: what consume() goes by; NULL: it does not
     PyObject *closing_reason;    // owned exception, or NULL: not made yet, or there is none
     struct cpika_block *blocks;  // of those who are inside `with channel.buffered()`
 } CpikaChannel;

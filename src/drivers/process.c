@@ -25,6 +25,8 @@ run_due(CpikaConnection *conn, cpika_call *call, PyObject *owner)
     }
     r->timing = true;
     r->due = false;
+    r->next_timer_ns =
+        UINT64_MAX;  // told again by who looks at the timers now, and by who adds one from now on
     call->in_callback = true;
     cpika_roles_hand_over(r, conn->io.link);
     cpika_gate_section *gate = cpika_gate_leave();
@@ -96,7 +98,7 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
         if (more != 0 || late) {
             return more < 0 ? -1 : come_back(conn);
         }
-        cpika_turn turn = cpika_take_turn(conn, call, deadline, r->next_timer_ns, true);
+        cpika_turn turn = cpika_take_turn(conn, call, deadline, true);
         if (turn == CPIKA_TURN_RAISED) {
             return -1;
         }

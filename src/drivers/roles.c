@@ -73,6 +73,7 @@ cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants, void *arg)
         .wants = wants,
         .arg = arg,
         .asks_seen = r->asks,
+        .timer_seen = r->next_timer_ns,
         .wake_rd = -1,
         .wake_wr = -1,
     };
@@ -290,13 +291,14 @@ cpika_roles_has_work(const cpika_roles *r, const cpika_engine *e, const cpika_ca
     if (call->claims != NULL && cpika_channel_of_roles(call->claims)->state == CHANNEL_CLOSED) {
         return true;
     }
-    if (r->asks != call->asks_seen || (call->dispatches && r->due && !r->timing)) {
+    if (r->asks != call->asks_seen
+        || (call->dispatches && !r->timing && (r->due || r->next_timer_ns < call->timer_seen))) {
         return true;
     }
     for (const cpika_event *event = e->events.first; event != NULL; event = event->next) {
         const cpika_channel_roles *channel = cpika_roles_of_channel(event->channel);
         if (cpika_roles_may_run(call, channel)
-            || (cpika_roles_has_sink(call) && call->claims == channel && !channel->handing
+            || (cpika_roles_has_sink(call) && call->claims == channel && !cpika_roles_is_behind(call, channel)
                 && cpika_event_is_of(event, &call->sink))) {
             return true;
         }
@@ -335,7 +337,7 @@ cpika_roles_end_callback(cpika_roles *r, cpika_call *call, cpika_channel_roles *
 void
 cpika_roles_end_handing(cpika_roles *r, const cpika_engine *e, cpika_channel_roles *channel, cpika_link *link)
 {
-    channel->handing = false;
+    channel->handing = NULL;
     if (r->sinks > 0) {
         r->changes_seen = UINT64_MAX;  // what comes behind it may be for one of them
         cpika_roles_notify(r, e, link);

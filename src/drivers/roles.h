@@ -30,7 +30,8 @@ typedef struct cpika_call cpika_call;
 typedef struct {
     cpika_call *running;  // whose callback of this channel runs; NULL: none
     int claimants;        // who dispatch this channel before others: calls, and loops of calls
-    bool handing;         // a message of it is on its way to the program: none overtakes it
+    cpika_call
+        *handing;  // by whom a message of it is on its way to the program: none overtakes it; NULL: none is
 } cpika_channel_roles;
 
 /* A channel as drivers have it: events refer to the one part, and lead to the other.  Both begin with what a delivery needs
@@ -63,6 +64,7 @@ struct cpika_call {
     void *arg;                    // on the heap, too
     cpika_channel_roles *claims;  // borrowed: of the channel that it claims; NULL: none
     cpika_consumer_tag sink;      // of consume(), inside a callback: whose messages it takes; no bytes: none
+    uint64_t timer_seen;          // roles.next_timer_ns, when it last thought of when to wake
     uint64_t asks_seen;           // of roles.asks, when its caller last looked
     bool dispatches;              // runs callbacks
     bool in_callback;             // and is inside one
@@ -149,10 +151,18 @@ cpika_roles_has_sink(const cpika_call *call)
     return call->sink.bytes != NULL;
 }
 
+/* Whether the call has to wait until another one has handed over what it has in hand.  What runs on top of that one, a
+ * finalizer's call for example, would wait for good. */
+static inline bool
+cpika_roles_is_behind(const cpika_call *call, const cpika_channel_roles *channel)
+{
+    return channel->handing != NULL && !cpika_user_same(&channel->handing->user, &call->user);
+}
+
 static inline bool
 cpika_roles_may_run(const cpika_call *call, const cpika_channel_roles *channel)
 {
-    return call->dispatches && channel->running == NULL && !channel->handing
+    return call->dispatches && channel->running == NULL && !cpika_roles_is_behind(call, channel)
            && (channel->claimants == 0 || call->claims == channel);
 }
 

@@ -45,10 +45,10 @@ earlier(uint64_t a, uint64_t b)
 }
 
 cpika_turn
-cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, uint64_t sleep_until_ns,
-                bool look)
+cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, bool look)
 {
     cpika_engine *e = &conn->engine;
+    call->timer_seen = conn->roles.next_timer_ns;  // an earlier one that comes from now on is reason to go on
     bool want_write = false;
     // A peer that always sends before the next long sleep would keep exceptions of other threads away.
     if (cpika_be_fair(conn) < 0 || (++call->turns % TURNS_A_TICK == 0 && cpika_tick(conn) < 0)) {
@@ -86,7 +86,10 @@ cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, u
     if (cpika_roles_has_reason(&conn->roles, e, call)) {
         return CPIKA_TURN_AGAIN;  // what ran above gave the GIL away, and another thread has seen to it
     }
-    uint64_t until = earlier(earlier(deadline_ns, sleep_until_ns), cpika_engine_next_deadline_ns(e));
+    uint64_t until = earlier(deadline_ns, cpika_engine_next_deadline_ns(e));
+    if (call->dispatches && !conn->roles.timing) {
+        until = earlier(until, call->timer_seen);
+    }
     return cpika_sleep(conn, call, want_write, until) < 0 ? CPIKA_TURN_RAISED : CPIKA_TURN_AGAIN;
 }
 
@@ -109,7 +112,7 @@ drive(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, bool look)
         if (late) {
             return 1;
         }
-        cpika_turn turn = cpika_take_turn(conn, call, deadline_ns, CPIKA_FOREVER, look);
+        cpika_turn turn = cpika_take_turn(conn, call, deadline_ns, look);
         if (turn == CPIKA_TURN_RAISED) {
             return -1;
         }

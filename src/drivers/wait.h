@@ -37,8 +37,7 @@ typedef enum {
     CPIKA_TURN_AGAIN,  // something may have happened
     CPIKA_TURN_LATE,   // the deadline is over
 } cpika_turn;
-cpika_turn cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns,
-                           uint64_t sleep_until_ns, bool look);
+cpika_turn cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, bool look);
 
 /* Seconds from now (None: never) as monotonic time.  0 or -1. */
 int cpika_deadline(PyObject *seconds, uint64_t *deadline_ns);

@@ -12,9 +12,10 @@ enum {
 void
 cpika_content_clear(cpika_content *c)
 {
-    Py_CLEAR(c->body);
+    PyObject *body = c->body;
     cpika_buf_free(&c->raw);
     *c = (cpika_content){0};
+    Py_XDECREF(body);  // last: another thread may run then
 }
 
 int

@@ -106,7 +106,6 @@ cpika_engine_close_channel(cpika_engine *e, cpika_channel *ch, cpika_closed_by b
     if (e->in_place.channel == ch) {
         leave_in_place(e);
     }
-    cpika_content_clear(&ch->content);
     if (by != CPIKA_CLOSED_WITH_CONNECTION) {  // else what was received is still dispatched
         cpika_events_move(&e->events, &ch->events, &e->grave);
     }
@@ -116,6 +115,7 @@ cpika_engine_close_channel(cpika_engine *e, cpika_channel *ch, cpika_closed_by b
         cpika_events_append(&e->grave, NULL, ch->coffin);
         ch->coffin = NULL;
     }
+    cpika_content_clear(&ch->content);
 }
 
 /* ---- what is owed ---- */
@@ -184,6 +184,19 @@ split_consume(const uint8_t *frame, size_t n, cpika_consumer_tag *tag, bool *no_
     }
     *no_ack = (frame[at] & CONSUME_NO_ACK) != 0;
     return true;
+}
+
+void
+cpika_engine_note_confirm_select(cpika_engine *e, const uint8_t *frame, size_t n)
+{
+    if (n < CPIKA_FRAME_OVERHEAD + 4 || frame[0] != CPIKA_FRAME_METHOD
+        || cpika_get32(frame + CPIKA_FRAME_HEAD_SIZE) != CPIKA_ID_confirm_select) {
+        return;
+    }
+    cpika_channel *ch = cpika_engine_channel(e, cpika_get16(frame + 1));
+    if (ch != NULL) {
+        ch->confirming = true;
+    }
 }
 
 /* What a request changes as soon as it leaves.  CPIKA_E_NOMEM. */

@@ -111,6 +111,9 @@ int cpika_engine_owe_reject(cpika_engine *e, cpika_channel *ch, uint64_t deliver
 
 cpika_requests *cpika_engine_requests(cpika_engine *e, cpika_channel *ch);
 
+/* A driver that sends methods itself has one in its output: the broker counts whatever is published behind Confirm.Select. */
+void cpika_engine_note_confirm_select(cpika_engine *e, const uint8_t *frame, size_t n);
+
 /* Joins those of its channel (NULL: of the connection): see cpika_requests_join.  Never CPIKA_OK after Channel.Close. */
 int cpika_engine_request(cpika_engine *e, cpika_channel *ch, cpika_request *r, const uint8_t *bytes,
                          size_t n);

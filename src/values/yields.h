@@ -11,6 +11,13 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+/* Lets go of what somebody else holds, too: no other thread runs. */
+static inline void
+cpika_let_go_of_one(PyObject *held_elsewhere)
+{
+    Py_XDECREF(held_elsewhere);
+}
+
 #ifdef CPIKA_DEBUG
 void cpika_yield(void);
 

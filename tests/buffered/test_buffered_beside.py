@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,63 @@ Connect = Callable[..., Any]
 NOWHERE = "cpika-test-nowhere"  # a routing key that no queue has
 LONG = 600.0  # seconds: a delay that no test waits for
 SOON = 0.05  # seconds: 1 ms is promised; the rest is for a busy machine
+
+
+# ---- a block that a signal handler's exception leaves before it begins ----
+
+
+def enter_and_lose(block: Any) -> None:
+    """What CPython 3.9 and each from 3.14 on do where a handler raises between `__enter__` and the block."""
+    found = block.__exit__
+    block.__enter__()
+    del found
+
+
+def test_a_block_that_was_entered_and_never_began_is_over(channel: Any, queue_name: str) -> None:
+    channel.confirm_delivery()
+    block = channel.buffered(max_delay=LONG)
+    enter_and_lose(block)
+    with pytest.raises(exceptions.UnroutableError):
+        channel.basic_publish("", NOWHERE, b"", mandatory=True)
+    with block:
+        enter_and_lose(block)
+        hasattr(block, "__exit__")
+        channel.basic_publish("", queue_name, b"held")  # the outer one is still open
+        assert channel.queue_declare(queue_name, passive=True).method.message_count <= 1
+    assert bodies(channel, queue_name) == [b"held"]
+
+
+def test_a_block_ends_once_for_each_time_it_was_entered(channel: Any) -> None:
+    block = channel.buffered()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(block)
+        inner = block.__exit__
+        block.__enter__()
+        inner(None, None, None)
+        with pytest.raises(RuntimeError, match="the block is over"):
+            inner(None, None, None)
+    with pytest.raises(RuntimeError, match="was not entered"):
+        block.__exit__(None, None, None)
+
+
+def test_threads_that_share_a_block_each_leave_their_own(channel: Any, queue_name: str) -> None:
+    channel.confirm_delivery()
+    block = channel.buffered(max_delay=LONG)
+    inside, leave = threading.Event(), threading.Event()
+
+    def beside() -> None:
+        with block:
+            inside.set()
+            assert leave.wait(10)
+
+    thread = threading.Thread(target=beside)
+    with block:
+        thread.start()
+        assert inside.wait(10)
+    with pytest.raises(exceptions.UnroutableError):  # outside of it again
+        channel.basic_publish("", NOWHERE, b"", mandatory=True)
+    leave.set()
+    thread.join()
 
 
 # ---- a channel or connection that ends inside ----

@@ -539,7 +539,7 @@ def cancelled_between_two_looks() -> bool:
             pass
 
     def hold_up(frame: Any, event: str, arg: Any) -> None:
-        if event == "call" and frame.f_code.co_name == "_end_generator":
+        if event == "c_call" and arg.__name__ == "_end_generator":
             sys.setprofile(None)
             assert waits.acquire(timeout=5)
 
@@ -555,6 +555,53 @@ def cancelled_between_two_looks() -> bool:
 def test_consume_ends_when_another_thread_cancels_it(broker_url: str) -> None:
     """What `consume()` looks at changes before it is asked to look again."""
     assert apart(cancelled_between_two_looks) is True
+
+
+def at_the_call(name: str, action: Callable[[], Any]) -> None:
+    """Once, when the library calls its function of that name, in this thread."""
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        if event == "call" and frame.f_code.co_name == name:
+            sys.setprofile(None)
+            action()
+
+    sys.setprofile(note)
+
+
+def cancelled_before_there_is_a_consumer() -> list[Any]:
+    """`consume()` has begun, and its consumer is not known yet."""
+    connection = connect()
+    channel = connection.channel()
+    queue = queue_of(channel)
+    publish(queue, 1)
+    at_the_call("_basic_consume_impl", channel.cancel)
+    messages = list(channel.consume(queue))
+    connection.process_data_events(0.1)
+    found = channel.queue_declare(queue, passive=True).method
+    connection.close()
+    return [messages, channel.consumer_tags, found.consumer_count, found.message_count]
+
+
+def test_consume_that_is_cancelled_before_it_has_a_consumer_has_none(broker_url: str) -> None:
+    assert apart(cancelled_before_there_is_a_consumer) == [[], [], 0, 1]
+
+
+def begun_twice() -> list[Any]:
+    """Two calls of `consume()` begin at once."""
+    connection = connect()
+    channel = connection.channel()
+    queue = queue_of(channel)
+    at_the_call("_generate_consumer_tag", lambda: next(channel.consume(queue, inactivity_timeout=0.01)))
+    next(channel.consume(queue, inactivity_timeout=0.01))
+    consumers = channel.queue_declare(queue, passive=True).method.consumer_count
+    channel.cancel()
+    left = channel.queue_declare(queue, passive=True).method.consumer_count
+    connection.close()
+    return [consumers, left]
+
+
+def test_two_calls_of_consume_at_once_are_one_consumer(broker_url: str) -> None:
+    assert apart(begun_twice) == [1, 0]
 
 
 def cancelled_before_it_is_sent() -> list[Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import signal
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -230,3 +232,52 @@ def removed_and_set_again() -> list[Any]:
 def test_a_dispatcher_follows_timers_that_others_change(broker_url: str) -> None:
     """Row 27, waits that are not woken: the nearest timer counts, whoever set it."""
     assert apart(removed_and_set_again) == [["set"], True]
+
+
+def two_set_timers() -> list[Any]:
+    """A thread has looked which timer is next; before it says so, another one sets an earlier one."""
+    connection = connect()
+    channel = consumer(connection)
+    ran: list[str] = []
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        if event == "c_call" and arg.__name__ == "_set_timer":
+            sys.setprofile(None)
+            connection.call_later(0.05, lambda: (ran.append("early"), channel.stop_consuming()))
+
+    sys.setprofile(note)
+    connection.call_later(3, lambda: (ran.append("late"), channel.stop_consuming()))
+    begin = time.monotonic()
+    channel.start_consuming()
+    connection.close()
+    return [ran, time.monotonic() - begin < 2]
+
+
+def test_an_earlier_timer_counts_whoever_says_so_last(broker_url: str) -> None:
+    assert apart(two_set_timers) == [["early"], True]
+
+
+def removed_while_others_set() -> list[int]:
+    """Threads set timers while others remove so many of theirs that what is removed is swept out."""
+    connection = connect()
+    ran: list[int] = []
+    each, threads = 400, 3
+
+    def work(number: int) -> None:
+        for index in range(each):
+            connection.call_later(0.0, functools.partial(ran.append, number * each + index))
+            for _ in range(3):
+                connection.remove_timeout(connection.call_later(30, int))
+
+    def dispatch() -> None:
+        end = time.monotonic() + 8
+        while len(ran) < each * threads and time.monotonic() < end:
+            connection.process_data_events(0.01)
+
+    Together(dispatch, *(functools.partial(work, number) for number in range(threads))).join()
+    connection.close()
+    return [len(ran), len(set(ran)), each * threads]
+
+
+def test_no_timer_is_lost_where_removed_ones_are_swept_out(broker_url: str) -> None:
+    assert len(set(apart(removed_while_others_set))) == 1

@@ -73,8 +73,9 @@ def receiver(world: World, subscription: Subscription) -> Callable[..., None]:
         line = subscription.line
         what = f"message {body[:8]!r} tag {method.delivery_tag} of {line.name}"
         with InCallback(world, line.link, line, what) as actor:
-            if method.consumer_tag != subscription.tag and subscription.tag:
-                world.report.violation("a message of another consumer", f"{method!r}, {subscription.tag}")
+            tag = subscription.tag  # once: the thread that consumes may be about to note it
+            if tag and method.consumer_tag != tag:
+                world.report.violation("a message of another consumer", f"{method!r}, {tag}")
             reader = (line.name, method.consumer_tag)
             delivery = world.ledger.delivered(
                 body, subscription.queue, method, line, reader, subscription.auto_ack

@@ -325,8 +325,6 @@ class Channel(Requests, Forgetting, HotChannel):
             self._blocked.append([method, callback, acceptable_replies])
             return
         self._send_method(method)
-        if isinstance(method, spec.Confirm.Select):
-            self._delivery_confirmation = True  # the broker counts what is published behind it
         if acceptable_replies:
             self._expect(method, callback, acceptable_replies)
 

@@ -461,18 +461,19 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         self, params: tuple[str, bool, bool], arguments: Mapping[str, Any] | None, consumer_tag: str | None
     ) -> None:
         """Begin the consumer of `consume()`, or make sure that the one there is has these parameters."""
-        if self._queue_consumer_generator is not None:
-            if params != self._queue_consumer_generator.params:
-                raise ValueError(
-                    "Consume with different params not allowed on existing queue consumer generator; "
-                    f"previous params: {self._queue_consumer_generator.params!r}; new params: {params!r}"
-                )
+        found = self._queue_consumer_generator
+        if found is not None:
+            self._check_generator(found, params)
             return
         LOGGER.debug("Creating new queue consumer generator; params: %r", params)
         if not consumer_tag:
             consumer_tag = self._impl._generate_consumer_tag()
-        generator = self._queue_consumer_generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
+        generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
         try:
+            found = self._begin_generator(generator)
+            if found is not generator:  # another thread's, meanwhile
+                self._check_generator(found, params)
+                return
             queue, auto_ack, exclusive = params
             self._basic_consume_impl(
                 queue,
@@ -483,6 +484,11 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                 alternate_event_sink=self._on_consumer_generator_event,
                 store=generator,
             )
+            if self._queue_consumer_generator is not generator and consumer_tag in self._consumer_infos:
+                # Cancelled by somebody else before there was a consumer.
+                self.basic_cancel(consumer_tag)
+                if not auto_ack:
+                    self._give_back(generator.pending_events)
         except BaseException:
             self._end_generator(generator)
             info = self._consumer_infos.get(consumer_tag)
@@ -490,12 +496,6 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                 self._cancel_for_nobody(consumer_tag)  # interrupted behind the answer
             raise
         LOGGER.info("Created new queue consumer generator %r", self._queue_consumer_generator)
-
-    def _end_generator(self, generator: _QueueConsumerGeneratorInfo) -> None:
-        """It is over; another thread may have begun the next one, and yet another one may await this one."""
-        if self._queue_consumer_generator is generator:
-            self._queue_consumer_generator = None
-            self._connection._impl._ask_return()
 
     def _await_generator_event(self, timeout: float) -> bool:
         """Wait for an event of `consume()`, or its end. Returns False when there was none in time."""

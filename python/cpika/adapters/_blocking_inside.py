@@ -87,7 +87,6 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
     _ALWAYS_READY_WAITERS: tuple[Callable[[], bool], ...] = (lambda: True,)
 
     _message_confirmation_result = _Confirmations()
-    _queue_consumer_generator: _QueueConsumerGeneratorInfo | None
 
     def _begin_inside(self) -> None:
         """Set up the attributes of this half."""
@@ -241,6 +240,15 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
         raise NotImplementedError  # of the class that has the callbacks
+
+    @staticmethod
+    def _check_generator(found: _QueueConsumerGeneratorInfo, params: tuple[str, bool, bool]) -> None:
+        """Raise ValueError if `consume()` goes on with other arguments than it has begun with."""
+        if params != found.params:
+            raise ValueError(
+                "Consume with different params not allowed on existing queue consumer generator; "
+                f"previous params: {found.params!r}; new params: {params!r}"
+            )
 
     def _give_back(self, events: Any) -> None:
         """Requeue the messages of `consume()` that nobody has taken."""

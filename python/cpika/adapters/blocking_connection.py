@@ -197,6 +197,8 @@ class BlockingConnection:
         """Move what is due behind what is ready."""
         for _ in range(len(self._threadsafe_callbacks)):
             self._ready_events.append(_TimerEvt(self._threadsafe_callbacks.popleft()))
+        if self._removed_timers > len(self._timers) // 2:
+            self._sweep_timers(timing=True)
         if self._timers:
             now = time.monotonic()
             while self._timers and self._timers[0][0] <= now:
@@ -204,15 +206,14 @@ class BlockingConnection:
                 if evt.callback is not None:
                     self._ready_events.append(evt)
 
+    def _sweep_timers(self, timing: bool) -> None:
+        if self._impl._sweep_timers(self._timers, timing):
+            self._removed_timers = 0
+
     def _tell_next_timer(self) -> None:
-        """Tell the core when the earliest timer is due."""
-        with contextlib.suppress(IndexError):
-            while self._timers[0][2].callback is None:
-                heapq.heappop(self._timers)
+        """Tell the core when the earliest timer is due, which may be one that is removed."""
         with contextlib.suppress(IndexError):
             self._impl._set_timer(max(0.0, self._timers[0][0] - time.monotonic()))
-            return
-        self._impl._set_timer(None)
 
     def sleep(self, duration: float) -> None:
         """Do input and output, and dispatch callbacks, for a time.
@@ -261,9 +262,7 @@ class BlockingConnection:
         # What is removed would stay until its time: swept out when it is half of what there is.
         self._removed_timers += 1
         if self._removed_timers > len(self._timers) // 2:
-            self._timers[:] = [entry for entry in self._timers if entry[2].callback is not None]
-            heapq.heapify(self._timers)
-            self._removed_timers = 0
+            self._sweep_timers(timing=False)
         with contextlib.suppress(ValueError):
             self._ready_events.remove(timeout_id)
 
