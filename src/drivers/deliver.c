@@ -62,9 +62,9 @@ cpika_tag_of(PyObject *value, cpika_consumer_tag *tag)
 /* ---- in hand ---- */
 
 static inline void
-end_handing(CpikaConnection *conn, CpikaChannel *ch)
+end_handing(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch)
 {
-    cpika_roles_end_handing(&conn->roles, &conn->engine, &ch->roles, conn->io.link);
+    cpika_roles_end_handing(&conn->roles, &conn->engine, call, &ch->roles, conn->io.link);
 }
 
 void
@@ -76,11 +76,11 @@ cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info)
 }
 
 void
-cpika_drop_from_hand(CpikaConnection *conn, CpikaChannel *ch)
+cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch)
 {
     ch->in_hand = false;
     Py_CLEAR(ch->refused_in_hand);
-    end_handing(conn, ch);
+    end_handing(conn, call, ch);
 }
 
 /* Requeues the message that a Basic.Deliver tells of. */
@@ -211,7 +211,7 @@ nobody_wants(CpikaConnection *conn, CpikaChannel *ch, PyObject *refused, const c
 }
 
 int
-cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
+cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const cpika_made *made)
 {
     PyObject *found = find_consumer(ch, made->tag);
     PyObject *refused = ch->refused_in_hand;
@@ -223,7 +223,7 @@ cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
     }
     bool is_kept = info != NULL && info->store != NULL && info->alternate_event_sink == info->sink_of_store;
     if (!is_kept) {
-        end_handing(conn, ch);  // code of the program may take what comes behind it
+        end_handing(conn, call, ch);  // code of the program may take what comes behind it
     }
     int rc = 0;
     if (found == NULL) {
@@ -233,7 +233,7 @@ cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made)
         rc = sink ? feed_sink(conn, ch, info, made, is_kept) : call_callback(ch, info, made);
     }
     if (is_kept) {
-        end_handing(conn, ch);
+        end_handing(conn, call, ch);
     }
     Py_XDECREF(refused);
     Py_XDECREF(found);

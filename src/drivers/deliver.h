@@ -18,14 +18,14 @@ static inline void
 cpika_take_in_hand(CpikaChannel *ch, cpika_call *call)
 {
     ch->in_hand = true;
-    ch->roles.handing = call;
+    cpika_roles_begin_handing(call, &ch->roles);
 }
 
 /* Hands it over. */
-int cpika_deliver(CpikaConnection *conn, CpikaChannel *ch, const cpika_made *made);
+int cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const cpika_made *made);
 
 /* It could not be made. */
-void cpika_drop_from_hand(CpikaConnection *conn, CpikaChannel *ch);
+void cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch);
 
 /* A consumer is cancelled: what is in hand for it and finds it gone goes back, unless nobody acknowledges it. */
 void cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info);

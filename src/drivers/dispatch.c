@@ -69,10 +69,10 @@ run_delivery(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const cp
     cpika_take_in_hand(ch, call);
     int rc = cpika_make_message(conn, message, &made);
     if (rc == 0) {
-        rc = cpika_deliver(conn, ch, &made);
+        rc = cpika_deliver(conn, call, ch, &made);
         cpika_made_clear(&made);
     } else {
-        cpika_drop_from_hand(conn, ch);
+        cpika_drop_from_hand(conn, call, ch);
     }
     return rc;
 }
@@ -171,10 +171,10 @@ dispatch_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *
     int rc = cpika_make_raw(conn, raw, &made);
     cpika_input_unpin(raw->chunk);
     if (rc == 0) {
-        rc = cpika_deliver(conn, ch, &made);
+        rc = cpika_deliver(conn, call, ch, &made);
         cpika_made_clear(&made);
     } else {
-        cpika_drop_from_hand(conn, ch);
+        cpika_drop_from_hand(conn, call, ch);
     }
     after_callback(conn, call, &ch->roles);
     Py_DECREF(ch);

@@ -335,13 +335,10 @@ cpika_roles_end_callback(cpika_roles *r, cpika_call *call, cpika_channel_roles *
 }
 
 void
-cpika_roles_end_handing(cpika_roles *r, const cpika_engine *e, cpika_channel_roles *channel, cpika_link *link)
+cpika_roles_notify_sinks(cpika_roles *r, const cpika_engine *e, cpika_link *link)
 {
-    channel->handing = NULL;
-    if (r->sinks > 0) {
-        r->changes_seen = UINT64_MAX;  // what comes behind it may be for one of them
-        cpika_roles_notify(r, e, link);
-    }
+    r->changes_seen = UINT64_MAX;
+    cpika_roles_notify(r, e, link);
 }
 
 void

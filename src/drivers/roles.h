@@ -30,8 +30,7 @@ typedef struct cpika_call cpika_call;
 typedef struct {
     cpika_call *running;  // whose callback of this channel runs; NULL: none
     int claimants;        // who dispatch this channel before others: calls, and loops of calls
-    cpika_call
-        *handing;  // by whom a message of it is on its way to the program: none overtakes it; NULL: none is
+    bool handing;         // a message of it is on its way to the program: none overtakes it
 } cpika_channel_roles;
 
 /* A channel as drivers have it: events refer to the one part, and lead to the other.  Both begin with what a delivery needs
@@ -64,15 +63,16 @@ struct cpika_call {
     void *arg;                    // on the heap, too
     cpika_channel_roles *claims;  // borrowed: of the channel that it claims; NULL: none
     cpika_consumer_tag sink;      // of consume(), inside a callback: whose messages it takes; no bytes: none
-    uint64_t timer_seen;          // roles.next_timer_ns, when it last thought of when to wake
-    uint64_t asks_seen;           // of roles.asks, when its caller last looked
-    bool dispatches;              // runs callbacks
-    bool in_callback;             // and is inside one
-    bool told;                    // in which whoever runs was told why the connection has ended
-    bool may_hold;                // an ack given now may wait: more messages stand ready (rule 4)
-    bool woken;                   // since it fell asleep
-    int slept;                    // times in a row without anything to do
-    unsigned turns;               // that it has taken
+    const cpika_channel_roles *hands;  // the channel of the message that it has in hand; NULL: none
+    uint64_t timer_seen;               // roles.next_timer_ns, when it last thought of when to wake
+    uint64_t asks_seen;                // of roles.asks, when its caller last looked
+    bool dispatches;                   // runs callbacks
+    bool in_callback;                  // and is inside one
+    bool told;                         // in which whoever runs was told why the connection has ended
+    bool may_hold;                     // an ack given now may wait: more messages stand ready (rule 4)
+    bool woken;                        // since it fell asleep
+    int slept;                         // times in a row without anything to do
+    unsigned turns;                    // that it has taken
     enum { CPIKA_AWAKE, CPIKA_POLLING, CPIKA_PARKED } sleep;
     int wake_rd, wake_wr;  // of a parked call; -1
 };
@@ -156,7 +156,14 @@ cpika_roles_has_sink(const cpika_call *call)
 static inline bool
 cpika_roles_is_behind(const cpika_call *call, const cpika_channel_roles *channel)
 {
-    return channel->handing != NULL && !cpika_user_same(&channel->handing->user, &call->user);
+    if (!channel->handing) {
+        return false;
+    }
+    const cpika_call *older = call->next;
+    while (older != NULL && older->hands != channel) {
+        older = older->next;
+    }
+    return older == NULL || !cpika_user_same(&older->user, &call->user);
 }
 
 static inline bool
@@ -175,9 +182,28 @@ cpika_event *cpika_roles_take_event(cpika_engine *e, const cpika_call *call);
 void cpika_roles_begin_callback(cpika_call *call, cpika_channel_roles *channel);
 void cpika_roles_end_callback(cpika_roles *r, cpika_call *call, cpika_channel_roles *channel);
 
-/* A message of the channel was on its way (`handing`) and is the program's now, or nobody's. */
-void cpika_roles_end_handing(cpika_roles *r, const cpika_engine *e, cpika_channel_roles *channel,
-                             cpika_link *link);
+/* A message of the channel is in this call's hand, on its way to the program. */
+static inline void
+cpika_roles_begin_handing(cpika_call *call, cpika_channel_roles *channel)
+{
+    call->hands = channel;
+    channel->handing = true;
+}
+
+/* What comes behind the message may be for a call with a sink, which sleeps. */
+void cpika_roles_notify_sinks(cpika_roles *r, const cpika_engine *e, cpika_link *link);
+
+/* It is the program's now, or nobody's. */
+static inline void
+cpika_roles_end_handing(cpika_roles *r, const cpika_engine *e, cpika_call *call, cpika_channel_roles *channel,
+                        cpika_link *link)
+{
+    call->hands = NULL;
+    channel->handing = false;
+    if (r->sinks > 0) {
+        cpika_roles_notify_sinks(r, e, link);
+    }
+}
 
 /* Asks dispatching calls to return to their callers. */
 void cpika_roles_ask_return(cpika_roles *r, cpika_link *link);
