@@ -52,6 +52,7 @@ FILES = (
     "tests/faults/test_blocks.py",
     "tests/faults/test_closing.py",
     "tests/faults/test_dispatchers.py",
+    "tests/faults/test_early_ends.py",
     "tests/faults/test_end_of_stream.py",
     "tests/faults/test_held_acks.py",
     "tests/faults/test_keeper_of_python_sockets.py",

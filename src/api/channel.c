@@ -50,12 +50,9 @@ channel_basic_publish(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyO
     }
     publish_args a = {given[0], given[1], given[2], given[3], mandatory != 0};
     static const publish_mode at_once = {0};
-    cpika_block *block = ch->blocks == NULL ? NULL : buffered_block(ch);
     publish_strings held = {NULL, NULL};
-    int rc = publish_take_strings(&ch->st->values, &a, &held);
-    if (block != NULL && rc == 0) {
-        block = buffered_block(ch);  // what a str's own encode() has ended is gone
-    }
+    int rc = publish_take_strings(&ch->st->values, &a, &held);  // a str's own encode() may end a block
+    cpika_block *block = ch->blocks == NULL ? NULL : buffered_block(ch);
     if (rc == 0) {
         rc = block != NULL           ? buffered_publish(ch, block, &a)
              : ch->engine.confirming ? publish_confirmed(ch, &a)
