@@ -68,18 +68,50 @@ end_handing(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch)
 }
 
 void
-cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info)
+cpika_refuse_in_hand(CpikaChannel *ch, CpikaConsumerInfo *info)
 {
-    if (ch->in_hand && !info->auto_ack) {
-        Py_XSETREF(ch->refused_in_hand, Py_NewRef(info->consumer_tag));
+    const CpikaConsumerInfo *known = ch->refused_in_hand;
+    while (known != NULL && known != info) {
+        known = known->refused_before;
     }
+    if (ch->in_hand && !info->auto_ack && known == NULL) {
+        info->refused_before = ch->refused_in_hand;  // one message may see the end of several
+        ch->refused_in_hand = (CpikaConsumerInfo *)Py_NewRef((PyObject *)info);
+    }
+}
+
+static void
+release_refused(CpikaConsumerInfo *refused)
+{
+    while (refused != NULL) {
+        CpikaConsumerInfo *before = refused->refused_before;
+        refused->refused_before = NULL;
+        Py_DECREF(refused);
+        refused = before;
+    }
+}
+
+/* Takes those that were cancelled while the message was in hand: 1, its own was; 0; -1. */
+static int
+take_refused(CpikaChannel *ch, PyObject *tag)
+{
+    CpikaConsumerInfo *refused = ch->refused_in_hand;
+    ch->refused_in_hand = NULL;
+    int same = 0;
+    for (const CpikaConsumerInfo *info = refused; info != NULL && same == 0; info = info->refused_before) {
+        same = PyObject_RichCompareBool(info->consumer_tag, tag, Py_EQ);
+    }
+    release_refused(refused);
+    return same;
 }
 
 void
 cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch)
 {
+    CpikaConsumerInfo *refused = ch->refused_in_hand;
     ch->in_hand = false;
-    Py_CLEAR(ch->refused_in_hand);
+    ch->refused_in_hand = NULL;
+    release_refused(refused);
     end_handing(conn, call, ch);
 }
 
@@ -194,13 +226,9 @@ call_callback(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_made *made)
 
 /* The tag is of no consumer: cancelled while the message was in hand, or never there. */
 static int
-nobody_wants(CpikaConnection *conn, CpikaChannel *ch, PyObject *refused, const cpika_made *made)
+nobody_wants(CpikaConnection *conn, CpikaChannel *ch, bool refused, const cpika_made *made)
 {
-    int same = refused == NULL ? 0 : PyObject_RichCompareBool(refused, made->tag, Py_EQ);
-    if (same < 0) {
-        return -1;
-    }
-    if (same > 0) {
+    if (refused) {
         return give_back(ch, made->method);
     }
     cpika_gate_section *gate = cpika_gate_leave();
@@ -214,9 +242,10 @@ int
 cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const cpika_made *made)
 {
     PyObject *found = find_consumer(ch, made->tag);
-    PyObject *refused = ch->refused_in_hand;
     ch->in_hand = false;
-    ch->refused_in_hand = NULL;
+    int refused = found == NULL && PyErr_Occurred() ? -1
+                  : ch->refused_in_hand == NULL     ? 0
+                                                    : take_refused(ch, made->tag);
     CpikaConsumerInfo *info = NULL;
     if (found != NULL && PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
         info = (CpikaConsumerInfo *)found;
@@ -226,8 +255,10 @@ cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const c
         end_handing(conn, call, ch);  // code of the program may take what comes behind it
     }
     int rc = 0;
-    if (found == NULL) {
-        rc = PyErr_Occurred() ? -1 : nobody_wants(conn, ch, refused, made);
+    if (refused < 0) {
+        rc = -1;
+    } else if (found == NULL) {
+        rc = nobody_wants(conn, ch, refused > 0, made);
     } else if (info != NULL) {
         bool sink = info->alternate_event_sink != NULL && info->alternate_event_sink != Py_None;
         rc = sink ? feed_sink(conn, ch, info, made, is_kept) : call_callback(ch, info, made);
@@ -235,7 +266,6 @@ cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const c
     if (is_kept) {
         end_handing(conn, call, ch);
     }
-    Py_XDECREF(refused);
     Py_XDECREF(found);
     return rc;
 }

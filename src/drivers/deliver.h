@@ -28,7 +28,7 @@ int cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, con
 void cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch);
 
 /* A consumer is cancelled: what is in hand for it and finds it gone goes back, unless nobody acknowledges it. */
-void cpika_refuse_in_hand(CpikaChannel *ch, const CpikaConsumerInfo *info);
+void cpika_refuse_in_hand(CpikaChannel *ch, CpikaConsumerInfo *info);
 
 /* Requeues what a store (a deque, or what a tracer has put in its place) holds, each as it is taken out, so that an
  * interrupt leaves none in nobody's hand.  Other events are dropped.  0 or -1. */

@@ -11,6 +11,7 @@
 
 #include "offer.h"
 #include "transport.h"
+#include "values/consumer.h"
 #include "values/strcache.h"
 
 /* What an event loop that drives a connection has left with it: see loop.h. */
@@ -50,14 +51,14 @@ struct cpika_block;
 typedef struct {
     PyObject_HEAD
     // From here to the middle of `engine` stands what each delivery needs: see engine/channel.h.
-    CpikaConnection *conn;      // owned; NULL before __init__
-    PyObject *consumer_infos;   // owned dict: tag -> _ConsumerInfo
-    PyObject *found_tag;        // owned: looked up in it last; NULL: none, or it was handed out since
-    PyObject *found_info;       // owned
-    PyObject *refused_in_hand;  // owned: tag of a consumer that was cancelled meanwhile; or NULL
-    bool in_hand;               // a message is on its way from the engine to the program: see deliver.h
-    bool reserves;              // its number, until it is opened
-    uint32_t forgets;           // how often found_tag was forgotten
+    CpikaConnection *conn;     // owned; NULL before __init__
+    PyObject *consumer_infos;  // owned dict: tag -> _ConsumerInfo
+    PyObject *found_tag;       // owned: looked up in it last; NULL: none, or it was handed out since
+    PyObject *found_info;      // owned
+    CpikaConsumerInfo *refused_in_hand;  // owned: the consumer that was cancelled last meanwhile; or NULL
+    bool in_hand;      // a message is on its way from the engine to the program: see deliver.h
+    bool reserves;     // its number, until it is opened
+    uint32_t forgets;  // how often found_tag was forgotten
     union {
         cpika_driven_channel driven;
         struct {

@@ -53,6 +53,7 @@ info_traverse(PyObject *self, visitproc visit, void *arg)
     Py_VISIT(info->alternate_event_sink);
     Py_VISIT(info->store);
     Py_VISIT(info->sink_of_store);
+    Py_VISIT(info->refused_before);
     return 0;
 }
 
@@ -66,6 +67,7 @@ info_clear(PyObject *self)
     Py_CLEAR(info->alternate_event_sink);
     Py_CLEAR(info->store);
     Py_CLEAR(info->sink_of_store);
+    Py_CLEAR(info->refused_before);
     return 0;
 }
 

@@ -15,13 +15,14 @@ enum {
     CONSUMER_CANCELLED_BY_BROKER = 4
 };
 
-typedef struct {
+typedef struct CpikaConsumerInfo {
     PyObject_HEAD
     PyObject *consumer_tag;
     PyObject *on_message_callback;  // read at each dispatch: tracers replace it after basic_consume
     PyObject *alternate_event_sink;
     PyObject *store;          // of consume(): its `pending_events` gets what the sink would; NULL: none
     PyObject *sink_of_store;  // owned: the sink it stands for, while nobody replaces that
+    struct CpikaConsumerInfo *refused_before;  // owned: see drivers/deliver.c
     char auto_ack;
     bool unsent;     // its Basic.Consume still waits for its turn: nobody needs to tell the broker of its end
     bool forgotten;  // its channel knows it no more

@@ -122,3 +122,37 @@ def cancelled_before_it_is_sent() -> list[Any]:
 def test_a_consumer_that_is_cancelled_before_it_is_sent_is_not_the_brokers(broker_url: str) -> None:
     """Its cancellation does not overtake it."""
     assert apart(cancelled_before_it_is_sent) == ["early", [], 0]
+
+
+def two_cancelled_with_one_in_hand() -> list[Any]:
+    """While the consumer of a message is looked up, it is cancelled, and then another one."""
+    connection = connect()
+    channel = connection.channel()
+    queue = queue_with(channel)
+    calls: list[str] = []
+
+    class Tag(str):
+        """A key whose comparison is code of the program."""
+
+        def __eq__(self, other: object) -> bool:
+            if armed and calls == []:
+                calls.append("compared")
+                channel.basic_cancel("first")
+                channel.basic_cancel("second")
+            return str.__eq__(self, other)
+
+        __hash__ = str.__hash__
+
+    armed = False
+    channel.basic_consume(queue, lambda *args: calls.append("message"), consumer_tag=Tag("first"))
+    channel.basic_consume(queue_with(channel), lambda *args: None, consumer_tag="second")
+    channel.basic_publish("", queue, b"")
+    armed = True
+    connection.process_data_events(0.2)
+    count = channel.queue_declare(queue, passive=True).method.message_count
+    connection.close()
+    return [calls[:1], count + calls.count("message")]
+
+
+def test_a_message_in_hand_goes_back_whoever_else_is_cancelled(broker_url: str) -> None:
+    assert apart(two_cancelled_with_one_in_hand) == [["compared"], 1]
