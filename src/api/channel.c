@@ -416,7 +416,7 @@ cpika_channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     ch->conn = (CpikaConnection *)Py_NewRef(conn);
-    ch->engine.number = number;
+    ch->engine.number = (uint16_t)number;
     ch->engine.state = CHANNEL_OPENING;
     reserve(ch, true);  // until it is opened, or forgotten
     return 0;

@@ -250,7 +250,9 @@ cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const c
     if (found != NULL && PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
         info = (CpikaConsumerInfo *)found;
     }
-    bool is_kept = info != NULL && info->store != NULL && info->alternate_event_sink == info->sink_of_store;
+    bool has_sink =
+        info != NULL && info->alternate_event_sink != NULL && info->alternate_event_sink != Py_None;
+    bool is_kept = has_sink && info->store != NULL && info->alternate_event_sink == info->sink_of_store;
     if (!is_kept) {
         end_handing(conn, call, ch);  // code of the program may take what comes behind it
     }
@@ -260,8 +262,7 @@ cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const c
     } else if (found == NULL) {
         rc = nobody_wants(conn, ch, refused > 0, made);
     } else if (info != NULL) {
-        bool sink = info->alternate_event_sink != NULL && info->alternate_event_sink != Py_None;
-        rc = sink ? feed_sink(conn, ch, info, made, is_kept) : call_callback(ch, info, made);
+        rc = has_sink ? feed_sink(conn, ch, info, made, is_kept) : call_callback(ch, info, made);
     }
     if (is_kept) {
         end_handing(conn, call, ch);

@@ -9,13 +9,20 @@
 
 enum { FIRST_PLACES = 8 };
 
+struct cpika_consumer_table {
+    size_t cap, count;
+    size_t last;              // place that was looked for last: a guess, which may be free by now
+    cpika_consumer places[];  // by hash, one behind the other where several meet
+};
+
 void
 cpika_consumers_free(cpika_consumers *set)
 {
-    for (size_t i = 0; i < set->cap; i++) {
-        PyMem_Free(set->places[i].tag);
+    cpika_consumer_table *t = set->table;
+    for (size_t i = 0; t != NULL && i < t->cap; i++) {
+        PyMem_Free(t->places[i].tag);
     }
-    PyMem_Free(set->places);
+    PyMem_Free(t);
     *set = (cpika_consumers){0};
 }
 
@@ -27,10 +34,10 @@ hash_of(const cpika_consumer_tag *tag)
 
 /* Its place, or the free one where it would stand. */
 static cpika_consumer *
-place_of(const cpika_consumers *set, uint64_t hash, const cpika_consumer_tag *tag)
+place_of(cpika_consumer_table *t, uint64_t hash, const cpika_consumer_tag *tag)
 {
-    for (size_t at = hash & (set->cap - 1);; at = (at + 1) & (set->cap - 1)) {
-        cpika_consumer *c = &set->places[at];
+    for (size_t at = hash & (t->cap - 1);; at = (at + 1) & (t->cap - 1)) {
+        cpika_consumer *c = &t->places[at];
         if (c->tag == NULL
             || (c->hash == hash && c->len == tag->n && memcmp(c->tag, tag->bytes, tag->n) == 0)) {
             return c;
@@ -41,14 +48,15 @@ place_of(const cpika_consumers *set, uint64_t hash, const cpika_consumer_tag *ta
 cpika_consumer *
 cpika_consumers_find(cpika_consumers *set, const cpika_consumer_tag *tag)
 {
-    if (set->count == 0) {
+    cpika_consumer_table *t = set->table;
+    if (t == NULL || t->count == 0) {
         return NULL;
     }
     // Messages of one consumer follow each other; a hash of its tag costs as much as the rest of a delivery.
-    cpika_consumer *c = &set->places[set->last & (set->cap - 1)];
+    cpika_consumer *c = &t->places[t->last & (t->cap - 1)];
     if (c->tag == NULL || c->len != tag->n || memcmp(c->tag, tag->bytes, tag->n) != 0) {
-        c = place_of(set, hash_of(tag), tag);
-        set->last = (size_t)(c - set->places);
+        c = place_of(t, hash_of(tag), tag);
+        t->last = (size_t)(c - t->places);
     }
     return c->tag != NULL ? c : NULL;
 }
@@ -56,31 +64,33 @@ cpika_consumers_find(cpika_consumers *set, const cpika_consumer_tag *tag)
 static int
 grow(cpika_consumers *set)
 {
-    cpika_consumers larger = {
-        .cap = set->cap > 0 ? set->cap * 2 : FIRST_PLACES, .count = set->count, .refused = set->refused};
-    larger.places = PyMem_Calloc(larger.cap, sizeof *larger.places);
-    if (larger.places == NULL) {
+    cpika_consumer_table *t = set->table;
+    size_t cap = t != NULL ? t->cap * 2 : FIRST_PLACES;
+    cpika_consumer_table *larger = PyMem_Calloc(1, sizeof *larger + cap * sizeof larger->places[0]);
+    if (larger == NULL) {
         return CPIKA_E_NOMEM;
     }
-    for (size_t i = 0; i < set->cap; i++) {
-        const cpika_consumer *c = &set->places[i];
+    larger->cap = cap;
+    for (size_t i = 0; t != NULL && i < t->cap; i++) {
+        const cpika_consumer *c = &t->places[i];
         if (c->tag != NULL) {
-            *place_of(&larger, c->hash, &(cpika_consumer_tag){c->tag, c->len}) = *c;
+            *place_of(larger, c->hash, &(cpika_consumer_tag){c->tag, c->len}) = *c;
+            larger->count++;
         }
     }
-    PyMem_Free(set->places);
-    *set = larger;
+    PyMem_Free(t);
+    set->table = larger;
     return CPIKA_OK;
 }
 
 int
 cpika_consumers_add(cpika_consumers *set, const cpika_consumer_tag *tag)
 {
-    if (set->count >= set->cap / 2 && grow(set) < 0) {
+    if ((set->table == NULL || set->table->count >= set->table->cap / 2) && grow(set) < 0) {
         return CPIKA_E_NOMEM;
     }
     uint64_t hash = hash_of(tag);
-    cpika_consumer *c = place_of(set, hash, tag);
+    cpika_consumer *c = place_of(set->table, hash, tag);
     if (c->tag != NULL) {
         return CPIKA_OK;
     }
@@ -92,7 +102,7 @@ cpika_consumers_add(cpika_consumers *set, const cpika_consumer_tag *tag)
     c->hash = hash;
     c->len = tag->n;
     c->refused = false;
-    set->count++;
+    set->table->count++;
     return CPIKA_OK;
 }
 
@@ -103,17 +113,18 @@ cpika_consumers_remove(cpika_consumers *set, const cpika_consumer_tag *tag)
     if (gone == NULL) {
         return;
     }
-    set->count--;
+    cpika_consumer_table *t = set->table;
+    t->count--;
     set->refused -= gone->refused;
     PyMem_Free(gone->tag);
     *gone = (cpika_consumer){0};
     // Those behind it may have been pushed on by it.
-    size_t mask = set->cap - 1;
-    for (size_t at = ((size_t)(gone - set->places) + 1) & mask; set->places[at].tag != NULL;
+    size_t mask = t->cap - 1;
+    for (size_t at = ((size_t)(gone - t->places) + 1) & mask; t->places[at].tag != NULL;
          at = (at + 1) & mask) {
-        cpika_consumer moved = set->places[at];
-        set->places[at] = (cpika_consumer){0};
-        *place_of(set, moved.hash, &(cpika_consumer_tag){moved.tag, moved.len}) = moved;
+        cpika_consumer moved = t->places[at];
+        t->places[at] = (cpika_consumer){0};
+        *place_of(t, moved.hash, &(cpika_consumer_tag){moved.tag, moved.len}) = moved;
     }
 }
 

@@ -20,11 +20,12 @@ typedef struct {
     bool refused;  // it is being cancelled, or nobody waits for it: what is delivered goes back
 } cpika_consumer;
 
+typedef struct cpika_consumer_table cpika_consumer_table;
+
+/* Small, as a part of each channel, of which each delivery asks how many are refused. */
 typedef struct {
-    size_t refused;          // how many are: first, because each delivery asks (channel.h)
-    cpika_consumer *places;  // by hash, one behind the other where several meet
-    size_t cap, count;
-    size_t last;  // place that was looked for last: a guess, which may be free by now
+    size_t refused;
+    cpika_consumer_table *table;  // owned; NULL before the first
 } cpika_consumers;
 
 void cpika_consumers_free(cpika_consumers *set);

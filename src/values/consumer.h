@@ -17,9 +17,9 @@ enum {
 
 typedef struct CpikaConsumerInfo {
     PyObject_HEAD
-    PyObject *consumer_tag;
     PyObject *on_message_callback;  // read at each dispatch: tracers replace it after basic_consume
     PyObject *alternate_event_sink;
+    PyObject *consumer_tag;
     PyObject *store;          // of consume(): its `pending_events` gets what the sink would; NULL: none
     PyObject *sink_of_store;  // owned: the sink it stands for, while nobody replaces that
     struct CpikaConsumerInfo *refused_before;  // owned: see drivers/deliver.c
