@@ -14,6 +14,7 @@ class Publisher:
         self.kind = kind
         self.exchange = os.environ.get("TUTORIAL_PREFIX", "") + "async"
         self.acked = self.nacked = self.number = 0
+        self.waiting = set()
         parameters = pika.ConnectionParameters(host="localhost")
         if "TUTORIAL_URL" in os.environ:
             parameters = pika.URLParameters(os.environ["TUTORIAL_URL"])
@@ -40,15 +41,18 @@ class Publisher:
 
     def publish(self):
         self.number += 1
+        self.waiting.add(self.number)
         properties = pika.BasicProperties(app_id="example", content_type="application/json")
         self.channel.basic_publish(self.exchange, "example.text", f'"{self.number}"', properties)
         if self.number < 2:
             self.connection._adapter_call_later(0.01, self.publish)
 
     def on_confirm(self, frame):
-        kind = frame.method.NAME.split(".")[1].lower()
-        self.acked += kind == "ack"
-        self.nacked += kind == "nack"
+        kind, tag = frame.method.NAME.split(".")[1].lower(), frame.method.delivery_tag
+        settled = {number for number in self.waiting if number <= tag} if frame.method.multiple else {tag}
+        self.waiting -= settled
+        self.acked += len(settled) if kind == "ack" else 0
+        self.nacked += len(settled) if kind == "nack" else 0
         if self.acked + self.nacked == 2:
             self.connection.close()
 
