@@ -175,7 +175,7 @@ cpika_method_decode(cpika_values *v, const uint8_t *payload, size_t len, uint32_
 }
 
 int
-cpika_decode_arguments(PyObject *args, PyObject *kwds, Py_buffer *encoded, size_t *offset)
+cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffer *encoded, size_t *offset)
 {
     static char *names[] = {"encoded", "offset", NULL};
     Py_ssize_t at = 0;
@@ -183,12 +183,12 @@ cpika_decode_arguments(PyObject *args, PyObject *kwds, Py_buffer *encoded, size_
     if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|n:decode", names, encoded, &at)) {
         return -1;
     }
-    if (at < 0 || at > encoded->len) {
-        PyErr_Format(PyExc_ValueError, "offset %zd is outside of the %zd bytes", at, encoded->len);
+    if (at < 0) {
+        PyErr_Format(v->struct_error, "offset %zd is in front of the %zd bytes", at, encoded->len);
         PyBuffer_Release(encoded);
         return -1;
     }
-    *offset = (size_t)at;
+    *offset = (size_t)(at < encoded->len ? at : encoded->len);
     return 0;
 }
 
@@ -205,7 +205,7 @@ method_decode(PyObject *op, PyObject *args, PyObject *kwds)
     size_t used;
     int rc;
 
-    if (cpika_decode_arguments(args, kwds, &encoded, &offset) < 0) {
+    if (cpika_decode_arguments(self->cls->values, args, kwds, &encoded, &offset) < 0) {
         return NULL;
     }
     rc = cpika_method_decode_args(spec, (const uint8_t *)encoded.buf + offset, (size_t)encoded.len - offset,

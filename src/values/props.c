@@ -283,7 +283,7 @@ props_decode(PyObject *op, PyObject *args, PyObject *kwds)
     size_t offset;
     int rc;
 
-    if (cpika_decode_arguments(args, kwds, &encoded, &offset) < 0) {
+    if (cpika_decode_arguments(((CpikaObject *)op)->cls->values, args, kwds, &encoded, &offset) < 0) {
         return NULL;
     }
     rc = decode_into((CpikaObject *)op, (const uint8_t *)encoded.buf + offset, (size_t)encoded.len - offset);

@@ -267,12 +267,13 @@ def impl_class(pika: Any, env: Any) -> None:
 
 
 @differs(
-    "A password that is neither str nor bytes",
+    "A user name or password that is neither str nor bytes",
     "`AttributeError`",
     "`TypeError` that names the field",
 )
-def a_password_that_is_neither_str_nor_bytes(pika: Any, env: Any) -> None:
-    env.call("connect", env.connect, credentials=pika.PlainCredentials("user", 5))
+def a_user_name_or_password_that_is_neither_str_nor_bytes(pika: Any, env: Any) -> None:
+    for name, password in (("user", 5), (5, "password")):
+        env.call("connect", env.connect, credentials=pika.PlainCredentials(name, password))
 
 
 @differs(

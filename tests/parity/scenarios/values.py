@@ -91,6 +91,7 @@ def a_method_object_has_fields_bytes_and_a_repr(pika: Any, env: Any, case: Any) 
     env.show("decode returns itself", decoded.decode(encoded) is decoded)
     env.show("decoded", decoded)
     env.show("decoded at an offset", empty.decode(b"12345" + encoded, 5) == decoded)
+    env.call_wrongly("decoded behind the end", copy.copy(empty).decode, encoded, len(encoded) + 3)
     env.show("bytes again", b"".join(decoded.encode()) == encoded)
     env.show_pickle("pickle", full)
     env.call_wrongly("hash", hash, full)
@@ -183,6 +184,8 @@ def properties_encode_and_decode(pika: Any, env: Any, case: Any) -> None:
     env.show("encoded", encoded)
     env.show("decoded", pika.BasicProperties().decode(encoded))
     env.show("at an offset", pika.BasicProperties().decode(b"123" + encoded, 3) == properties)
+    env.call_wrongly("behind the end", pika.BasicProperties().decode, encoded, len(encoded) + 3)
+    env.call_wrongly("in front of it", pika.BasicProperties().decode, encoded, -len(encoded) - 3)
     env.show_pickle("pickle", properties)
 
 
