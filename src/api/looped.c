@@ -211,7 +211,8 @@ looped_write(PyObject *op, PyObject *data)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(close_doc, "_loop_close($self, /)\n--\n\nClose the socket; what is queued is dropped.");
+PyDoc_STRVAR(close_doc, "_loop_close($self, /)\n--\n\nClose the socket; what is queued is dropped.  A child made by fork closes\n"
+                        "its own copy.");
 
 static PyObject *
 looped_close(PyObject *op, PyObject *ignored)
@@ -219,9 +220,6 @@ looped_close(PyObject *op, PyObject *ignored)
     CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
-    if (cpika_check_fork(conn) < 0) {
-        return NULL;
-    }
     if (!cpika_engine_ended(&conn->engine)) {
         const cpika_ending why = {.kind = CPIKA_ENDING_GIVEN, .by_client = true};
         cpika_engine_end(&conn->engine, &why);
@@ -303,11 +301,27 @@ looped_fileno(PyObject *op, PyObject *ignored)
     return PyLong_FromLong(conn->io.link == NULL ? -1 : atomic_load(&conn->io.link->fd));
 }
 
+PyDoc_STRVAR(leave_doc, "_loop_leave_to_parent($self, /)\n--\n\n"
+                        "In a child made by fork: put a stream that has ended in the place of the socket.  The descriptor's\n"
+                        "number stays taken, since a loop watches it; what the loop does to it is not done to the parent's.");
+
+static PyObject *
+looped_leave_to_parent(PyObject *op, PyObject *ignored)
+{
+    CPIKA_GATE;
+    (void)ignored;
+    if (cpika_transport_leave_to_parent(&((CpikaConnection *)op)->io) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
 PyMethodDef cpika_looped_methods[] = {
     {"_loop_begin", looped_begin, METH_VARARGS, begin_doc},
     {"_loop_close", looped_close, METH_NOARGS, close_doc},
     {"_loop_feed", looped_feed, METH_O, feed_doc},
     {"_loop_fileno", looped_fileno, METH_NOARGS, fileno_doc},
+    {"_loop_leave_to_parent", looped_leave_to_parent, METH_NOARGS, leave_doc},
     {"_loop_limits", looped_limits, METH_VARARGS, limits_doc},
     {"_loop_on_readable", looped_on_readable, METH_NOARGS, on_readable_doc},
     {"_loop_on_writable", looped_on_writable, METH_NOARGS, on_writable_doc},

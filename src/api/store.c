@@ -12,8 +12,8 @@
 PyDoc_STRVAR(next_kept_doc,
              "_next_kept($self, store, hand, /)\n--\n\n"
              "Take the first of store.pending_events: a message as (method, properties, body), any other event as\n"
-             "it is.  None there: the connection's _asks, to wait for more than that.  hand, a list of one, holds\n"
-             "the event until the next call: an interrupt before the message is given away loses nothing.");
+             "it is.  None there: the connection's _asks, to wait for more than that.  hand, a list of one, gets\n"
+             "the event: an interrupt before the message is given away loses nothing.");
 
 /* New reference; NULL without an exception: there is none. */
 static PyObject *
@@ -41,7 +41,6 @@ channel_next_kept(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (cpika_check_fork(ch->conn) < 0) {  // what stands here is the parent's
         return NULL;
     }
-    PyList_SetItem(args[1], 0, Py_NewRef(Py_None));
     uint64_t asks = ch->conn->roles.asks;  // before the look: what comes behind it asks again
     PyObject *evt = take_first(ch, args[0]);
     if (evt == NULL) {

@@ -27,6 +27,7 @@ cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObj
     loop->high = SIZE_MAX;
     conn->engine.tells_all = true;
     cpika_link_unwanted_wake(conn->io.link);  // it would stay until the collector finds the connection
+    conn->io.link->watched = true;
 }
 
 int
@@ -292,7 +293,7 @@ run_event(CpikaConnection *conn, const cpika_event *event)
 
 /* ---- handling ---- */
 
-/* Runs all that has come, in the stream's order.  0 or -1. */
+/* Runs all that has come, in the stream's order.  0, or -1 with an exception. */
 static int
 handle(CpikaConnection *conn)
 {
@@ -303,16 +304,20 @@ handle(CpikaConnection *conn)
         if (event != NULL) {
             rc = run_event(conn, event);
             cpika_event_free(event);
-            continue;
+        } else {
+            cpika_raw_delivery raw;
+            cpika_step step = cpika_engine_step(e, &raw);
+            if (step == CPIKA_STEP_DELIVERY) {
+                rc = run_raw(conn, &raw);
+            } else if (step == CPIKA_STEP_VERDICT) {
+                rc = run_verdict(conn, &raw);
+            } else if (step == CPIKA_STEP_MORE && e->events.first == NULL) {
+                break;
+            }
         }
-        cpika_raw_delivery raw;
-        cpika_step step = cpika_engine_step(e, &raw);
-        if (step == CPIKA_STEP_DELIVERY) {
-            rc = run_raw(conn, &raw);
-        } else if (step == CPIKA_STEP_VERDICT) {
-            rc = run_verdict(conn, &raw);
-        } else if (step == CPIKA_STEP_MORE && e->events.first == NULL) {
-            break;
+        if (rc == 0) {
+            rc = cpika_check_fork(
+                conn);  // a callback has forked, and this is the child: the rest is the parent's
         }
     }
     if (e->grave.first != NULL && rc == 0) {

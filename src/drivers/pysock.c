@@ -7,6 +7,7 @@
 
 #include "engine/frames.h"
 #include "values/errors.h"
+#include "wire/sock.h"
 
 enum { CHUNK = 65536 };  // bytes given to one send()
 
@@ -133,6 +134,18 @@ cpika_pysock_close(cpika_transport *t)
         return 0;  // who is inside closes it when he comes out
     }
     return close_sock(t);
+}
+
+int
+cpika_pysock_leave_to_parent(cpika_transport *t)
+{
+    PyObject *number = PyObject_CallMethod(t->sock, "fileno", NULL);
+    long fd = number == NULL ? -1 : PyLong_AsLong(number);
+    Py_XDECREF(number);
+    if (fd < 0) {
+        return PyErr_Occurred() ? -1 : 0;  // it is closed
+    }
+    return cpika_sock_replace_by_end((int)fd) != CPIKA_OK ? close_sock(t) : 0;
 }
 
 /* ---- what it says ---- */

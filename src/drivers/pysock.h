@@ -20,5 +20,6 @@ Py_ssize_t cpika_pysock_read(cpika_transport *t);
 /* Raises pika's ReentrancyError when whoever calls is inside the socket's own method: he may not wait.  0 or -1. */
 int cpika_pysock_check_inside(cpika_transport *t);
 int cpika_pysock_close(cpika_transport *t);
+int cpika_pysock_leave_to_parent(cpika_transport *t);
 
 #endif

@@ -179,9 +179,26 @@ cpika_transport_close(cpika_transport *t)
     if (t->sock != NULL) {
         return cpika_pysock_close(t);
     }
+    if (cpika_transport_forked(t)) {
+        cpika_link_close(t->link);  // nobody may ever release its lock
+        return 0;
+    }
     cpika_transport_lock(t);
     cpika_link_close_locked(t->link);
     cpika_transport_unlock(t);
+    return 0;
+}
+
+int
+cpika_transport_leave_to_parent(cpika_transport *t)
+{
+    if (t->link == NULL || !cpika_transport_forked(t)) {
+        return 0;
+    }
+    if (t->sock != NULL) {
+        return cpika_pysock_leave_to_parent(t);
+    }
+    cpika_link_leave_to_parent(t->link);
     return 0;
 }
 

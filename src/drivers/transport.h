@@ -59,6 +59,10 @@ void cpika_transport_read_waiting(cpika_transport *t);
 /* Nothing goes or comes any more.  0, or -1 with an exception of a Python socket. */
 int cpika_transport_close(cpika_transport *t);
 
+/* In a child made by fork, whose loop watches the descriptor: puts a stream that has ended in its place.  0, or -1 with an
+ * exception of a Python socket; elsewhere it does nothing. */
+int cpika_transport_leave_to_parent(cpika_transport *t);
+
 /* The keeper's own list and lock, from a thread that holds the GIL.  0, or -1 with an exception. */
 int cpika_transport_keep(cpika_transport *t);
 void cpika_transport_unkeep(cpika_transport *t);

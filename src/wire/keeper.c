@@ -251,7 +251,8 @@ keeper_after_fork_in_parent(void)
 }
 
 /* Runs after fork.c's handler, so the links know already that they are the parent's: closing them shuts nothing down.
- * A copy that stayed open would hide the parent's death from the broker. */
+ * A copy that stayed open would hide the parent's death from the broker.  What a loop watches is left to the loop's own
+ * handler, because a number that is free may be another's at once. */
 static void
 keeper_after_fork_in_child(void)
 {
@@ -268,7 +269,9 @@ keeper_after_fork_in_child(void)
         cpika_link *next = l->next;
         l->next = NULL;
         l->registered = false;
-        cpika_link_close(l);
+        if (!l->watched) {
+            cpika_link_close(l);
+        }
         cpika_link_decref(l);
         l = next;
     }

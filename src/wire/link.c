@@ -293,6 +293,15 @@ cpika_link_close(cpika_link *l)
 }
 
 void
+cpika_link_leave_to_parent(cpika_link *l)
+{
+    int fd = atomic_load(&l->fd);
+    if (fd < 0 || cpika_sock_replace_by_end(fd) != CPIKA_OK) {
+        link_close_in_child(l);
+    }
+}
+
+void
 cpika_link_wake(cpika_link *l)
 {
     // The child has the parent's wake descriptor.

@@ -36,6 +36,7 @@ typedef struct cpika_link {
     atomic_int closing_fd;  // shut down already, to be closed; -1: none
     atomic_int recv_errno;  // of the first failed recv; 0 before
     pthread_mutex_t lock;
+    bool watched;  // by a loop, which knows the descriptor's number: see cpika_link_leave_to_parent
     // ---- locked ----
     atomic_int fd;             // -1: closed, or the driver sends by other means (a Python socket)
                                // (atomic: recv and poll read it without the lock)
@@ -132,6 +133,9 @@ void cpika_link_never_wait_in_recv(cpika_link *l);
  * the right call where the caller holds nothing. */
 void cpika_link_close_locked(cpika_link *l);
 void cpika_link_close(cpika_link *l);
+
+/* In a child whose loop watches the descriptor: what it watches now has ended, and is not the parent's. */
+void cpika_link_leave_to_parent(cpika_link *l);
 
 /* Makes wake_rd readable: any thread, signal handlers too, never blocks.  cpika_link_drain_wake takes it back. */
 void cpika_link_wake(cpika_link *l);

@@ -166,6 +166,19 @@ cpika_sock_close(int fd)
 }
 
 int
+cpika_sock_replace_by_end(int fd)
+{
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0) {
+        return CPIKA_E_SYS;
+    }
+    close(ends[1]);
+    int rc = dup2(ends[0], fd) < 0 || sock_set_flags(fd) < 0 ? CPIKA_E_SYS : CPIKA_OK;
+    close(ends[0]);
+    return rc;
+}
+
+int
 cpika_sock_pipe_new(int *rd, int *wr)
 {
     int ends[2];

@@ -5,8 +5,6 @@ The child's copy of the connection is dead: it dispatches none of the parent's m
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,32 +12,9 @@ import pytest
 from support import amqp, answers
 from support.apart import apart, connect, outcome
 from support.fakeserver import FakeServer, Peer
+from support.forks import Child
 
 COUNT = 8  # messages that are there at once
-
-
-class Child:
-    """Forks; the child reports by a pipe what it saw and how its call ended."""
-
-    def __init__(self) -> None:
-        self.pid = -1
-        self._reading, self._writing = os.pipe()
-
-    def fork(self) -> None:
-        self.pid = os.fork()
-
-    def report(self, told: Any) -> None:
-        """In the child, at its end."""
-        os.write(self._writing, json.dumps(told).encode())
-        os._exit(0)
-
-    def hear(self) -> Any:
-        """In the parent."""
-        os.close(self._writing)
-        with open(self._reading, "rb") as pipe:
-            data = pipe.read()
-        os.waitpid(self.pid, 0)
-        return json.loads(data)
 
 
 def send_all(peer: Peer) -> None:

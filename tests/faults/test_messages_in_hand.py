@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from support.moments import interrupted_at_moment
 from support.subject import pika
 
 blocking_connection = pika.adapters.blocking_connection
@@ -132,3 +133,26 @@ def test_a_message_whose_consumer_is_cancelled_while_it_is_made_goes_back(
         connection.process_data_events(0.05)
     assert got == []
     wait_until_back(connection, queue)
+
+
+@pytest.mark.rule(13)
+def test_a_message_that_consume_has_given_away_is_not_taken_back_at_the_next_call(
+    connection: Any, queue: str
+) -> None:
+    """Else it comes twice, and the broker closes the channel for the second acknowledgement."""
+    channel = connection.channel()
+    moment = 0
+    while True:
+        messages = channel.consume(queue, inactivity_timeout=0.005)
+        method = None
+        while method is None:
+            method, _, _ = next(messages)
+        error = interrupted_at_moment(lambda: next(messages), moment)  # noqa: B023
+        assert channel.get_waiting_message_count() == 0, f"moment {moment}: {error!r}"
+        channel.cancel()
+        channel.basic_nack(method.delivery_tag)
+        if error is None:
+            break
+        moment += 1
+    assert moment > 20
+    channel.queue_declare(queue, passive=True)

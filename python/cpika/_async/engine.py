@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpika import _core
 from cpika.adapters import _pykeeper
+from cpika.adapters.utils import _forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,8 @@ class LoopEngine(_core.Connection):
         super().__init__(sock)
         self.over_python = sock is not None and not isinstance(sock, int)
         self._wake: Callable[[], None] | None = None
+        if sock is not None:
+            _forked.engines.add(self)
 
     @classmethod
     def over(cls, sock: socket.socket) -> LoopEngine:

@@ -425,7 +425,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         hand: list[Any] = [None]
         be_fair = self._connection._impl._be_fair if self._connection._impl._cooperative else None
         while True:
-            generator = self._queue_consumer_generator  # read anew each time: cancel() may end it
+            hand[0], generator = None, self._queue_consumer_generator  # cancel() may have ended it
             if generator is None:
                 return
             try:

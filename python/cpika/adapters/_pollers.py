@@ -6,8 +6,10 @@ import abc
 import select
 import socket
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from cpika.adapters.utils import _forked
 from cpika.compat import AbstractBase
 
 if TYPE_CHECKING:
@@ -64,12 +66,14 @@ class _PollerBase(AbstractBase):
         self._fd_handlers: dict[int, Callable[[int, int], Any]] = {}
         self._fd_masks: dict[int, int] = {}  # what each descriptor is watched for
         self._processing_fd_event_map: dict[int, int] = {}
+        self._active = False
         self._running = False
         self._stopping = False
         self._r_interrupt: socket.socket | None
         self._w_interrupt: socket.socket | None
         self._r_interrupt, self._w_interrupt = self._get_interrupt_pair()
         self.add_handler(self._r_interrupt.fileno(), self._read_interrupt, PollEvents.READ)
+        _forked.pollers.add(self)
 
     @staticmethod
     def _get_interrupt_pair() -> tuple[socket.socket, socket.socket]:
@@ -138,13 +142,35 @@ class _PollerBase(AbstractBase):
     def activate_poller(self) -> None:
         """Take what the system has for waiting, and register all descriptors."""
         self._init_poller()
+        self._active = True
         for fileno, mask in self._fd_masks.items():
             if mask:
                 self._register_fd(fileno, mask)
 
     def deactivate_poller(self) -> None:
         """Give it back."""
+        self._active = False
         self._uninit_poller()
+
+    def leave_to_parent(self) -> None:
+        """In a child made by fork: wait for the same descriptors by means of its own."""
+        if self._r_interrupt is None:
+            return
+        before = self._r_interrupt.fileno()
+        for known in (self._fd_handlers, self._fd_masks, self._processing_fd_event_map):
+            known.pop(before, None)
+        self._r_interrupt, self._w_interrupt = self._get_interrupt_pair()
+        active = self._active
+        with suppress(OSError):  # kqueue's descriptor is not inherited
+            self.deactivate_poller()
+        self.add_handler(self._r_interrupt.fileno(), self._read_interrupt, PollEvents.READ)
+        if active:
+            self._init_poller()
+            self._active = True
+            for fileno, mask in self._fd_masks.items():
+                with suppress(OSError):  # another handler of the fork has closed it
+                    if mask:
+                        self._register_fd(fileno, mask)
 
     def start(self) -> None:
         """Run until `stop`.
