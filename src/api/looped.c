@@ -301,7 +301,7 @@ looped_fileno(PyObject *op, PyObject *ignored)
     return PyLong_FromLong(conn->io.link == NULL ? -1 : atomic_load(&conn->io.link->fd));
 }
 
-PyDoc_STRVAR(leave_doc, "_loop_leave_to_parent($self, /)\n--\n\n"
+PyDoc_STRVAR(leave_doc, "_leave_to_parent($self, /)\n--\n\n"
                         "In a child made by fork: put a stream that has ended in the place of the socket.  The descriptor's\n"
                         "number stays taken, since a loop watches it; what the loop does to it is not done to the parent's.");
 
@@ -321,7 +321,7 @@ PyMethodDef cpika_looped_methods[] = {
     {"_loop_close", looped_close, METH_NOARGS, close_doc},
     {"_loop_feed", looped_feed, METH_O, feed_doc},
     {"_loop_fileno", looped_fileno, METH_NOARGS, fileno_doc},
-    {"_loop_leave_to_parent", looped_leave_to_parent, METH_NOARGS, leave_doc},
+    {"_leave_to_parent", looped_leave_to_parent, METH_NOARGS, leave_doc},
     {"_loop_limits", looped_limits, METH_VARARGS, limits_doc},
     {"_loop_on_readable", looped_on_readable, METH_NOARGS, on_readable_doc},
     {"_loop_on_writable", looped_on_writable, METH_NOARGS, on_writable_doc},

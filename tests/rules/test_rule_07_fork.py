@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from typing import Any
+
 import pytest
+from support.certs import Certificates
+from support.nodes import LocalNode
 from support.proxy import CLIENT, Proxy
 from support.scripts import Script
+from support.subject import exceptions, pika
 
 pytestmark = pytest.mark.rule(7)
 
@@ -168,3 +174,43 @@ def test_fork_while_threads_publish_does_not_lock_the_child_up(broker_url: str) 
     with Script(code, broker_url) as script:
         script.expect("done", timeout=40)
         assert script.finish() == 0
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "tls"])
+def test_a_child_that_lives_on_does_not_hide_its_parents_death(
+    secured: bool, tls_node: LocalNode, certificates: Certificates, queue_name: str
+) -> None:
+    code = """
+        import ssl
+        port, queue, authority = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+        secure = None
+        if authority:
+            secure = pika.SSLOptions(ssl.create_default_context(cafile=authority), 'localhost')
+        parameters = pika.ConnectionParameters('127.0.0.1', port, heartbeat=0, ssl_options=secure)
+        connection = pika.BlockingConnection(parameters)
+        connection.channel().queue_declare(queue, exclusive=True)
+        if os.fork() == 0:
+            os.close(1)
+            os.read(0, 1)  # until the test has ended
+            os._exit(0)
+        print('forked')
+        os._exit(0)
+    """
+    port = tls_node.tls_port if secured else tls_node.port
+    with Script(code, port, queue_name, certificates.authority if secured else "") as script:
+        script.expect("forked")
+        with pika.BlockingConnection(pika.URLParameters(tls_node.url)) as watch:
+            end = time.monotonic() + 10
+            while (
+                found := reason(watch, queue_name)
+            ) == 405:  # the parent seems to live
+                assert time.monotonic() < end
+                watch.sleep(0.05)
+        assert found == 404
+
+
+def reason(connection: Any, queue: str) -> int:
+    """Why the broker does not let one look at a queue."""
+    with pytest.raises(exceptions.ChannelClosedByBroker) as raised:
+        connection.channel().queue_declare(queue, passive=True)
+    return int(raised.value.reply_code)

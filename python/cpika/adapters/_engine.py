@@ -11,7 +11,7 @@ from cpika import _handshake, exceptions, frame, spec
 from cpika._loggable import loggable
 from cpika._states import ConnectionStates
 from cpika.adapters import _engine_names, _pykeeper
-from cpika.adapters.utils import _green, _waiting
+from cpika.adapters.utils import _forked, _green, _waiting
 from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         self._closer: dict[str, object] = {}  # the call of close() that does it
         self._secured = not isinstance(sock, socket.socket) or sock.fileno() != -1
         self._begin_names(sock if self._secured else None)
+        if self._secured:
+            _forked.engines.add(self)
         self._blocked_callbacks: list[Callable[[Any], None]] = []
         self._unblocked_callbacks: list[Callable[[Any], None]] = []
 

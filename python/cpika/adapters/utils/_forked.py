@@ -8,17 +8,23 @@ from __future__ import annotations
 
 import os
 import weakref
+from contextlib import suppress
 from typing import Any
 
 engines: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Of connections on loops: what their loops watch ends in a child."""
+"""Of connections on loops and over Python sockets: what they read from has ended in a child.
+
+A copy of the parent's socket would hide the parent's death from the broker, too. (The core closes those
+that are its own and that no loop watches.)
+"""
 pollers: weakref.WeakSet[Any] = weakref.WeakSet()
 """Of loops of our own: a child gets others."""
 
 
 def _in_child() -> None:
-    for engine in list(engines):
-        engine._loop_leave_to_parent()  # first: what is registered with a poller is the file, not its number
+    for engine in list(engines):  # first: what is registered with a poller is the file, not its number
+        with suppress(Exception):  # a socket of somebody else's making; the others are to be left, too
+            engine._leave_to_parent()
     for poller in list(pollers):
         poller.leave_to_parent()
 
