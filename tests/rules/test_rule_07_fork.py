@@ -201,9 +201,7 @@ def test_a_child_that_lives_on_does_not_hide_its_parents_death(
         script.expect("forked")
         with pika.BlockingConnection(pika.URLParameters(tls_node.url)) as watch:
             end = time.monotonic() + 10
-            while (
-                found := reason(watch, queue_name)
-            ) == 405:  # the parent seems to live
+            while (found := reason(watch, queue_name)) == 405:  # the parent seems to live
                 assert time.monotonic() < end
                 watch.sleep(0.05)
         assert found == 404
