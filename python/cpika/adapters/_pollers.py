@@ -73,7 +73,7 @@ class _PollerBase(AbstractBase):
         self._w_interrupt: socket.socket | None
         self._r_interrupt, self._w_interrupt = self._get_interrupt_pair()
         self.add_handler(self._r_interrupt.fileno(), self._read_interrupt, PollEvents.READ)
-        _forked.pollers.add(self)
+        _forked.note_poller(self)
 
     @staticmethod
     def _get_interrupt_pair() -> tuple[socket.socket, socket.socket]:
