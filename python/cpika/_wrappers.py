@@ -8,28 +8,21 @@ from then on the calls go pika's way: what looks at each call costs each call.
 from __future__ import annotations
 
 import functools
-import weakref
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cpika._core import LoopChannel, hot_method
+from cpika._references import References
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _EVERYTHING = frozenset({"_send_method", "_rpc"})  # every other method calls one of these
 
-# No WeakSet: it is cleaned up by Python functions, in which a signal handler's exception would be swallowed.
-# set.discard runs no line of Python, and no other thread between.
-_known: set[weakref.ref[Traceable]] = set()
+_known: References[Traceable] = References()
 _shortcuts: dict[str, tuple[Any, frozenset[str]]] = {}
-
-
-def _living() -> list[Traceable]:
-    """Return the channels that are there."""
-    return [channel for reference in list(_known) if (channel := reference()) is not None]
 
 
 class _Watched(type):
@@ -72,7 +65,7 @@ class _Watched(type):
         subclasses: list[Any] = cls.__subclasses__()
         for subclass in subclasses:
             subclass._look_over()
-        for channel in _living():
+        for channel in _known.living():
             if type(channel) is cls:
                 channel._look_again()
         _set_shortcuts()
@@ -89,7 +82,7 @@ class Traceable(metaclass=_Watched):
     _wrapped: frozenset[str] = frozenset()
 
     def __init__(self) -> None:
-        _known.add(weakref.ref(self, _known.discard))
+        _known.add(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -180,7 +173,7 @@ def _with_callers(originals: dict[str, FunctionType], found: frozenset[str]) -> 
 
 def _set_shortcuts() -> None:
     wrapped = _wrapped_by_class(Traceable).union(
-        *(vars(channel)["_wrapped"] for channel in _living() if "_wrapped" in vars(channel))
+        *(vars(channel)["_wrapped"] for channel in _known.living() if "_wrapped" in vars(channel))
     )
     for method, names in _shortcuts.values():
         hot_method.set_direct(method, names.isdisjoint(wrapped))

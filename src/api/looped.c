@@ -317,11 +317,11 @@ looped_leave_to_parent(PyObject *op, PyObject *ignored)
 }
 
 PyMethodDef cpika_looped_methods[] = {
+    {"_leave_to_parent", looped_leave_to_parent, METH_NOARGS, leave_doc},
     {"_loop_begin", looped_begin, METH_VARARGS, begin_doc},
     {"_loop_close", looped_close, METH_NOARGS, close_doc},
     {"_loop_feed", looped_feed, METH_O, feed_doc},
     {"_loop_fileno", looped_fileno, METH_NOARGS, fileno_doc},
-    {"_leave_to_parent", looped_leave_to_parent, METH_NOARGS, leave_doc},
     {"_loop_limits", looped_limits, METH_VARARGS, limits_doc},
     {"_loop_on_readable", looped_on_readable, METH_NOARGS, on_readable_doc},
     {"_loop_on_writable", looped_on_writable, METH_NOARGS, on_writable_doc},

@@ -91,14 +91,15 @@ release_refused(CpikaConsumerInfo *refused)
     }
 }
 
-/* Takes those that were cancelled while the message was in hand: 1, its own was; 0; -1. */
+/* Takes those that were cancelled while the message was in hand.  1: the one with this tag (NULL: none) was; 0; -1. */
 static int
 take_refused(CpikaChannel *ch, PyObject *tag)
 {
     CpikaConsumerInfo *refused = ch->refused_in_hand;
     ch->refused_in_hand = NULL;
     int same = 0;
-    for (const CpikaConsumerInfo *info = refused; info != NULL && same == 0; info = info->refused_before) {
+    for (const CpikaConsumerInfo *info = tag == NULL ? NULL : refused; info != NULL && same == 0;
+         info = info->refused_before) {
         same = PyObject_RichCompareBool(info->consumer_tag, tag, Py_EQ);
     }
     release_refused(refused);
@@ -108,10 +109,8 @@ take_refused(CpikaChannel *ch, PyObject *tag)
 void
 cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch)
 {
-    CpikaConsumerInfo *refused = ch->refused_in_hand;
     ch->in_hand = false;
-    ch->refused_in_hand = NULL;
-    release_refused(refused);
+    take_refused(ch, NULL);
     end_handing(conn, call, ch);
 }
 
@@ -243,9 +242,9 @@ cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const c
 {
     PyObject *found = find_consumer(ch, made->tag);
     ch->in_hand = false;
-    int refused = found == NULL && PyErr_Occurred() ? -1
-                  : ch->refused_in_hand == NULL     ? 0
-                                                    : take_refused(ch, made->tag);
+    bool failed = found == NULL && PyErr_Occurred();
+    bool is_gone = found == NULL && !failed;
+    int refused = ch->refused_in_hand == NULL ? 0 : take_refused(ch, is_gone ? made->tag : NULL);
     CpikaConsumerInfo *info = NULL;
     if (found != NULL && PyObject_TypeCheck(found, conn->st->consumer_info_type)) {
         info = (CpikaConsumerInfo *)found;
@@ -257,9 +256,9 @@ cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const c
         end_handing(conn, call, ch);  // code of the program may take what comes behind it
     }
     int rc = 0;
-    if (refused < 0) {
+    if (failed || refused < 0) {
         rc = -1;
-    } else if (found == NULL) {
+    } else if (is_gone) {
         rc = nobody_wants(conn, ch, refused > 0, made);
     } else if (info != NULL) {
         rc = has_sink ? feed_sink(conn, ch, info, made, is_kept) : call_callback(ch, info, made);

@@ -315,9 +315,8 @@ handle(CpikaConnection *conn)
                 break;
             }
         }
-        if (rc == 0) {
-            rc = cpika_check_fork(
-                conn);  // a callback has forked, and this is the child: the rest is the parent's
+        if (rc == 0) {  // a callback may have forked: in the child the rest is the parent's
+            rc = cpika_check_fork(conn);
         }
     }
     if (e->grave.first != NULL && rc == 0) {

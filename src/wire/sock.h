@@ -42,7 +42,7 @@ void cpika_sock_shutdown(int fd);
 void cpika_sock_close(int fd);
 
 /* Puts a stream that has ended in the place of a descriptor, whose number stays taken; what it was is closed.
- * CPIKA_E_SYS: nothing has changed. */
+ * CPIKA_E_SYS. */
 int cpika_sock_replace_by_end(int fd);
 
 /* A pipe, both ends non-blocking and closed by exec, that takes writes of any size.  CPIKA_E_SYS. */

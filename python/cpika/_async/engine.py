@@ -31,7 +31,7 @@ class LoopEngine(_core.Connection):
         self.over_python = sock is not None and not isinstance(sock, int)
         self._wake: Callable[[], None] | None = None
         if sock is not None:
-            _forked.note_engine(self)
+            _forked.engines.add(self)
 
     @classmethod
     def over(cls, sock: socket.socket) -> LoopEngine:

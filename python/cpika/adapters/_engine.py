@@ -43,7 +43,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         self._secured = not isinstance(sock, socket.socket) or sock.fileno() != -1
         self._begin_names(sock if self._secured else None)
         if self._secured:
-            _forked.note_engine(self)
+            _forked.engines.add(self)
         self._blocked_callbacks: list[Callable[[Any], None]] = []
         self._unblocked_callbacks: list[Callable[[Any], None]] = []
 

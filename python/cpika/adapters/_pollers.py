@@ -73,7 +73,7 @@ class _PollerBase(AbstractBase):
         self._w_interrupt: socket.socket | None
         self._r_interrupt, self._w_interrupt = self._get_interrupt_pair()
         self.add_handler(self._r_interrupt.fileno(), self._read_interrupt, PollEvents.READ)
-        _forked.note_poller(self)
+        _forked.pollers.add(self)
 
     @staticmethod
     def _get_interrupt_pair() -> tuple[socket.socket, socket.socket]:
@@ -143,9 +143,13 @@ class _PollerBase(AbstractBase):
         """Take what the system has for waiting, and register all descriptors."""
         self._init_poller()
         self._active = True
+        self._register_all()
+
+    def _register_all(self, *passed_over: type[Exception]) -> None:
         for fileno, mask in self._fd_masks.items():
             if mask:
-                self._register_fd(fileno, mask)
+                with suppress(*passed_over):
+                    self._register_fd(fileno, mask)
 
     def deactivate_poller(self) -> None:
         """Give it back."""
@@ -167,10 +171,7 @@ class _PollerBase(AbstractBase):
         if active:
             self._init_poller()
             self._active = True
-            for fileno, mask in self._fd_masks.items():
-                with suppress(OSError):  # another handler of the fork has closed it
-                    if mask:
-                        self._register_fd(fileno, mask)
+            self._register_all(OSError)  # what another handler of the fork has closed
 
     def start(self) -> None:
         """Run until `stop`.

@@ -7,40 +7,27 @@ And what the child reads, of a socket or of the pair that ends a wait, is lost t
 from __future__ import annotations
 
 import os
-import weakref
 from contextlib import suppress
 from typing import Any
 
-# Sets of references that take themselves out by a function in C: in a WeakSet's, which is Python, a signal
-# handler may run, and the interpreter drops what that raises.
-_engines: set[weakref.ref[Any]] = set()
-_pollers: set[weakref.ref[Any]] = set()
+from cpika._references import References
 
+engines: References[Any] = References()
+"""Of connections on loops and over Python sockets: what they read from has ended in a child.
 
-def note_engine(engine: Any) -> None:
-    """Note a connection on a loop or over a Python socket: what it reads from has ended in a child.
-
-    A copy of the parent's socket would hide the parent's death from the broker, too. (The core closes those
-    that are its own and that no loop watches.)
-    """
-    _engines.add(weakref.ref(engine, _engines.discard))
-
-
-def note_poller(poller: Any) -> None:
-    """Note what a loop of our own waits with: a child gets another."""
-    _pollers.add(weakref.ref(poller, _pollers.discard))
+A copy of the parent's socket would hide the parent's death from the broker, too. (The core closes those
+that are its own and that no loop watches.)
+"""
+pollers: References[Any] = References()
+"""What loops of our own wait with: a child gets others."""
 
 
 def _in_child() -> None:
-    for reference in list(_engines):  # first: what is registered with a poller is the file, not its number
-        engine = reference()
-        if engine is not None:
-            with suppress(Exception):  # a socket of somebody else's making; the others are to be left, too
-                engine._leave_to_parent()
-    for reference in list(_pollers):
-        poller = reference()
-        if poller is not None:
-            poller.leave_to_parent()
+    for engine in engines.living():  # first: what is registered with a poller is the file, not its number
+        with suppress(Exception):  # a socket of somebody else's making; the others are to be left, too
+            engine._leave_to_parent()
+    for poller in pollers.living():
+        poller.leave_to_parent()
 
 
 if hasattr(os, "register_at_fork"):
