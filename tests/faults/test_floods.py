@@ -6,10 +6,14 @@ pile up on the stack nor crash.
 
 from __future__ import annotations
 
+import fcntl
 import select
 import socket
 import struct
+import sys
+import termios
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -44,6 +48,14 @@ def pour(peer: Peer, data: bytes, deaf: bool) -> None:
     peer.sock.settimeout(30)
 
 
+def arrive(peer: Peer) -> None:
+    """Waits, for want of an event, until the client's kernel has all that was sent: a reset drops the rest."""
+    end = time.monotonic() + 30
+    while int.from_bytes(fcntl.ioctl(peer.sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 class FloodingServer(FakeServer):
     """Floods its first consumer; `full` is set when no more goes.
 
@@ -66,6 +78,8 @@ class FloodingServer(FakeServer):
         peer.send(amqp.message(channel, peer.consumer_tag, 2, b"wait"))
         if self._manner != "gone":
             threading.Timer(0.5, self.full.set).start()
+        peer.send(self._unit)
+        arrive(peer)
         pour(peer, self._unit * (SIZE // len(self._unit)), self._manner != "reading")
         if self._manner == "reading":
             while True:
