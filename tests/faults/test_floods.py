@@ -49,7 +49,7 @@ def pour(peer: Peer, data: bytes, deaf: bool) -> None:
 
 
 def arrive(peer: Peer) -> None:
-    """Waits, for want of an event, until the client's kernel has all that was sent: a reset drops the rest."""
+    """Waits, for want of an event, until all that was sent is in the client's kernel: no reset drops that."""
     end = time.monotonic() + 30
     while int.from_bytes(fcntl.ioctl(peer.sock, termios.TIOCOUTQ, bytes(4)), sys.byteorder):
         assert time.monotonic() < end
