@@ -3,7 +3,8 @@
 
     .venv/bin/python tools/checks.py [NAME...]     all of them or those named; prints complaints
 
-tests/test_static.py runs the same ones, a test each.
+tests/test_static.py runs the same ones, a test each.  What gcc warns of above src/wire is not among them:
+every build prints it, and tests/test_packaging.py makes one in which it is an error.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from ctest import ROOT
 SHOWN = 60  # lines of one tool's complaints
 BIN = Path(sys.executable).parent
 PYTHON_H = ("-isystem", sysconfig.get_path("include"))
-CORE_GCC = ctest.Build("core-gcc", "gcc", ("-O2", "-fPIC", *PYTHON_H), ctest.WARNINGS)
-CORE_CLANG = ctest.Build("core-clang", "clang", ("-O1", "-fPIC", *PYTHON_H), ctest.WARNINGS)
-WIRE_CLANG = ctest.Build("wire-clang", "clang", ("-O1",))
+# clang warns of all that it warns of before it generates code.
+CORE_CLANG = ctest.Build("core-clang", "clang", ("-fsyntax-only", *PYTHON_H), ctest.WARNINGS)
+WIRE_CLANG = ctest.Build("wire-clang", "clang", ("-fsyntax-only",))
 # Leaks are for LeakSanitizer: the analyzer loses sight of what is handed over into a ring or a list.
 WIRE_ANALYZER = ctest.Build("analyzer", "gcc", ("-O1", "-fanalyzer", "-Wno-analyzer-malloc-leak"))
 
@@ -118,7 +119,6 @@ def stubtest() -> str:
 
 
 CHECKS: dict[str, Callable[[], str]] = {
-    "gcc warns of nothing above src/wire": lambda: compiles(CORE_GCC, above_wire()),
     "clang warns of nothing above src/wire": lambda: compiles(CORE_CLANG, above_wire()),
     "clang warns of nothing in src/wire": lambda: compiles(WIRE_CLANG, ctest.sources("src/wire/*.c")),
     "gcc -fanalyzer": lambda: compiles(WIRE_ANALYZER, ctest.sources("src/wire/*.c")),

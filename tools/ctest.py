@@ -107,6 +107,7 @@ def compile_object(build: Build, source: Path, headers: str) -> Path:
                 old.unlink(missing_ok=True)
         partial = target.with_suffix(f".{os.getpid()}.tmp")
         compiler_run([*command, "-c", source, "-o", partial])
+        partial.touch()  # -fsyntax-only makes none
         partial.replace(target)
     return target
 
