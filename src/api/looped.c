@@ -149,10 +149,14 @@ looped_send(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
 }
 
 /* Whether a request of another thread may be sent at once: the loop waits and has nothing to do before, the channel is open and
- * awaits no answer.  -1 with an exception. */
+ * awaits no answer.  -1 with an exception.  Without the GIL never: a third thread may come between the look and what
+ * follows it, and answers are told apart by the order of the two. */
 static int
 is_idle(CpikaChannel *ch, PyObject *loop, PyObject *callbacks)
 {
+    if (CPIKA_FREE_THREADED) {
+        return 0;
+    }
     PyObject *waiting = PyObject_GetAttr(loop, ch->st->names._waiting);
     PyObject *blocking = waiting == NULL ? NULL : PyObject_GetAttr((PyObject *)ch, ch->st->names._blocking);
     Py_ssize_t queued = blocking == NULL ? -1 : PyObject_Size(callbacks);

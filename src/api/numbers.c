@@ -16,29 +16,33 @@ is_in_use(const CpikaConnection *conn, int number)
            || (PyByteArray_AS_STRING(conn->reserved)[number / 8] >> (number % 8) & 1) != 0;
 }
 
-/* 1: it was free, and is taken; 0: somebody has it; -1. */
+/* 1: it was free, and is taken; 0: somebody has it; -1.  No other thread runs between the look and the step: the dict's
+ * lock is held, and what is let go in between is in the dict. */
 static int
-take_number(PyObject *taken, PyObject *reference, PyObject *number)
+take_of(PyObject *taken, PyObject *reference, PyObject *number)
 {
     PyObject *held = cpika_dict_get(taken, number);
     if (held == NULL && PyErr_Occurred()) {
         return -1;
     }
     bool is_taken = held != NULL && cpika_weakref_lives(held);
-    Py_XDECREF(held);
+    cpika_let_go_of_one(held);
     if (is_taken) {
         return 0;
     }
-    if (held != NULL) {  // dead
-        PyObject *now = cpika_dict_get(taken, number);
-        Py_XDECREF(now);
-        if (now == held && PyDict_DelItem(taken, number) < 0) {
-            PyErr_Clear();
-        }
-    }
-    // Two threads may be here at once.
-    const PyObject *there = PyDict_SetDefault(taken, number, reference);
-    return there == NULL ? -1 : there == reference;
+    return (PyDict_SetItem)(taken, number, reference) < 0 ? -1 : 1;  // the function: yields.h has a macro
+}
+
+/* As take_of. */
+static int
+take_number(PyObject *taken, PyObject *reference, PyObject *number)
+{
+    int rc;
+    // Without the GIL several threads may be here at once.
+    Py_BEGIN_CRITICAL_SECTION(taken);
+    rc = take_of(taken, reference, number);
+    Py_END_CRITICAL_SECTION();
+    return rc;
 }
 
 /* 0, or -1. */
