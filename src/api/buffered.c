@@ -19,6 +19,7 @@ struct cpika_block {
     int depth;         // how many are inside; 0: it is being ended, and nobody's publishes belong to it
     size_t max_bytes;  // of the innermost
     uint64_t max_delay_ns;
+    uint64_t unconfirmed;  // publishes before that mode
     cpika_window *window;  // in confirm mode, from the first publish on
 };
 
@@ -126,20 +127,14 @@ release_block(CpikaChannel *ch, cpika_block *block)
 int
 buffered_publish(CpikaChannel *ch, cpika_block *block, const publish_args *a)
 {
-    publish_mode mode = {.hold_bytes = block->max_bytes, .hold_ns = block->max_delay_ns};
-    if (ch->engine.confirming) {
-        if (block->window == NULL) {
-            block->window = cpika_window_new(ch->engine.published + 1);
-            if (block->window == NULL) {
-                PyErr_NoMemory();
-                return -1;
-            }
-            bulk_open_window(ch, block->window);
-        }
-        mode.window = block->window;
+    if (bulk_need_window(ch, &block->window, block->unconfirmed) < 0) {
+        return -1;
     }
+    const publish_mode mode = {
+        .window = block->window, .hold_bytes = block->max_bytes, .hold_ns = block->max_delay_ns};
     block->refs++;  // user code may end it meanwhile
     int rc = publish_now(ch, a, &mode);
+    block->unconfirmed += rc == 0 && mode.window == NULL;
     release_block(ch, block);
     return rc;
 }

@@ -7,11 +7,20 @@
 #include "drivers/settle.h"
 #include "drivers/wait.h"
 
-void
-bulk_open_window(CpikaChannel *ch, cpika_window *w)
+int
+bulk_need_window(CpikaChannel *ch, cpika_window **w, uint64_t before)
 {
-    w->outer = ch->engine.windows;
-    ch->engine.windows = w;
+    if (*w != NULL || !ch->engine.confirming) {
+        return 0;
+    }
+    *w = cpika_window_new(ch->engine.published + 1, before);
+    if (*w == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    (*w)->outer = ch->engine.windows;
+    ch->engine.windows = *w;
+    return 0;
 }
 
 void

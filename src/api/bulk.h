@@ -7,7 +7,9 @@
 
 #include "drivers/objects.h"
 
-void bulk_open_window(CpikaChannel *ch, cpika_window *w);
+/* Opens the window of what is published together, if it is not there yet and the broker confirms by now; `before` of it
+ * have gone already.  0 or -1. */
+int bulk_need_window(CpikaChannel *ch, cpika_window **w, uint64_t before);
 
 /* Takes it out of the channel's, and frees it. */
 void bulk_close_window(CpikaChannel *ch, cpika_window *w);

@@ -51,13 +51,15 @@ publish_item(CpikaChannel *ch, PyObject *item, const publish_mode *mode)
     return rc;
 }
 
-/* Publishes what the iterator gives until it ends, raises, or the broker refuses something.  *count: how many. */
+/* Publishes what the iterator gives until it ends, raises, or the broker refuses something.  *count: how many.  *window:
+ * opened when the broker confirms, which the program may ask for at any time. */
 static int
-publish_all(CpikaChannel *ch, PyObject *iterator, const publish_mode *mode, size_t most, uint64_t *count)
+publish_all(CpikaChannel *ch, PyObject *iterator, size_t most, cpika_window **window, uint64_t *count)
 {
+    publish_mode mode = {.hold_bytes = MANY_HOLD_BYTES, .hold_ns = MANY_HOLD_NS};
     cpika_offer offer = {0};
-    cpika_window *w = mode->window;
     for (;;) {
+        cpika_window *w = *window;
         if (w != NULL) {
             if (cpika_window_failed(w)) {
                 return 0;
@@ -71,7 +73,9 @@ publish_all(CpikaChannel *ch, PyObject *iterator, const publish_mode *mode, size
         if (item == NULL) {
             return PyErr_Occurred() ? -1 : 0;
         }
-        int rc = publish_item(ch, item, mode);
+        int rc = bulk_need_window(ch, window, *count);
+        mode.window = *window;
+        rc = rc < 0 ? rc : publish_item(ch, item, &mode);
         Py_DECREF(item);
         if (rc < 0 || (++*count % OFFER_EVERY == 0 && cpika_offer_gil(&offer) < 0)) {
             return -1;
@@ -102,17 +106,14 @@ drain(CpikaChannel *ch, cpika_window *w, int rc)
 }
 
 static int
-publish_many_confirmed(CpikaChannel *ch, PyObject *iterator, size_t most, uint64_t *count)
+publish_many(CpikaChannel *ch, PyObject *iterator, size_t most, uint64_t *count)
 {
-    cpika_window *window = cpika_window_new(ch->engine.published + 1);
-    if (window == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    const publish_mode mode = {.window = window, .hold_bytes = MANY_HOLD_BYTES, .hold_ns = MANY_HOLD_NS};
-    bulk_open_window(ch, window);
-    int rc = publish_all(ch, iterator, &mode, most, count);
+    cpika_window *window = NULL;
+    int rc = publish_all(ch, iterator, most, &window, count);
     rc = drain(ch, window, rc);
+    if (window == NULL) {
+        return rc;
+    }
     if (rc == 0) {
         rc = bulk_raise_refusals(ch, window);
     }
@@ -145,13 +146,7 @@ channel_publish_many(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyOb
         return NULL;
     }
     uint64_t count = 0;
-    int rc;
-    if (ch->engine.confirming) {
-        rc = publish_many_confirmed(ch, iterator, (size_t)window, &count);
-    } else {
-        const publish_mode mode = {.hold_bytes = MANY_HOLD_BYTES, .hold_ns = MANY_HOLD_NS};
-        rc = drain(ch, NULL, publish_all(ch, iterator, &mode, 0, &count));
-    }
+    int rc = publish_many(ch, iterator, (size_t)window, &count);
     Py_DECREF(iterator);
     return rc < 0 ? NULL : PyLong_FromUnsignedLongLong(count);
 }

@@ -21,11 +21,12 @@ cpika_indexes_append(cpika_indexes *list, uint64_t index)
 }
 
 cpika_window *
-cpika_window_new(uint64_t first_tag)
+cpika_window_new(uint64_t first_tag, uint64_t before)
 {
     cpika_window *w = PyMem_Calloc(1, sizeof *w);
     if (w != NULL) {
         w->first_tag = w->base = w->next = first_tag;
+        w->before = before;
     }
     return w;
 }
@@ -75,14 +76,20 @@ advance(cpika_window *w)
     }
 }
 
+/* Of the next publish of ours. */
+static uint64_t
+next_index(const cpika_window *w)
+{
+    return w->before + w->next - w->first_tag - w->foreign;
+}
+
 int
 cpika_window_add(cpika_window *w, uint64_t hash, bool foreign)
 {
     if (w->next - w->base == w->cap && grow(w) < 0) {
         return CPIKA_E_NOMEM;
     }
-    *entry_of(w, w->next) =
-        (cpika_publish_entry){hash, foreign, foreign, w->next - w->first_tag - w->foreign};
+    *entry_of(w, w->next) = (cpika_publish_entry){hash, foreign, foreign, next_index(w)};
     w->next++;
     if (foreign) {
         w->foreign++;
@@ -155,13 +162,16 @@ cpika_window_note_return(cpika_window *w, uint64_t tag, cpika_message *message)
 uint64_t
 cpika_window_leading(const cpika_window *w)
 {
-    return w->base < w->next ? entry_of(w, w->base)->index : w->next - w->first_tag - w->foreign;
+    return w->before > 0 ? 0 : w->base < w->next ? entry_of(w, w->base)->index : next_index(w);
 }
 
 int
 cpika_window_unconfirmed(const cpika_window *w, cpika_indexes *out)
 {
     int rc = CPIKA_OK;
+    for (uint64_t index = 0; index < w->before && rc == CPIKA_OK; index++) {
+        rc = cpika_indexes_append(out, index);
+    }
     for (uint64_t tag = w->base; tag < w->next && rc == CPIKA_OK; tag++) {
         const cpika_publish_entry *entry = entry_of(w, tag);
         if (!entry->settled) {

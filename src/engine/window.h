@@ -35,6 +35,7 @@ typedef struct cpika_window {
     cpika_publish_entry *ring;   // of tags base..next, by tag & (cap - 1)
     size_t cap;
     uint64_t first_tag;  // delivery tag of the first publish
+    uint64_t before;     // publishes that have gone before without one: nothing ever confirms them
     uint64_t base;       // lowest tag not settled
     uint64_t next;       // tag of the next publish
     uint64_t foreign;    // entries of others so far
@@ -46,8 +47,8 @@ typedef struct cpika_window {
     cpika_message **messages;
 } cpika_window;
 
-/* New window that begins with the tag that the next publish gets. */
-cpika_window *cpika_window_new(uint64_t first_tag);
+/* New window that begins with the tag that the next publish gets; `before` of ours have gone without one. */
+cpika_window *cpika_window_new(uint64_t first_tag, uint64_t before);
 void cpika_window_free(cpika_window *w);
 
 /* The next publish is one of ours (`hash` of cpika_identity_hash, 0 if not mandatory), or another call's. */

@@ -528,3 +528,40 @@ def test_a_list_that_its_own_properties_change_while_they_are_encoded(channel: A
         message[:] = ["", queue_name, bytes(bytearray(b"body" * 10)), Changing()]
         assert channel.publish_many([message]) == 1
     assert set(bodies(channel, queue_name)) == {b"body" * 10}
+
+
+def test_confirms_that_the_iterable_asks_for_are_awaited_from_then_on(connect: Connect) -> None:
+    """Whether they were was decided before the first message."""
+    channel = connect().channel()
+
+    def messages() -> Iterator[tuple[Any, ...]]:
+        yield ("", NOWHERE, b"nobody asks", None, True)
+        channel.confirm_delivery()
+        for number in range(3):
+            yield ("", NOWHERE, b"%d" % number, None, True)
+
+    with pytest.raises(exceptions.UnroutableError) as raised:
+        channel.publish_many(messages())
+    assert [message.body for message in raised.value.messages] == [b"0", b"1", b"2"]
+    assert raised.value.indexes == [1, 2, 3]
+
+
+def test_what_went_before_confirms_is_told_as_unconfirmed(
+    make_proxy: Callable[..., Proxy], connect: Connect, broker_url: str, queue_name: str
+) -> None:
+    proxy = make_proxy(broker_url)
+    channel = connect(proxy).channel()
+    channel.queue_declare(queue_name)
+
+    def messages() -> Iterator[tuple[Any, ...]]:
+        yield ("", queue_name, b"0")
+        channel.confirm_delivery()
+        proxy.pause(SERVER)
+        yield ("", queue_name, b"1")
+        yield ("", queue_name, b"2")
+        proxy.cut()
+
+    with pytest.raises(exceptions.AMQPConnectionError) as raised:
+        channel.publish_many(messages())
+    assert raised.value.confirmed == 0
+    assert sorted(raised.value.unconfirmed) == [0, 1, 2]
