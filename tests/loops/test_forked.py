@@ -8,6 +8,7 @@ from typing import Any
 
 import cpika
 import pytest
+from cpika.adapters.utils import io_services_utils
 from parity.harness import Broker
 from parity.loops import KINDS, Loop
 from support.apart import apart
@@ -33,7 +34,7 @@ class Env:
     show_state = show
 
     def show_error(self, label: str, error: BaseException) -> None:
-        if label == "on_close":
+        if label in ("on_close", "on_open_error"):
             self.errors.append(type(error).__name__)
 
 
@@ -94,3 +95,62 @@ def test_over_tls_it_takes_nothing_out_of_its_parents_epoll_either(
     kind: str, tls_node: LocalNode, certificates: Certificates
 ) -> None:
     assert apart(goes_on_in_both, kind, tls_node.tls_port, certificates.authority) == WHOLE
+
+
+def fork_behind(step: str, child: Child) -> None:
+    """Fork when a connection that is being made has begun this step and waits, once."""
+    kind, method = {
+        "connect": ("_AsyncSocketConnector", "_start_async"),
+        "handshake": ("_AsyncStreamConnector", "_start_async"),
+    }[step]
+    owner = getattr(io_services_utils, kind)
+    original = getattr(owner, method)
+
+    def begin_and_fork(self: Any) -> None:
+        original(self)
+        setattr(owner, method, original)
+        child.fork()
+        if child.pid == 0:
+            signal.alarm(PATIENCE)
+
+    setattr(owner, method, begin_and_fork)
+
+
+def connects_in_the_parent(kind: str, step: str, port: int, authority: str) -> Any:
+    """How opening ends in the parent, and in its child."""
+    # A child whose loop shares its parent's epoll may hear of nothing: its timer ends it.
+    changes: dict[str, Any] = {"heartbeat": 0, "connection_attempts": 1, "stack_timeout": 3}
+    if port:
+        context = ssl.create_default_context(cafile=authority)
+        changes.update(host="127.0.0.1", port=port, ssl_options=cpika.SSLOptions(context, "localhost"))
+    env, child, opened = Env(), Child(), list[str]()
+    fork_behind(step, child)
+    loop = Loop(cpika, env, kind)
+
+    def declare(channel: Any) -> None:
+        channel.queue_declare(
+            "", exclusive=True, callback=lambda frame: (opened.append("open"), loop.close())
+        )
+
+    try:
+        loop.channel(declare, **changes)
+    finally:
+        if child.pid == 0:
+            child.report([opened, len(env.errors)])
+    return [opened, env.errors, child.hear()]
+
+
+CONNECTED = [["open"], ["ConnectionClosedByClient"], [[], 1]]
+
+
+@pytest.mark.rule(7)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_child_does_not_go_on_connecting_in_its_parents_place(kind: str, broker_url: str) -> None:
+    assert apart(connects_in_the_parent, kind, "connect", 0, "") == CONNECTED
+
+
+@pytest.mark.rule(7)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nor_with_its_handshake(kind: str, tls_node: LocalNode, certificates: Certificates) -> None:
+    given = (kind, "handshake", tls_node.tls_port, certificates.authority)
+    assert apart(connects_in_the_parent, *given) == CONNECTED

@@ -195,9 +195,11 @@ class Channel(Requests, Forgetting, HotChannel):
             which `add_callback(..., [spec.Basic.GetEmpty])` tells of
         :param auto_ack: the broker expects no acknowledgement
         :raises pika.exceptions.DuplicateGetOkCallback: the one before has not been answered
+        :raises pika.exceptions.ChannelWrongStateError: the channel is closing, or closed
         """
         validators.require_string(queue, "queue")
         validators.require_callback(callback)
+        self._raise_if_not_open()
         if self._on_getok_callback is not None:
             raise exceptions.DuplicateGetOkCallback()
         get = spec.Basic.Get(queue=queue, no_ack=auto_ack)

@@ -160,12 +160,17 @@ class _AsyncioIOReference(nbio_interface.AbstractIOReference):
     def __init__(self, future: asyncio.Future[Any], on_done: Callable[[Any], Any]) -> None:
         io_services_utils.check_callback_arg(on_done, "on_done")
         self._future = future
+        self._on_done: Callable[[Any], Any] | None = on_done
+        future.add_done_callback(self._tell)
 
-        def tell(done: asyncio.Future[Any]) -> None:
-            if not done.cancelled():
-                on_done(done.exception() or done.result())
-
-        future.add_done_callback(tell)
+    def _tell(self, done: asyncio.Future[Any]) -> None:
+        result = None if done.cancelled() else done.exception() or done.result()
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None and not done.cancelled():
+            on_done(result)
 
     def cancel(self) -> bool:
-        return self._future.cancel()
+        """Give it up, also where it is done and its callback waits for its turn."""
+        waits, self._on_done = self._on_done is not None, None
+        self._future.cancel()
+        return waits

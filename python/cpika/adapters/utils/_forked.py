@@ -7,6 +7,7 @@ And what the child reads, of a socket or of the pair that ends a wait, is lost t
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -18,11 +19,24 @@ engines: References[Any] = References()
 A copy of the parent's socket would hide the parent's death from the broker, too. (The core closes those
 that are its own and that no loop watches.)
 """
+sockets: References[socket.socket] = References()
+"""Of connections on loops that are being made: ended in a child, which would go on in its parent's place."""
 pollers: References[Any] = References()
 """What loops of our own wait with: a child gets others."""
 
 
+def _end(sock: socket.socket) -> None:
+    """Put a stream that has ended in the place of its descriptor, which a loop may watch."""
+    if sock.fileno() >= 0:  # else it is closed, or an engine's
+        ours, others = socket.socketpair()
+        with ours, others:
+            os.dup2(ours.fileno(), sock.fileno())
+
+
 def _in_child() -> None:
+    for sock in sockets.living():
+        with suppress(Exception):
+            _end(sock)
     for engine in engines.living():  # first: what is registered with a poller is the file, not its number
         with suppress(Exception):  # a socket of somebody else's making; the others are to be left, too
             engine._leave_to_parent()

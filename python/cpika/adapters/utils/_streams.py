@@ -124,12 +124,20 @@ class _Transport(AbstractStreamTransport):
         self._finish()
 
 
+class RxEndOfFile(OSError):
+    """The peer has ended a TLS stream in good order: pika's own error, which says so."""
+
+    def __init__(self) -> None:
+        super().__init__(-1, "End of input stream (EOF)")
+
+
 class EngineTransport(_Transport):
     """The stream of a `Connection`: its engine over the socket."""
 
     def __init__(self, sock: Any, protocol: AbstractStreamProtocol, nbio: Any, connection: Any) -> None:
         super().__init__(protocol, nbio)
         self.engine = engine = LoopEngine.over(sock)
+        self._secure = isinstance(sock, ssl.SSLSocket)
         # Services of ours know a cheaper way from the loop's own thread than the one for all threads.
         soon = getattr(nbio, "_call_soon", nbio.add_callback_threadsafe)
         flush = engine._loop_on_writable
@@ -186,8 +194,9 @@ class EngineTransport(_Transport):
         if bits & ENDED:
             error = self.engine._error
             if error is not None and error.args == ("Transport indicated EOF",):
-                self._protocol.eof_received()
-                error = None
+                error = RxEndOfFile() if self._secure else None
+                if error is None:
+                    self._protocol.eof_received()
             self._initiate_abort(error)
             return
         self._set_writing(bool(bits & WANTS_WRITE))
@@ -282,7 +291,9 @@ class PlainTransport(_Transport):
 
     def _on_eof(self) -> None:
         _LOGGER.error("Socket EOF; %s", self._sock)
-        if self._protocol.eof_received():
+        if isinstance(self._sock, ssl.SSLSocket):
+            self._initiate_abort(RxEndOfFile())
+        elif self._protocol.eof_received():
             self._nbio.remove_reader(self._fd)
         else:
             self._initiate_abort(None)

@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions
+from cpika.adapters.utils import _forked
 from cpika.adapters.utils import connection_workflow as errors
 from cpika.compat import SOL_TCP, AbstractBase
 from cpika.tcp_socket_opts import set_sock_opts
@@ -76,6 +77,7 @@ class AMQPConnector(_Tasks):
         self._on_done = on_done
         self._state = self._STATE_TCP
         self._sock = socket.socket(*addr_record[:3])
+        _forked.sockets.add(self._sock)
         self._sock.setsockopt(SOL_TCP, socket.TCP_NODELAY, 1)
         set_sock_opts(conn_params.tcp_options, self._sock)
         self._sock.setblocking(False)
@@ -335,6 +337,8 @@ class AMQPConnectionWorkflow(_Tasks, AbstractAMQPConnectionWorkflow):
             self._connector.abort()
 
     def _report_completion_and_cleanup(self, result: Any) -> None:
+        if self._state == self._STATE_DONE:  # aborted twice
+            return
         if isinstance(result, BaseException):
             _LOG.error("AMQPConnectionWorkflow - reporting failure: %r", result)
         else:

@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from cpika.adapters.utils import _streams
+from cpika.adapters.utils import _forked, _streams
 from cpika.adapters.utils.nbio_interface import AbstractIOReference
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ class _AsyncStreamConnector(_Operation):
                 suppress_ragged_eofs=False,
                 server_hostname=self._server_hostname,
             )
+            _forked.sockets.add(self._sock)
         except Exception as error:
             _LOGGER.exception("SSL wrap_socket(%s) failed: %r", self._sock, error)
             self._report_completion(error)
