@@ -20,11 +20,24 @@
 #include "wire/debug.h"
 
 #ifdef CPIKA_DEBUG
+static bool
+has_the_gil(void)
+{
+#    if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked() != NULL;
+#    elif PY_VERSION_HEX >= 0x030C0000
+    return _PyThreadState_UncheckedGet() != NULL;
+#    else
+    // Always yes when there has been a second interpreter.
+    return PyInterpreterState_Next(PyInterpreterState_Head()) == NULL && PyGILState_Check();
+#    endif
+}
+
 /* Whoever waits while it holds the GIL holds up the program, or waits for whom it holds up. */
 static void
 abort_with_the_gil(void)
 {
-    if (!Py_IsFinalizing() && PyGILState_Check()) {  // which then always says yes
+    if (!Py_IsFinalizing() && has_the_gil()) {  // which is kept then, where it has to be (values/gil.h)
         Py_FatalError("cpika waits, and holds the GIL");
     }
 }
@@ -133,6 +146,10 @@ core_free(void *module)
 
 static PyModuleDef_Slot core_slots[] = {
     {Py_mod_exec, core_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters,
+     Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},  // what they share is C's: the keeper's
+#endif
 #if CPIKA_FREE_THREADED
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},  // the gate is there instead
 #endif

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from support.scripts import Script
 
@@ -96,5 +98,31 @@ print('done')
 """
     with Script(code) as script:
         script.expect("False False")
+        script.expect("done")
+        assert script.finish() == 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="the standard library does not load there before 3.13")
+def test_interpreters_with_locks_of_their_own_use_the_library_at_the_same_time(broker_url: str) -> None:
+    """As pika can be used there."""
+    code = f"""
+import _interpreters as interpreters, sys, threading
+use = 'import sys; sys.path[:] = ' + repr(sys.path) + '; from support.subject import pika'
+use += {USE.format(url=broker_url)!r}
+def run():
+    other = interpreters.create('isolated')
+    for _ in range(3):
+        problem = interpreters.run_string(other, use)
+        if problem is not None:
+            print(problem)
+    interpreters.destroy(other)
+threads = [threading.Thread(target=run) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print('done')
+"""
+    with Script(code) as script:
         script.expect("done")
         assert script.finish() == 0
