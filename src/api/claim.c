@@ -2,14 +2,73 @@
  * Layer: api.  Owns: see claim.h.  Threads: see claim.h.  Errors: see claim.h. */
 #include "claim.h"
 
+#include "drivers/deliver.h"
 #include "drivers/ended.h"
+#include "drivers/wait.h"
 #include "values/gate.h"
 #include "values/setup.h"
 
-typedef struct {
+typedef struct cpika_claim {
     PyObject_HEAD
     CpikaChannel *channel;  // owned; NULL: the claim has ended
+    // Of one that is to be taken up, and is in the connection's list:
+    bool listed;
+    struct cpika_claim *next;
+    cpika_user user;
+    PyObject *sink;  // owned: tag of a consumer; or None
+    uint64_t asks;   // of the roles, when whoever claims has looked
+    bool looked;     //   and no call has gone by that yet
 } Claim;
+
+/* ---- to be taken up ---- */
+
+static void
+list_claim(Claim *self, PyObject *sink, uint64_t asks)
+{
+    CpikaConnection *conn = self->channel->conn;
+    self->user = cpika_user_here(conn->st);
+    self->sink = Py_NewRef(sink);
+    self->asks = asks;
+    self->looked = true;
+    self->listed = true;
+    self->next = conn->claims;
+    conn->claims = self;
+}
+
+static void
+unlist_claim(Claim *self, CpikaConnection *conn)
+{
+    for (Claim **at = &conn->claims; *at != NULL; at = &(*at)->next) {
+        if (*at == self) {
+            *at = self->next;
+            break;
+        }
+    }
+    self->listed = false;
+}
+
+void
+cpika_claim_take_up(CpikaConnection *conn, cpika_process_args *args, cpika_consumer_tag *tag)
+{
+    Claim *claim = conn->claims;
+    while (claim != NULL && !cpika_user_is_here(conn->st, &claim->user)) {
+        claim = claim->next;
+    }
+    if (claim == NULL) {
+        return;
+    }
+    args->channel = claim->channel;
+    if (claim->sink != Py_None && cpika_tag_of(claim->sink, tag) == 0) {
+        args->sink = tag;
+    }
+    PyErr_Clear();
+    if (claim->looked) {  // what changes behind a call that has returned, the caller sees himself
+        claim->looked = false;
+        args->asks_seen = claim->asks;
+    }
+}
+
+/* ---- its life ---- */
 
 static void
 end_claim(Claim *self)
@@ -20,6 +79,11 @@ end_claim(Claim *self)
     }
     self->channel = NULL;
     CpikaConnection *conn = ch->conn;
+    if (self->listed) {
+        unlist_claim(self, conn);
+        cpika_user_clear(&self->user);
+        Py_CLEAR(self->sink);
+    }
     cpika_roles_unclaim(&conn->roles, &ch->roles);
     if (conn->io.link != NULL && !cpika_transport_forked(&conn->io)) {
         cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);
@@ -31,18 +95,28 @@ static PyObject *
 claim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     CPIKA_GATE;
-    static char *names[] = {"channel", NULL};
+    static char *names[] = {"channel", "sink", "asks", NULL};
     cpika_state *st = cpika_state_of_type(type);
     CpikaChannel *channel;
+    PyObject *sink = Py_None;
+    PyObject *asks = NULL;
     if (st == NULL
-        || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!:Claim", names, st->channel_type, &channel)
+        || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|OO!:Claim", names, st->channel_type, &channel,
+                                        &sink, &PyLong_Type, &asks)
         || (channel->conn == NULL && cpika_check_channel(channel) < 0)) {
+        return NULL;
+    }
+    uint64_t seen = asks == NULL ? 0 : PyLong_AsUnsignedLongLong(asks);
+    if (PyErr_Occurred()) {
         return NULL;
     }
     Claim *self = (Claim *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->channel = (CpikaChannel *)Py_NewRef(channel);
         cpika_roles_claim(&channel->roles);
+        if (asks != NULL) {
+            list_claim(self, sink, seen);
+        }
     }
     return (PyObject *)self;
 }
@@ -84,9 +158,10 @@ static PyMethodDef claim_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(claim_doc, "Claim(channel)\n--\n\n"
+PyDoc_STRVAR(claim_doc, "Claim(channel, sink=None, asks=None)\n--\n\n"
                         "The context manager of a call that dispatches a channel by several calls of _process: as long\n"
-                        "as it stands, others leave the channel's events alone also between two of them.");
+                        "as it stands, others leave the channel's events alone also between two of them.  With asks,\n"
+                        "a _process without a channel that its user calls inside takes up channel, sink and asks.");
 
 static PyType_Slot claim_slots[] = {
     {Py_tp_doc, (void *)claim_doc},

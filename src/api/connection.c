@@ -8,6 +8,7 @@
 #include <structmember.h>
 
 #include "by_hand.h"
+#include "claim.h"
 #include "drivers/deliver.h"
 #include "drivers/dispatch.h"
 #include "drivers/ended.h"
@@ -122,6 +123,9 @@ connection_process(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     a.asks_seen = PyLong_AsUnsignedLongLong(args[4]);
     if (PyErr_Occurred()) {
         return NULL;
+    }
+    if (a.channel == NULL && conn->claims != NULL) {
+        cpika_claim_take_up(conn, &a, &tag);
     }
     // What was received before the end is still to be dispatched.
     if (conn->engine.events.first == NULL && cpika_check_connection(conn) < 0) {

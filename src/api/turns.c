@@ -33,7 +33,7 @@ connection_ask_return(PyObject *op, PyObject *ignored)
 }
 
 PyDoc_STRVAR(set_due_doc, "_set_due($self, /)\n--\n\n"
-                          "Timers or callbacks are ready: a dispatching call runs owner._run_due() soon.");
+                          "Something is ready: a dispatching call runs owner._run_due() soon.");
 
 static PyObject *
 connection_set_due(PyObject *op, PyObject *ignored)
@@ -49,7 +49,7 @@ connection_set_due(PyObject *op, PyObject *ignored)
 }
 
 PyDoc_STRVAR(set_timer_doc, "_set_timer($self, seconds, /)\n--\n\n"
-                            "A timer is due in so many seconds: the earliest one counts.");
+                            "A timer, or a thread-safe callback, is due in so many seconds: the earliest one counts.");
 
 static PyObject *
 connection_set_timer(PyObject *op, PyObject *seconds)

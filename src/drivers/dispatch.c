@@ -322,6 +322,24 @@ cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
     return rc < 0 ? -1 : n;
 }
 
+Py_ssize_t
+cpika_dispatch_of_consumer(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag *tag)
+{
+    cpika_channel *ch = cpika_channel_of_roles(call->claims);
+    Py_ssize_t n = 0;
+    while (cpika_roles_may_run(call, call->claims)) {
+        cpika_event *event = cpika_events_take_first_of_consumer(&conn->engine.events, &ch->events, tag);
+        if (event == NULL) {
+            break;
+        }
+        if (dispatch_event(conn, call, event) < 0 || cpika_settle(conn) < 0) {
+            return -1;
+        }
+        n++;
+    }
+    return n;
+}
+
 int
 cpika_queue_object(CpikaChannel *ch, PyObject *object)
 {

@@ -38,15 +38,19 @@ typedef struct {
     cpika_transport io;
     cpika_roles roles;
     cpika_loop loop;
-    cpika_offer offer;       // of the loops of C (rule 1)
-    cpika_strcache strings;  // of deliveries
-    cpika_buf scratch;       // taken by the call that encodes, given back after
-    PyObject *reserved;      // owned bytearray: a bit for each channel number that an unopened channel has
-    PyObject *address;       // owned tuple: host and port, as exceptions name them; NULL: none
+    struct cpika_claim *claims;  // borrowed, newest first: those with something to take up
+    cpika_offer offer;           // of the loops of C (rule 1)
+    cpika_strcache strings;      // of deliveries
+    cpika_buf scratch;           // taken by the call that encodes, given back after
+    PyObject *reserved;  // owned bytearray: a bit for each channel number that an unopened channel has
+    PyObject *address;   // owned tuple: host and port, as exceptions name them; NULL: none
 } CpikaConnection;
 
 /* A thread's or greenlet's `with channel.buffered()`, with those inside it: see api/buffered.h. */
 struct cpika_block;
+
+/* What a call of a channel leaves for process_data_events(): see api/claim.h. */
+struct cpika_claim;
 
 typedef struct {
     PyObject_HEAD

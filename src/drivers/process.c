@@ -41,10 +41,44 @@ run_due(CpikaConnection *conn, cpika_call *call, PyObject *owner)
     }
     int any = PyObject_IsTrue(ran);
     Py_DECREF(ran);
-    if (r->due) {
+    if (r->due
+        || r->next_timer_ns != UINT64_MAX) {  // others that have looked meanwhile have left it to this call
         cpika_roles_wake_dispatchers(r, conn->io.link);
     }
     return any;
+}
+
+/* Whether there are timers that were due already when a call last looked at the input.  In pika, it is such a call that
+ * finds what is due. */
+static bool
+timer_was_found(const CpikaConnection *conn)
+{
+    return conn->roles.due || conn->roles.next_timer_ns <= conn->io.last_look_ns;
+}
+
+/* Whether what has come before this call is dispatched before anything else, as in pika: messages for consume() before
+ * those of others and before timers, any before timers that nobody has found.  For consume() not in two calls one behind
+ * the other, if something is passed over: that would wait as long as each call finds more. */
+static bool
+comes_first(CpikaConnection *conn, const cpika_call *call, const cpika_process_args *args)
+{
+    cpika_roles *r = &conn->roles;
+    const cpika_event *first = call->dispatches ? cpika_roles_find_event(&conn->engine, call) : NULL;
+    if (first == NULL) {
+        return false;
+    }
+    if (args->sink == NULL) {
+        return timer_is_due(r) && !timer_was_found(conn);
+    }
+    const cpika_channel *own = &args->channel->engine;
+    bool passed_over = r->passed_over;
+    r->passed_over = false;
+    if (passed_over || !cpika_roles_may_run(call, call->claims)
+        || !cpika_events_has_of_consumer(&own->events, args->sink)) {
+        return false;
+    }
+    r->passed_over = timer_is_due(r) || first->channel != own || !cpika_event_is_of(first, args->sink);
+    return true;
 }
 
 /* What the end of the connection means for a dispatching call that has dispatched what was received before. */
@@ -72,14 +106,18 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
 {
     cpika_roles *r = &conn->roles;
     cpika_engine *e = &conn->engine;
-    int ran = run_due(conn, call, args->owner);
+    bool first = comes_first(conn, call, args);
+    int ran = first ? 0 : run_due(conn, call, args->owner);
     uint64_t deadline = ran > 0 ? 0 : args->deadline_ns;
     for (bool late = false; ran >= 0;) {
         if (cpika_check_fork(conn) < 0) {
             return -1;
         }
         bool had_ended = cpika_engine_ended(e);
-        Py_ssize_t n = call->dispatches ? cpika_dispatch(conn, call) : cpika_dispatch_own_sink(conn, call);
+        Py_ssize_t n = !call->dispatches             ? cpika_dispatch_own_sink(conn, call)
+                       : first && args->sink != NULL ? cpika_dispatch_of_consumer(conn, call, args->sink)
+                                                     : cpika_dispatch(conn, call);
+        first = false;
         if (n < 0) {
             return -1;
         }

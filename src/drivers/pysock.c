@@ -7,6 +7,7 @@
 
 #include "engine/frames.h"
 #include "values/errors.h"
+#include "values/gil.h"
 #include "wire/sock.h"
 
 enum { CHUNK = 65536 };  // bytes given to one send()
@@ -126,9 +127,32 @@ close_sock(cpika_transport *t)
     return done == NULL ? -1 : 0;
 }
 
+/* Whether another thread of the system is inside. */
+static bool
+is_busy_elsewhere(const cpika_transport *t)
+{
+    return t->busy && t->inside.thread != PyThreadState_GetID(PyThreadState_Get());
+}
+
+/* A socket of a library of green threads is closed in its own thread, whose event loop is told.  The keeper, which may be
+ * inside, comes out after one chunk. */
+static void
+await_keeper(cpika_transport *t)
+{
+    t->closer_waits = true;
+    while (is_busy_elsewhere(t)) {
+        CPIKA_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
+        CPIKA_END_ALLOW_THREADS
+    }
+    t->closer_waits = false;
+}
+
 int
 cpika_pysock_close(cpika_transport *t)
 {
+    if (t->cooperative && is_busy_elsewhere(t)) {
+        await_keeper(t);
+    }
     if (t->busy) {
         cpika_link_wake(t->link);
         return 0;  // who is inside closes it when he comes out
@@ -146,6 +170,13 @@ cpika_pysock_leave_to_parent(cpika_transport *t)
         return PyErr_Occurred() ? -1 : 0;  // it is closed
     }
     return cpika_sock_replace_by_end((int)fd) != CPIKA_OK ? close_sock(t) : 0;
+}
+
+/* By who comes out of a socket that somebody wanted to close meanwhile. */
+static int
+close_on_the_way_out(cpika_transport *t)
+{
+    return t->closer_waits ? 0 : close_sock(t);
 }
 
 /* ---- what it says ---- */
@@ -325,7 +356,7 @@ cpika_pysock_flush(cpika_transport *t)
     }
     leave(t);
     t->left_over = false;
-    if (t->closed && close_sock(t) < 0) {
+    if (t->closed && close_on_the_way_out(t) < 0) {
         return CPIKA_IO_RAISED;
     }
     return rc;
@@ -360,7 +391,7 @@ static int
 after(cpika_transport *t)
 {
     if (t->closed) {
-        return close_sock(t);
+        return close_on_the_way_out(t);
     }
     if (t->left_over) {
         int rc = cpika_pysock_flush(t);

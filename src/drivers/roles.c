@@ -167,13 +167,14 @@ cpika_roles_may_poll(const cpika_roles *r, const cpika_call *call)
 }
 
 cpika_call *
-cpika_roles_begin_poll(cpika_roles *r, cpika_call *call)
+cpika_roles_begin_poll(cpika_roles *r, cpika_call *call, bool watches_write)
 {
     assert(call->sleep == CPIKA_AWAKE && cpika_roles_may_poll(r, call));
     cpika_call *before = r->poller;
     r->poller = call;
     call->sleep = CPIKA_POLLING;
     call->woken = false;
+    call->watches_write = watches_write;
     r->asleep++;
     return before;
 }
@@ -248,9 +249,9 @@ cpika_roles_notify(cpika_roles *r, const cpika_engine *e, cpika_link *link)
 }
 
 void
-cpika_roles_wake_poller(cpika_roles *r, cpika_link *link)
+cpika_roles_want_write(cpika_roles *r, cpika_link *link)
 {
-    if (r->poller != NULL && r->poller->sleep == CPIKA_POLLING) {
+    if (r->poller != NULL && r->poller->sleep == CPIKA_POLLING && !r->poller->watches_write) {
         wake(r->poller, link);
     }
 }
@@ -306,15 +307,21 @@ cpika_roles_has_work(const cpika_roles *r, const cpika_engine *e, const cpika_ca
     return false;
 }
 
+const cpika_event *
+cpika_roles_find_event(const cpika_engine *e, const cpika_call *call)
+{
+    const cpika_event *event = e->events.first;
+    while (event != NULL && !cpika_roles_may_run(call, cpika_roles_of_channel(event->channel))) {
+        event = event->next;
+    }
+    return event;
+}
+
 cpika_event *
 cpika_roles_take_event(cpika_engine *e, const cpika_call *call)
 {
-    for (const cpika_event *event = e->events.first; event != NULL; event = event->next) {
-        if (cpika_roles_may_run(call, cpika_roles_of_channel(event->channel))) {
-            return cpika_events_take_first_of(&e->events, &event->channel->events);
-        }
-    }
-    return NULL;
+    const cpika_event *event = cpika_roles_find_event(e, call);
+    return event == NULL ? NULL : cpika_events_take_first_of(&e->events, &event->channel->events);
 }
 
 void

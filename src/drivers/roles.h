@@ -71,6 +71,7 @@ struct cpika_call {
     bool told;                         // in which whoever runs was told why the connection has ended
     bool may_hold;                     // an ack given now may wait: more messages stand ready (rule 4)
     bool woken;                        // since it fell asleep
+    bool watches_write;                // polling: for room in the socket, too
     int slept;                         // times in a row without anything to do
     unsigned turns;                    // that it has taken
     enum { CPIKA_AWAKE, CPIKA_POLLING, CPIKA_PARKED } sleep;
@@ -80,17 +81,18 @@ struct cpika_call {
 enum { CPIKA_SPARE_PAIRS = 8 };
 
 typedef struct {
-    cpika_call *calls;                // newest first
-    int asleep;                       // how many of them
-    cpika_call *poller;               // NULL: nobody waits for the socket
-    bool noticing;                    // somebody runs notices
-    bool timing;                      // somebody runs timers
-    cpika_call *holder;               // the call with may_hold
-    int sinks;                        // calls with a sink
-    uint64_t asks;                    // how often somebody wanted dispatching calls to return
-    uint64_t changes_seen;            // of the engine, when sleeping calls were last looked through
-    bool due;                         // timers or thread-safe callbacks may be ready
-    uint64_t next_timer_ns;           // the earliest timer; UINT64_MAX: none
+    cpika_call *calls;       // newest first
+    int asleep;              // how many of them
+    cpika_call *poller;      // NULL: nobody waits for the socket
+    bool noticing;           // somebody runs notices
+    bool timing;             // somebody runs timers
+    cpika_call *holder;      // the call with may_hold
+    int sinks;               // calls with a sink
+    uint64_t asks;           // how often somebody wanted dispatching calls to return
+    uint64_t changes_seen;   // of the engine, when sleeping calls were last looked through
+    bool due;                // something is ready to be run, timers apart
+    bool passed_over;        // the last for consume() has got what had come, and looked at nothing else
+    uint64_t next_timer_ns;  // the earliest timer; UINT64_MAX: none
     int spare[CPIKA_SPARE_PAIRS][2];  // descriptors of calls that have parked before
     int spares;
     cpika_call *spare_call;  // the last that has left; NULL
@@ -125,7 +127,7 @@ void cpika_roles_unclaim(cpika_roles *r, cpika_channel_roles *channel);
 bool cpika_roles_may_poll(const cpika_roles *r, const cpika_call *call);
 
 /* Around the wait itself.  `before`: what cpika_roles_end_poll wants.  Parking may fail for want of descriptors: -1. */
-cpika_call *cpika_roles_begin_poll(cpika_roles *r, cpika_call *call);
+cpika_call *cpika_roles_begin_poll(cpika_roles *r, cpika_call *call, bool watches_write);
 void cpika_roles_end_poll(cpika_roles *r, cpika_call *call, cpika_call *before, cpika_link *link);
 int cpika_roles_begin_park(cpika_roles *r, cpika_call *call);
 void cpika_roles_end_park(cpika_roles *r, cpika_call *call, cpika_link *link);
@@ -136,8 +138,10 @@ bool cpika_roles_has_reason(const cpika_roles *r, const cpika_engine *e, const c
 /* Wakes those that have. */
 void cpika_roles_notify(cpika_roles *r, const cpika_engine *e, cpika_link *link);
 
-/* Wakes who polls: there is something to write.  Wakes all that dispatch: a timer has changed. */
-void cpika_roles_wake_poller(cpika_roles *r, cpika_link *link);
+/* Something is queued behind a full socket, and it is not whoever asks that polls: who does is to watch for room. */
+void cpika_roles_want_write(cpika_roles *r, cpika_link *link);
+
+/* Wakes all that dispatch: a timer has changed. */
 void cpika_roles_wake_dispatchers(cpika_roles *r, cpika_link *link);
 
 /* This call goes to run user code, which may take long: another one polls meanwhile. */
@@ -176,7 +180,8 @@ cpika_roles_may_run(const cpika_call *call, const cpika_channel_roles *channel)
 /* Whether something stands ready that this call may run, or that its caller is to know. */
 bool cpika_roles_has_work(const cpika_roles *r, const cpika_engine *e, const cpika_call *call);
 
-/* The first event that it may run, out of the queue; NULL: none. */
+/* The first event that it may run, in the queue or out of it; NULL: none. */
+const cpika_event *cpika_roles_find_event(const cpika_engine *e, const cpika_call *call);
 cpika_event *cpika_roles_take_event(cpika_engine *e, const cpika_call *call);
 
 void cpika_roles_begin_callback(cpika_call *call, cpika_channel_roles *channel);

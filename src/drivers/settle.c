@@ -116,6 +116,9 @@ pay(CpikaConnection *conn)
         if (rc == CPIKA_IO_ENDED) {
             break;
         }
+        if (rc == CPIKA_AGAIN) {
+            cpika_roles_want_write(&conn->roles, conn->io.link);
+        }
     }
     return 0;
 }

@@ -171,7 +171,7 @@ sleep_once(CpikaConnection *conn, cpika_call *call, bool want_write, int signal_
     cpika_roles *r = &conn->roles;
     int bits;
     if (cpika_roles_may_poll(r, call) && !conn->io.busy) {
-        cpika_call *before = cpika_roles_begin_poll(r, call);
+        cpika_call *before = cpika_roles_begin_poll(r, call, want_write);
         bits = wait_for_socket(conn, want_write, signal_rd, timeout_ms);
         if (bits & CPIKA_WOKEN) {  // else there is nothing to drain: a system call less for each wait
             cpika_link_drain_wake(conn->io.link);
@@ -181,6 +181,9 @@ sleep_once(CpikaConnection *conn, cpika_call *call, bool want_write, int signal_
     }
     if (cpika_roles_begin_park(r, call) < 0) {
         return -1;
+    }
+    if (want_write) {
+        cpika_roles_want_write(r, conn->io.link);
     }
     if (conn->io.busy && timeout_ms > BUSY_MS) {
         timeout_ms = BUSY_MS;
@@ -260,7 +263,7 @@ static int
 wait_in_recv(CpikaConnection *conn, cpika_call *call)
 {
     uint64_t received = conn->engine.bytes_received;
-    cpika_call *before = cpika_roles_begin_poll(&conn->roles, call);
+    cpika_call *before = cpika_roles_begin_poll(&conn->roles, call, false);
     cpika_transport_read_waiting(&conn->io);
     if (call->woken) {  // by a thread that Python did not know before
         cpika_link_drain_wake(conn->io.link);

@@ -26,6 +26,7 @@ typedef struct {
     bool busy;               // somebody is inside sock.send() or sock.recv():
     cpika_user inside;       //   who
     bool left_over;          //   and others have queued something meanwhile
+    bool closer_waits;       //   or one wants to close it, and does so when they come out
     bool receiving;          // a call waits in recv itself: what it gets comes before what others would read
     bool closed;             // nothing goes or comes any more
     bool sock_closed;        // and the Python socket has been told

@@ -153,7 +153,6 @@ cpika_drain_output(CpikaConnection *conn)
     if ((io->busy && cpika_user_is_here(conn->st, &io->inside)) || !cpika_transport_has_output(io)) {
         return 0;
     }
-    cpika_roles_wake_poller(&conn->roles, io->link);  // it does not know yet that there is something to write
     return cpika_wait(conn, output_is_empty, io, CPIKA_FOREVER, true) < 0 ? -1 : 0;
 }
 

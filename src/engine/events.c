@@ -95,6 +95,16 @@ cpika_event_is_of(const cpika_event *event, const cpika_consumer_tag *tag)
            && memcmp(bytes, tag->bytes, n) == 0;
 }
 
+bool
+cpika_events_has_of_consumer(const cpika_channel_events *own, const cpika_consumer_tag *tag)
+{
+    const cpika_event *event = own->first;
+    while (event != NULL && !cpika_event_is_of(event, tag)) {
+        event = event->next_of_channel;
+    }
+    return event != NULL;
+}
+
 cpika_event *
 cpika_events_take_first_of_consumer(cpika_events *all, cpika_channel_events *own,
                                     const cpika_consumer_tag *tag)

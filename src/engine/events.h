@@ -78,6 +78,8 @@ typedef struct {
 /* Whether a delivery or a cancellation is that consumer's. */
 bool cpika_event_is_of(const cpika_event *event, const cpika_consumer_tag *tag);
 
+bool cpika_events_has_of_consumer(const cpika_channel_events *own, const cpika_consumer_tag *tag);
+
 /* Takes out the first event of that consumer; NULL: there is none. */
 cpika_event *cpika_events_take_first_of_consumer(cpika_events *all, cpika_channel_events *own,
                                                  const cpika_consumer_tag *tag);

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import signal
+import socket
 import statistics
+import struct
 import sys
 import threading
 import time
@@ -15,6 +17,7 @@ from typing import Any
 
 import pytest
 from support.apart import Together, apart, await_sleep, connect, on_signal
+from support.proxy import CLIENT, Proxy
 
 IDLE = 5.0  # seconds of counting
 A_SECOND = 1.5  # wake-ups of a thread that are still about one a second
@@ -281,3 +284,41 @@ def removed_while_others_set() -> list[int]:
 
 def test_no_timer_is_lost_where_removed_ones_are_swept_out(broker_url: str) -> None:
     assert len(set(apart(removed_while_others_set))) == 1
+
+
+# ---- a socket that is full
+
+
+def is_full(sock: socket.socket) -> bool:
+    """Whether the kernel has as much to send as it takes (SO_MEMINFO)."""
+    _, _, _, most, _, queued, *_ = struct.unpack("9I", sock.getsockopt(socket.SOL_SOCKET, 55, 36))
+    return queued >= most
+
+
+def test_who_waits_for_input_alone_hears_that_another_waits_for_room(proxy: Proxy) -> None:
+    """The request was sent when the consumer's long sleep was over: up to 4 s later."""
+    connection = connect(proxy, heartbeat=0)
+    consuming, publishing, asking = consumer(connection), connection.channel(), connection.channel()
+    thread = threading.Thread(target=consuming.start_consuming)
+    thread.start()
+    time.sleep(0.2)  # its short sleep is over
+    await_sleep(thread)
+    sock = connection._impl._transport._sock
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    proxy.pause(CLIENT)
+    while not is_full(sock):
+        publishing.basic_publish("", "cpika-test-nowhere", bytes(1000))
+
+    def ask() -> float:
+        asking.exchange_declare("amq.direct", passive=True, arguments={"k": "y" * 100_000})
+        return time.monotonic()
+
+    asker = Together(ask)
+    await_sleep(asker.threads[0])
+    begin = time.monotonic()
+    proxy.resume(CLIENT)
+    (answered,) = asker.join()
+    connection.add_callback_threadsafe(consuming.stop_consuming)
+    thread.join(8)
+    connection.close()
+    assert answered - begin < 1.0

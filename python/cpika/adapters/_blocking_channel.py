@@ -362,7 +362,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         :param asks: the connection's `_asks` when the caller last looked at what it waits for
         :param sink: tag of the consumer whose messages it takes even inside a callback
         """
-        self._connection._drive(time_limit, self, sink, asks)
+        self._connection._process_for(self, time_limit, sink, asks)
         if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
             LOGGER.debug("Channel close by broker detected, raising %r; %r", self._closing_reason, self)
             raise_again(self._closing_reason)

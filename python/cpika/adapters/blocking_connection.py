@@ -15,7 +15,7 @@ from collections import deque, namedtuple
 from typing import TYPE_CHECKING, Any
 
 from cpika import _home, exceptions, spec, validators
-from cpika._core import Within, _ConsumerDeliveryEvt, _ConsumerInfo
+from cpika._core import Claim, Within, _ConsumerDeliveryEvt, _ConsumerInfo
 from cpika.adapters._blocking_channel import BlockingChannel
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
@@ -144,7 +144,8 @@ class BlockingConnection:
         """Do input and output, and dispatch what is ready to the callbacks.
 
         One call runs the timers and thread-safe callbacks that are due, then what has arrived and what one
-        more read brings. Inside a callback it does input and output only. Several threads may do this at
+        more read brings. As in pika, what an earlier call has received comes before timers that have become
+        due behind it. Inside a callback it does input and output only. Several threads may do this at
         once: a channel's callbacks run in one of them at a time.
 
         :param time_limit: seconds to wait for something to dispatch; 0 does not wait, None waits forever
@@ -153,6 +154,16 @@ class BlockingConnection:
         :raises Exception: what a callback raises; what was not dispatched waits for the next call
         """
         self._drive(time_limit)
+
+    def _process_for(
+        self, channel: BlockingChannel, time_limit: float | None, sink: str | None, asks: int | None
+    ) -> None:
+        """`process_data_events` for a call of a channel: a subclass's or a tracer's, too; see `_drive`."""
+        if type(self).process_data_events is _PROCESS and "process_data_events" not in self.__dict__:
+            self._drive(time_limit, channel, sink, asks)
+            return
+        with Claim(channel, sink, self._impl._asks if asks is None else asks):
+            self.process_data_events(time_limit=time_limit)
 
     def _drive(
         self,
@@ -163,7 +174,7 @@ class BlockingConnection:
     ) -> None:
         """One dispatching call, see `_core.Connection._process`.
 
-        :param channel: the one whose messages it takes before other calls do
+        :param channel: the one whose messages it takes before other calls do; None: what its user has claimed
         :param sink: tag of the consumer of `consume()`, whose messages it takes even inside a callback
         :param asks: the engine's `_asks` when the caller last looked at what it waits for
         """
@@ -194,9 +205,7 @@ class BlockingConnection:
         return ready > 0
 
     def _collect_due(self) -> None:
-        """Move what is due behind what is ready."""
-        for _ in range(len(self._threadsafe_callbacks)):
-            self._ready_events.append(_TimerEvt(self._threadsafe_callbacks.popleft()))
+        """Move what is due behind what is ready: timers that are due by now, then thread-safe callbacks."""
         if self._removed_timers > len(self._timers) // 2:
             self._sweep_timers(timing=True)
         if self._timers:
@@ -205,6 +214,8 @@ class BlockingConnection:
                 evt = heapq.heappop(self._timers)[2]
                 if evt.callback is not None:
                     self._ready_events.append(evt)
+        for _ in range(len(self._threadsafe_callbacks)):
+            self._ready_events.append(_TimerEvt(self._threadsafe_callbacks.popleft()))
 
     def _sweep_timers(self, timing: bool) -> None:
         if self._impl._sweep_timers(self._timers, timing):
@@ -282,7 +293,7 @@ class BlockingConnection:
         if not callable(callback):
             raise TypeError(f"callback must be a callable, but got {callback!r}")
         self._threadsafe_callbacks.append(callback)
-        self._impl._set_due()
+        self._impl._set_timer(0.0)
 
     def add_on_connection_blocked_callback(self, callback: OnBlocked) -> None:
         """Have a callback called when a broker short of memory or disk stops reading (Connection.Blocked).
@@ -470,3 +481,6 @@ class BlockingConnection:
     consumer_cancel_notify = consumer_cancel_notify_supported
     exchange_exchange_bindings = exchange_exchange_bindings_supported
     publisher_confirms = publisher_confirms_supported
+
+
+_PROCESS = BlockingConnection.process_data_events

@@ -312,3 +312,24 @@ def start_consuming_serves_beside_a_generator(pika: Any, env: Any) -> None:
     channel.basic_consume(two, on_message)
     env.call("start_consuming", channel.start_consuming)
     env.show("consumers", channel.consumer_tags)
+
+
+@covers("BlockingChannel.consume", "semantics.consume-generator", "semantics.dispatch", broker=True)
+def consume_gives_what_has_come_before_it_runs_the_callbacks_of_others(pika: Any, env: Any) -> None:
+    channel = env.channel()
+    other = channel.connection.channel()
+    queue, others = env.queue(channel), env.queue(channel)
+    other.basic_consume(others, lambda ch, m, p, body: env.show("callback", body), auto_ack=True)
+    generator = channel.consume(queue, auto_ack=True, inactivity_timeout=0.2)
+    env.show("nothing yet", next(generator))
+    for target in (others, queue, others, queue):
+        channel.basic_publish("", target, target.encode())
+    env.until_delivered(channel, queue)
+    env.until_delivered(channel, others)
+    channel.basic_qos(prefetch_count=1)  # behind its answer nothing stands unread
+    channel.connection.call_later(0, lambda: env.show("timer", True))
+    env.show("in store", channel.get_waiting_message_count())
+    for _ in range(2):
+        env.show("got", next(generator)[2] == queue.encode())
+    env.call("process", channel.connection.process_data_events)
+    env.call("cancel", channel.cancel)

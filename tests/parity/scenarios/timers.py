@@ -327,3 +327,60 @@ def a_time_limit_is_not_negative(pika: Any, env: Any, case: Any) -> None:
     else:
         env.call_wrongly("process", connection.process_data_events, time_limit=case)
     env.show_state("connection", connection)
+
+
+@covers("semantics.dispatch", "semantics.timers", broker=True)
+def what_an_earlier_call_has_received_comes_before_timers(pika: Any, env: Any) -> None:
+    channel = env.channel()
+    queue = env.queue(channel, bodies=(b"one", b"two"))
+    channel.basic_consume(queue, lambda ch, m, p, body: env.show("message", body), auto_ack=True)
+    env.until_delivered(channel, queue)
+    channel.basic_qos(prefetch_count=1)  # behind its answer nothing stands unread
+    channel.connection.call_later(0, lambda: env.show("timer", True))
+    channel.connection.add_callback_threadsafe(lambda: env.show("threadsafe", True))
+    for number in range(2):
+        env.call(f"process {number}", channel.connection.process_data_events)
+
+
+@covers("BlockingConnection.add_callback_threadsafe", "semantics.timers", broker=True)
+def threadsafe_callbacks_come_behind_timers_that_are_overdue(pika: Any, env: Any) -> None:
+    connection = env.connect()
+    ran: list[Any] = []
+    connection.add_callback_threadsafe(lambda: ran.append("threadsafe"))
+    connection.call_later(0.01, lambda: ran.append("10 ms"))
+    connection.call_later(0, lambda: ran.append("at once"))
+    connection.call_later(60, lambda: ran.append("a minute"))
+    time.sleep(0.02)
+    env.pump(connection, lambda: len(ran) >= 3)
+    env.show("in the order of", ran)
+
+
+@covers("BlockingConnection.process_data_events", "semantics.dispatch", broker=True)
+def an_override_of_process_data_events_is_what_consuming_waits_by(pika: Any, env: Any) -> None:
+    class Stop(Exception):
+        pass
+
+    channel = env.channel()
+    connection = channel.connection
+    queue = env.queue(channel, bodies=(b"one", b"two"))
+    original = connection.process_data_events
+    turns: list[Any] = []
+
+    def watched(time_limit: Any = 0) -> None:
+        turns.append(time_limit)
+        if len(turns) > 4:
+            raise Stop(len(turns))
+        original(time_limit=0.1)
+
+    connection.process_data_events = watched
+    got: list[Any] = []
+    tag = channel.basic_consume(queue, lambda ch, m, p, body: got.append(body), auto_ack=True)
+    env.call("start_consuming", channel.start_consuming)
+    env.show("got", got)
+    env.show("time limits", set(turns))
+    channel.basic_cancel(tag)
+    turns.clear()
+    channel.basic_publish("", queue, b"three")
+    env.show("consume", next(channel.consume(queue, auto_ack=True))[2])
+    env.call("consume on", next, channel.consume(queue, auto_ack=True))
+    env.show("time limits", set(turns))
