@@ -28,8 +28,9 @@ has_the_gil(void)
 #    elif PY_VERSION_HEX >= 0x030C0000
     return _PyThreadState_UncheckedGet() != NULL;
 #    else
-    // Always yes when there has been a second interpreter.
-    return PyInterpreterState_Next(PyInterpreterState_Head()) == NULL && PyGILState_Check();
+    // PyGILState_Check() asks just that, until there has been a second interpreter: then it always says yes.
+    const PyThreadState *holder = _PyThreadState_UncheckedGet();
+    return holder != NULL && holder == PyGILState_GetThisThreadState();
 #    endif
 }
 

@@ -151,6 +151,43 @@ def test_tls_and_its_heartbeats_work(library: str, tls_node: LocalNode, certific
     assert apart(over_tls, *given, environment=environment, timeout=30) == [str(1 << 20), "ok"]
 
 
+def closed_while_the_keeper_sends(library: str) -> list[bool]:
+    """Whether the main thread closed a socket whose connection ended while the keeper was inside send()."""
+    nap = time.sleep  # the system's, whatever the library puts in its place
+    green = Green(library)
+    connection = connect(heartbeat=1)
+    sock = connection._impl._transport._sock
+    kind = type(sock)
+    send = kind.send
+    closable = kind if library == "gevent" else sock  # where close() stands
+    close = closable.close
+    main = threading.get_native_id()
+    sending: list[int] = []
+    closers: list[bool] = []
+
+    def slow_send(self: Any, data: Any, *args: Any) -> int:
+        if threading.get_native_id() != main:
+            sending.append(len(data))
+            nap(0.3)
+        return int(send(self, data, *args))
+
+    def noted_close(*args: Any) -> None:
+        closers.append(threading.get_native_id() == main)
+        close(*args)
+
+    kind.send, closable.close = slow_send, noted_close
+    while not sending:
+        green.sleep(0.01)
+    connection._impl._terminate(ValueError("given up"))
+    green.sleep(0.5)  # the keeper has come out by then
+    return closers
+
+
+def test_the_heartbeats_thread_leaves_closing_to_the_sockets_own(library: str) -> None:
+    """Closing tells an event loop, which is another thread's."""
+    assert apart(closed_while_the_keeper_sends, library, environment=QUIET) == [True]
+
+
 # ---- waits
 
 

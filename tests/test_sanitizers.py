@@ -62,6 +62,15 @@ def test_bytes_that_come_back_to_an_ended_connection_are_dropped(
     run(sanitized_environment, "late_bytes.py")
 
 
+@pytest.mark.rule(10)
+@pytest.mark.timeout(300)
+def test_waits_beside_a_second_interpreter_give_the_interpreters_lock_away(
+    sanitized_environment: dict[str, str], broker_url: str
+) -> None:
+    """A debug build looks for that; CPython's own answer is always yes when there has been a second one."""
+    run(sanitized_environment, "second_interpreter.py", broker_url)
+
+
 @pytest.mark.rule(13)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sanitizer, rooms", [("address", "threads,signals,hooks"), ("thread", "threads")])
