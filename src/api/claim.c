@@ -10,52 +10,47 @@
 
 typedef struct cpika_claim {
     PyObject_HEAD
-    CpikaChannel *channel;  // owned; NULL: the claim has ended
-    // Of one that is to be taken up, and is in the connection's list:
-    bool listed;
-    struct cpika_claim *next;
+    CpikaChannel *channel;     // owned; NULL: the claim has ended
+    struct cpika_claim *next;  // of the connection's
     cpika_user user;
-    PyObject *sink;  // owned: tag of a consumer; or None
+    bool holds;  // the channel's events back from other calls
+    // Of one that is to be taken up:
+    PyObject *sink;  // owned: tag of a consumer, or None; NULL: it is not
     uint64_t asks;   // of the roles, when whoever claims has looked
     bool looked;     //   and no call has gone by that yet
+    bool in_use;     // a call goes by it
 } Claim;
 
 /* ---- to be taken up ---- */
 
+/* What the program has put before process_data_events may call that in another thread or greenlet: nobody is held off
+ * meanwhile.  The call that takes a claim up claims for itself. */
 static void
-list_claim(Claim *self, PyObject *sink, uint64_t asks)
+hold_again(const Claim *self, bool holds)
 {
     CpikaConnection *conn = self->channel->conn;
-    self->user = cpika_user_here(conn->st);
-    self->sink = Py_NewRef(sink);
-    self->asks = asks;
-    self->looked = true;
-    self->listed = true;
-    self->next = conn->claims;
-    conn->claims = self;
-}
-
-static void
-unlist_claim(Claim *self, CpikaConnection *conn)
-{
-    for (Claim **at = &conn->claims; *at != NULL; at = &(*at)->next) {
-        if (*at == self) {
-            *at = self->next;
-            break;
+    for (Claim *claim = conn->claims; claim != NULL; claim = claim->next) {
+        if (claim->sink == NULL && claim->holds != holds && claim->channel == self->channel
+            && cpika_user_same(&claim->user, &self->user)) {
+            claim->holds = holds;
+            if (holds) {
+                cpika_roles_claim(&claim->channel->roles);
+            } else {
+                cpika_roles_unclaim(&conn->roles, &claim->channel->roles);
+            }
         }
     }
-    self->listed = false;
 }
 
-void
+PyObject *
 cpika_claim_take_up(CpikaConnection *conn, cpika_process_args *args, cpika_consumer_tag *tag)
 {
     Claim *claim = conn->claims;
-    while (claim != NULL && !cpika_user_is_here(conn->st, &claim->user)) {
+    while (claim != NULL && (claim->sink == NULL || !cpika_user_is_here(conn->st, &claim->user))) {
         claim = claim->next;
     }
-    if (claim == NULL) {
-        return;
+    if (claim == NULL || claim->in_use) {  // a call inside a callback of the one that goes by it
+        return NULL;
     }
     args->channel = claim->channel;
     if (claim->sink != Py_None && cpika_tag_of(claim->sink, tag) == 0) {
@@ -66,9 +61,39 @@ cpika_claim_take_up(CpikaConnection *conn, cpika_process_args *args, cpika_consu
         claim->looked = false;
         args->asks_seen = claim->asks;
     }
+    claim->in_use = true;
+    return Py_NewRef((PyObject *)claim);
+}
+
+void
+cpika_claim_put_down(PyObject *claim)
+{
+    if (claim != NULL) {
+        ((Claim *)claim)->in_use = false;
+        Py_DECREF(claim);
+    }
 }
 
 /* ---- its life ---- */
+
+static void
+begin_claim(Claim *self, CpikaChannel *channel, PyObject *sink, uint64_t asks)
+{
+    CpikaConnection *conn = channel->conn;
+    self->user = cpika_user_here(conn->st);
+    self->channel = (CpikaChannel *)Py_NewRef(channel);
+    self->sink = Py_XNewRef(sink);
+    self->asks = asks;
+    self->looked = true;
+    self->holds = sink == NULL;
+    self->next = conn->claims;
+    conn->claims = self;
+    if (self->holds) {
+        cpika_roles_claim(&channel->roles);
+    } else {
+        hold_again(self, false);
+    }
+}
 
 static void
 end_claim(Claim *self)
@@ -77,17 +102,24 @@ end_claim(Claim *self)
     if (ch == NULL) {
         return;
     }
-    self->channel = NULL;
     CpikaConnection *conn = ch->conn;
-    if (self->listed) {
-        unlist_claim(self, conn);
-        cpika_user_clear(&self->user);
-        Py_CLEAR(self->sink);
+    for (Claim **at = &conn->claims; *at != NULL; at = &(*at)->next) {
+        if (*at == self) {
+            *at = self->next;
+            break;
+        }
     }
-    cpika_roles_unclaim(&conn->roles, &ch->roles);
+    if (self->holds) {
+        cpika_roles_unclaim(&conn->roles, &ch->roles);
+    } else if (self->sink != NULL) {
+        hold_again(self, true);
+    }
+    self->channel = NULL;
     if (conn->io.link != NULL && !cpika_transport_forked(&conn->io)) {
         cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);
     }
+    cpika_user_clear(&self->user);
+    Py_CLEAR(self->sink);
     Py_DECREF(ch);
 }
 
@@ -99,7 +131,7 @@ claim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     cpika_state *st = cpika_state_of_type(type);
     CpikaChannel *channel;
     PyObject *sink = Py_None;
-    PyObject *asks = NULL;
+    PyObject *asks = NULL;  // none: it is not to be taken up
     if (st == NULL
         || !PyArg_ParseTupleAndKeywords(args, kwargs, "O!|OO!:Claim", names, st->channel_type, &channel,
                                         &sink, &PyLong_Type, &asks)
@@ -112,11 +144,7 @@ claim_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     }
     Claim *self = (Claim *)type->tp_alloc(type, 0);
     if (self != NULL) {
-        self->channel = (CpikaChannel *)Py_NewRef(channel);
-        cpika_roles_claim(&channel->roles);
-        if (asks != NULL) {
-            list_claim(self, sink, seen);
-        }
+        begin_claim(self, channel, asks == NULL ? NULL : sink, seen);
     }
     return (PyObject *)self;
 }
@@ -160,8 +188,9 @@ static PyMethodDef claim_methods[] = {
 
 PyDoc_STRVAR(claim_doc, "Claim(channel, sink=None, asks=None)\n--\n\n"
                         "The context manager of a call that dispatches a channel by several calls of _process: as long\n"
-                        "as it stands, others leave the channel's events alone also between two of them.  With asks,\n"
-                        "a _process without a channel that its user calls inside takes up channel, sink and asks.");
+                        "as it stands, others leave the channel's events alone also between two of them.  With asks\n"
+                        "they need not, and a _process without a channel that its user calls inside takes up channel,\n"
+                        "sink and asks.");
 
 static PyType_Slot claim_slots[] = {
     {Py_tp_doc, (void *)claim_doc},

@@ -12,8 +12,10 @@
 #include "drivers/process.h"
 
 /* Where a dispatching call has no channel of its own: takes up what whoever calls has claimed for it.  `tag`: room for the
- * consumer's, whose bytes live as long as the claim. */
-void cpika_claim_take_up(CpikaConnection *conn, cpika_process_args *args, cpika_consumer_tag *tag);
+ * consumer's, whose bytes live as long as the claim.  The claim, to be put down when the call has ended; NULL: there is
+ * none. */
+PyObject *cpika_claim_take_up(CpikaConnection *conn, cpika_process_args *args, cpika_consumer_tag *tag);
+void cpika_claim_put_down(PyObject *claim);
 
 /* The type Claim. */
 int cpika_claim_exec(PyObject *module);

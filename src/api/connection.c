@@ -124,14 +124,15 @@ connection_process(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (PyErr_Occurred()) {
         return NULL;
     }
-    if (a.channel == NULL && conn->claims != NULL) {
-        cpika_claim_take_up(conn, &a, &tag);
-    }
     // What was received before the end is still to be dispatched.
     if (conn->engine.events.first == NULL && cpika_check_connection(conn) < 0) {
         return NULL;
     }
-    return cpika_process(conn, &a) < 0 ? NULL : Py_NewRef(Py_None);
+    bool claimed = a.channel == NULL && conn->claims != NULL;
+    PyObject *claim = claimed ? cpika_claim_take_up(conn, &a, &tag) : NULL;
+    int rc = cpika_process(conn, &a);
+    cpika_claim_put_down(claim);
+    return rc < 0 ? NULL : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(check_doc, "_check($self, /)\n--\n\n"

@@ -213,12 +213,26 @@ dispatch_next(CpikaConnection *conn, cpika_call *call)
     }
 }
 
-Py_ssize_t
-cpika_dispatch(CpikaConnection *conn, cpika_call *call)
+/* The next one that is queued for a consumer of the claimed channel. */
+static int
+dispatch_next_of(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag *tag,
+                 cpika_events_place *place)
 {
+    if (!cpika_roles_may_run(call, call->claims)) {
+        return 0;
+    }
+    cpika_channel *ch = cpika_channel_of_roles(call->claims);
+    cpika_event *event = cpika_events_take_of_consumer(&conn->engine.events, &ch->events, tag, place);
+    return event == NULL ? 0 : dispatch_event(conn, call, event) < 0 ? -1 : 1;
+}
+
+Py_ssize_t
+cpika_dispatch(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag *only)
+{
+    cpika_events_place place = {0};
     Py_ssize_t n = 0;
     int rc;
-    while ((rc = dispatch_next(conn, call)) > 0) {
+    while ((rc = only == NULL ? dispatch_next(conn, call) : dispatch_next_of(conn, call, only, &place)) > 0) {
         n++;
         if (cpika_check_fork(conn) < 0) {  // the callback has forked, and this is the child
             return -1;
@@ -267,10 +281,12 @@ cpika_take_pending(CpikaChannel *ch, PyObject *tag)
     CpikaConnection *conn = ch->conn;
     cpika_consumer_tag wanted;
     PyObject *list = cpika_tag_of(tag, &wanted) < 0 ? NULL : PyList_New(0);
+    cpika_events_place place = {0};
     cpika_event *event;
-    while (list != NULL
-           && (event = cpika_events_take_first_of_consumer(&conn->engine.events, &ch->engine.events, &wanted))
-                  != NULL) {
+    while (
+        list != NULL
+        && (event = cpika_events_take_of_consumer(&conn->engine.events, &ch->engine.events, &wanted, &place))
+               != NULL) {
         // A cancellation by the broker that stood behind the messages says nothing new.
         if (event->kind == CPIKA_EVENT_DELIVERY && append_message(conn, event, list) < 0) {
             Py_CLEAR(list);
@@ -284,8 +300,9 @@ int
 cpika_reject_pending(CpikaChannel *ch, const cpika_consumer_tag *tag)
 {
     cpika_engine *e = &ch->conn->engine;
+    cpika_events_place place = {0};
     cpika_event *event;
-    while ((event = cpika_events_take_first_of_consumer(&e->events, &ch->engine.events, tag)) != NULL) {
+    while ((event = cpika_events_take_of_consumer(&e->events, &ch->engine.events, tag, &place)) != NULL) {
         int rc = event->kind == CPIKA_EVENT_DELIVERY
                      ? cpika_engine_owe_reject(e, &ch->engine, cpika_message_delivery_tag(event->message))
                      : CPIKA_OK;
@@ -302,6 +319,7 @@ Py_ssize_t
 cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
 {
     cpika_engine *e = &conn->engine;
+    cpika_events_place place = {0};
     Py_ssize_t n = 0;
     int rc = 0;
     while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
@@ -311,33 +329,18 @@ cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
     }
     while (rc == 0 && cpika_roles_has_sink(call) && !cpika_roles_is_behind(call, call->claims)) {
         cpika_channel *ch = cpika_channel_of_roles(call->claims);
-        cpika_event *event = cpika_events_take_first_of_consumer(&e->events, &ch->events, &call->sink);
+        cpika_event *event = cpika_events_take_of_consumer(&e->events, &ch->events, &call->sink, &place);
         if (event == NULL) {
             break;
         }
         rc = run_event(conn, call, event);
         cpika_event_free(event);
         n++;
+        if (rc == 0 && n % OFFER_EVERY == 0) {
+            rc = cpika_offer_gil(&conn->offer);
+        }
     }
     return rc < 0 ? -1 : n;
-}
-
-Py_ssize_t
-cpika_dispatch_of_consumer(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag *tag)
-{
-    cpika_channel *ch = cpika_channel_of_roles(call->claims);
-    Py_ssize_t n = 0;
-    while (cpika_roles_may_run(call, call->claims)) {
-        cpika_event *event = cpika_events_take_first_of_consumer(&conn->engine.events, &ch->events, tag);
-        if (event == NULL) {
-            break;
-        }
-        if (dispatch_event(conn, call, event) < 0 || cpika_settle(conn) < 0) {
-            return -1;
-        }
-        n++;
-    }
-    return n;
 }
 
 int

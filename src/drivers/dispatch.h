@@ -7,11 +7,9 @@
 
 #include "objects.h"
 
-/* Dispatches what this call may: what is queued, then what stands in the input; and settles.  Events dispatched, or -1. */
-Py_ssize_t cpika_dispatch(CpikaConnection *conn, cpika_call *call);
-
-/* Of the channel that the call claims, and may run: what is queued for one consumer, and nothing else. */
-Py_ssize_t cpika_dispatch_of_consumer(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag *tag);
+/* Dispatches what this call may: what is queued, then what stands in the input; and settles.  `only`: nothing but what is
+ * queued for that consumer of the channel that the call claims; NULL: all.  Events dispatched, or -1. */
+Py_ssize_t cpika_dispatch(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag *only);
 
 /* For a call that runs no callbacks, being inside one: gives what has come for the claimed channel's consume() to it. */
 Py_ssize_t cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call);

@@ -38,7 +38,7 @@ typedef struct {
     cpika_transport io;
     cpika_roles roles;
     cpika_loop loop;
-    struct cpika_claim *claims;  // borrowed, newest first: those with something to take up
+    struct cpika_claim *claims;  // borrowed, newest first
     cpika_offer offer;           // of the loops of C (rule 1)
     cpika_strcache strings;      // of deliveries
     cpika_buf scratch;           // taken by the call that encodes, given back after

@@ -114,9 +114,8 @@ run(CpikaConnection *conn, cpika_call *call, const cpika_process_args *args)
             return -1;
         }
         bool had_ended = cpika_engine_ended(e);
-        Py_ssize_t n = !call->dispatches             ? cpika_dispatch_own_sink(conn, call)
-                       : first && args->sink != NULL ? cpika_dispatch_of_consumer(conn, call, args->sink)
-                                                     : cpika_dispatch(conn, call);
+        Py_ssize_t n = call->dispatches ? cpika_dispatch(conn, call, first ? args->sink : NULL)
+                                        : cpika_dispatch_own_sink(conn, call);
         first = false;
         if (n < 0) {
             return -1;

@@ -127,37 +127,42 @@ close_sock(cpika_transport *t)
     return done == NULL ? -1 : 0;
 }
 
-/* Whether another thread of the system is inside. */
-static bool
-is_busy_elsewhere(const cpika_transport *t)
+static uint64_t
+this_thread(void)
 {
-    return t->busy && t->inside.thread != PyThreadState_GetID(PyThreadState_Get());
-}
-
-/* A socket of a library of green threads is closed in its own thread, whose event loop is told.  The keeper, which may be
- * inside, comes out after one chunk. */
-static void
-await_keeper(cpika_transport *t)
-{
-    t->closer_waits = true;
-    while (is_busy_elsewhere(t)) {
-        CPIKA_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
-        CPIKA_END_ALLOW_THREADS
-    }
-    t->closer_waits = false;
+    return PyThreadState_GetID(PyThreadState_Get());
 }
 
 int
 cpika_pysock_close(cpika_transport *t)
 {
-    if (t->cooperative && is_busy_elsewhere(t)) {
-        await_keeper(t);
+    if (cpika_link_forked(t->link)) {
+        return close_sock(t);  // who is inside is the parent's
+    }
+    // The keeper comes out after one chunk, and closes no socket of green threads.
+    while (t->cooperative && t->busy && t->inside.thread != this_thread()) {
+        CPIKA_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
+        CPIKA_END_ALLOW_THREADS
     }
     if (t->busy) {
         cpika_link_wake(t->link);
         return 0;  // who is inside closes it when he comes out
     }
     return close_sock(t);
+}
+
+/* A library of green threads is told of it in its event loop, which is that of the socket's own thread. */
+static bool
+may_close_here(const cpika_transport *t)
+{
+    return !t->cooperative || t->home == this_thread();
+}
+
+/* By who comes out of a socket that somebody wanted to close meanwhile. */
+static int
+close_on_the_way_out(cpika_transport *t)
+{
+    return may_close_here(t) ? close_sock(t) : 0;  // else who wanted it waits
 }
 
 int
@@ -170,13 +175,6 @@ cpika_pysock_leave_to_parent(cpika_transport *t)
         return PyErr_Occurred() ? -1 : 0;  // it is closed
     }
     return cpika_sock_replace_by_end((int)fd) != CPIKA_OK ? close_sock(t) : 0;
-}
-
-/* By who comes out of a socket that somebody wanted to close meanwhile. */
-static int
-close_on_the_way_out(cpika_transport *t)
-{
-    return t->closer_waits ? 0 : close_sock(t);
 }
 
 /* ---- what it says ---- */
@@ -219,7 +217,7 @@ failed(cpika_transport *t)
         PyErr_Clear();
     }
     cpika_engine_finish(t->engine, &why);
-    if (!tell) {
+    if (!tell && may_close_here(t)) {
         // The exception leaves the call at once: nobody else closes the socket for it.
         t->engine->ending.told = true;
         t->closed = true;
@@ -228,6 +226,11 @@ failed(cpika_transport *t)
         } else {
             PyErr_Restore(type, error, traceback);
         }
+        return CPIKA_IO_RAISED;
+    }
+    if (!tell) {
+        cpika_link_wake(t->link);  // whoever waits closes it
+        PyErr_Restore(type, error, traceback);
         return CPIKA_IO_RAISED;
     }
     Py_XDECREF(type);

@@ -184,8 +184,9 @@ cpika_roles_end_poll(cpika_roles *r, cpika_call *call, cpika_call *before, cpika
 {
     assert(call->sleep == CPIKA_POLLING);
     r->poller = before;
-    if (before != NULL && before->woken) {
-        cpika_link_wake(link);  // what woke this call may have been meant for that one
+    if (before != NULL && (before->woken || call->woken || (call->watches_write && !before->watches_write))) {
+        cpika_link_wake(
+            link);  // what woke this call may have been meant for that one, or would have had to be
     }
     call->sleep = CPIKA_AWAKE;
     r->asleep--;

@@ -19,6 +19,7 @@ typedef struct {
     cpika_link *link;  // counted; NULL before it is attached
     PyObject *sock;    // owned: Python socket that does the I/O; NULL: the link's descriptor does
     bool cooperative;  // waits let other greenlets of the thread run: a library has put in its own select
+    uint64_t home;     //   and this thread's event loop knows the socket
     uint64_t others_ran_ns;  //   when they last could
     PyObject *chunk;         // owned bytes that sock.send() wants again; NULL: none
     bool wants_write;        // a TLS read that waits for room to write
@@ -26,7 +27,6 @@ typedef struct {
     bool busy;               // somebody is inside sock.send() or sock.recv():
     cpika_user inside;       //   who
     bool left_over;          //   and others have queued something meanwhile
-    bool closer_waits;       //   or one wants to close it, and does so when they come out
     bool receiving;          // a call waits in recv itself: what it gets comes before what others would read
     bool closed;             // nothing goes or comes any more
     bool sock_closed;        // and the Python socket has been told

@@ -151,6 +151,7 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
     }
     t->sock = plain || sock == Py_None ? NULL : Py_NewRef(sock);
     t->cooperative = cooperative != 0;
+    t->home = PyThreadState_GetID(PyThreadState_Get());
     t->engine->in_place_allowed = plain != 0;
     return 0;
 }

@@ -57,6 +57,7 @@ unlink_of_all(cpika_events *all, cpika_event *event)
     *(event->prev != NULL ? &event->prev->next : &all->first) = event->next;
     *(event->next != NULL ? &event->next->prev : &all->last) = event->prev;
     all->count--;
+    all->removals++;
 }
 
 cpika_event *
@@ -106,22 +107,24 @@ cpika_events_has_of_consumer(const cpika_channel_events *own, const cpika_consum
 }
 
 cpika_event *
-cpika_events_take_first_of_consumer(cpika_events *all, cpika_channel_events *own,
-                                    const cpika_consumer_tag *tag)
+cpika_events_take_of_consumer(cpika_events *all, cpika_channel_events *own, const cpika_consumer_tag *tag,
+                              cpika_events_place *place)
 {
-    cpika_event *before = NULL;
-    for (cpika_event *event = own->first; event != NULL; event = event->next_of_channel) {
-        if (cpika_event_is_of(event, tag)) {
-            *(before != NULL ? &before->next_of_channel : &own->first) = event->next_of_channel;
-            if (own->last == event) {
-                own->last = before;
-            }
-            unlink_of_all(all, event);
-            return event;
-        }
+    cpika_event *before = place->removals == all->removals ? place->before : NULL;
+    cpika_event *event = before == NULL ? own->first : before->next_of_channel;
+    while (event != NULL && !cpika_event_is_of(event, tag)) {
         before = event;
+        event = event->next_of_channel;
     }
-    return NULL;
+    if (event != NULL) {
+        *(before != NULL ? &before->next_of_channel : &own->first) = event->next_of_channel;
+        if (own->last == event) {
+            own->last = before;
+        }
+        unlink_of_all(all, event);
+    }
+    *place = (cpika_events_place){before, all->removals};
+    return event;
 }
 
 void

@@ -49,6 +49,7 @@ typedef struct {
     cpika_event *first;
     cpika_event *last;
     size_t count;
+    size_t removals;  // so far
 } cpika_events;
 
 /* Those of one channel. */
@@ -80,9 +81,15 @@ bool cpika_event_is_of(const cpika_event *event, const cpika_consumer_tag *tag);
 
 bool cpika_events_has_of_consumer(const cpika_channel_events *own, const cpika_consumer_tag *tag);
 
-/* Takes out the first event of that consumer; NULL: there is none. */
-cpika_event *cpika_events_take_first_of_consumer(cpika_events *all, cpika_channel_events *own,
-                                                 const cpika_consumer_tag *tag);
+/* How far a channel's events have been gone through; zeros: not at all.  It holds as long as nobody else takes one out. */
+typedef struct {
+    cpika_event *before;  // the last of those that are others'
+    size_t removals;
+} cpika_events_place;
+
+/* Takes out the first event of that consumer, at or behind the place; NULL: there is none. */
+cpika_event *cpika_events_take_of_consumer(cpika_events *all, cpika_channel_events *own,
+                                           const cpika_consumer_tag *tag, cpika_events_place *place);
 
 /* Moves all events of a channel to the end of `to`, in order. */
 void cpika_events_move(cpika_events *all, cpika_channel_events *own, cpika_events *to);

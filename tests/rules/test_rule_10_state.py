@@ -108,7 +108,7 @@ def test_interpreters_with_locks_of_their_own_use_the_library_at_the_same_time(b
     code = f"""
 import _interpreters as interpreters, sys, threading
 use = 'import sys; sys.path[:] = ' + repr(sys.path) + '; from support.subject import pika'
-use += {USE.format(url=broker_url)!r}
+use += {USE.format(url=broker_url.replace("127.0.0.1", "localhost"))!r}  # looked up in a thread
 def run():
     other = interpreters.create('isolated')
     for _ in range(3):

@@ -210,12 +210,14 @@ class BlockingConnection:
             self._sweep_timers(timing=True)
         if self._timers:
             now = time.monotonic()
-            while self._timers and self._timers[0][0] <= now:
-                evt = heapq.heappop(self._timers)[2]
-                if evt.callback is not None:
-                    self._ready_events.append(evt)
-        for _ in range(len(self._threadsafe_callbacks)):
-            self._ready_events.append(_TimerEvt(self._threadsafe_callbacks.popleft()))
+            with contextlib.suppress(IndexError):  # the connection is closed by another thread meanwhile
+                while self._timers[0][0] <= now:
+                    evt = heapq.heappop(self._timers)[2]
+                    if evt.callback is not None:
+                        self._ready_events.append(evt)
+        with contextlib.suppress(IndexError):
+            for _ in range(len(self._threadsafe_callbacks)):
+                self._ready_events.append(_TimerEvt(self._threadsafe_callbacks.popleft()))
 
     def _sweep_timers(self, timing: bool) -> None:
         if self._impl._sweep_timers(self._timers, timing):

@@ -30,7 +30,7 @@ def _end(sock: socket.socket) -> None:
     if sock.fileno() >= 0:  # else it is closed, or an engine's
         ours, others = socket.socketpair()
         with ours, others:
-            os.dup2(ours.fileno(), sock.fileno())
+            os.dup2(ours.fileno(), sock.fileno(), inheritable=False)
 
 
 def _in_child() -> None:

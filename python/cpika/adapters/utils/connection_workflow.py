@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from cpika import _home, exceptions
 from cpika.adapters.utils import _waiting
+from cpika.adapters.utils._threads import start_thread
 from cpika.compat import SOL_TCP
 from cpika.connection import Parameters, copy_parameters
 from cpika.tcp_socket_opts import set_sock_opts
@@ -275,7 +276,7 @@ def _resolve(config: Parameters) -> list[Address] | Exception:
         finally:
             done.release()
 
-    threading.Thread(target=look_up, name="pika-getaddrinfo", daemon=True).start()
+    start_thread(look_up, "pika-getaddrinfo")
     done.acquire()
     return outcome.pop()
 

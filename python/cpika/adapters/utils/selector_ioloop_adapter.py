@@ -5,10 +5,10 @@ from __future__ import annotations
 import abc
 import logging
 import socket
-import threading
 from typing import TYPE_CHECKING, Any
 
 from cpika.adapters.utils import io_services_utils, nbio_interface
+from cpika.adapters.utils._threads import start_thread
 from cpika.adapters.utils.io_services_utils import check_callback_arg, check_fd_arg
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ class _AddressResolver:
         """Begin."""
         assert self._state == self.NOT_STARTED, self._state
         self._state = self.ACTIVE
-        threading.Thread(target=self._resolve, name="pika-getaddrinfo", daemon=True).start()
+        start_thread(self._resolve, "pika-getaddrinfo")
         return _SelectorIOLoopIOHandle(self)
 
     def cancel(self) -> bool:
