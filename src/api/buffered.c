@@ -44,10 +44,15 @@ typedef struct {
 cpika_block *
 buffered_block(const CpikaChannel *ch)
 {
+    if (ch->blocks == NULL) {
+        return NULL;
+    }
+    cpika_user user = cpika_user_here(ch->st);  // first: others may run meanwhile
     cpika_block *block = ch->blocks;
-    while (block != NULL && !cpika_user_is_here(ch->st, &block->user)) {
+    while (block != NULL && !cpika_user_same(&block->user, &user)) {
         block = block->next;
     }
+    cpika_user_clear_here(&user);
     return block;
 }
 
@@ -80,12 +85,14 @@ unlink_block(CpikaChannel *ch, cpika_block *block)
 static size_t
 innermost(const BufferedPublishing *self)
 {
-    for (size_t i = self->count; i > 0; i--) {
-        if (cpika_user_is_here(self->channel->st, &self->entries[i - 1].block->user)) {
-            return i - 1;
-        }
+    cpika_user user = cpika_user_here(self->channel->st);  // first: others may run meanwhile
+    size_t at = self->count;
+    while (at > 0 && !cpika_user_same(&self->entries[at - 1].block->user, &user)) {
+        at--;
     }
-    return self->count;
+    at = at > 0 ? at - 1 : self->count;
+    cpika_user_clear_here(&user);
+    return at;
 }
 
 static entry
@@ -313,10 +320,12 @@ static size_t
 buffered_depth(PyObject *op)
 {
     const BufferedPublishing *self = (const BufferedPublishing *)op;
+    cpika_user user = cpika_user_here(self->channel->st);
     size_t depth = 0;
     for (size_t i = 0; i < self->count; i++) {
-        depth += cpika_user_is_here(self->channel->st, &self->entries[i].block->user);
+        depth += cpika_user_same(&self->entries[i].block->user, &user);
     }
+    cpika_user_clear_here(&user);
     return depth;
 }
 

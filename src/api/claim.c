@@ -23,10 +23,10 @@ typedef struct cpika_claim {
 
 /* ---- to be taken up ---- */
 
-/* What the program has put before process_data_events may call that in another thread or greenlet: nobody is held off
- * meanwhile.  The call that takes a claim up claims for itself. */
+/* Has the claims of the loops around this one hold the channel, or not.  The program's own process_data_events may call ours
+ * in another thread or greenlet: nobody is held off meanwhile.  The call that takes a claim up claims for itself. */
 static void
-hold_again(const Claim *self, bool holds)
+have_loops_hold(const Claim *self, bool holds)
 {
     CpikaConnection *conn = self->channel->conn;
     for (Claim *claim = conn->claims; claim != NULL; claim = claim->next) {
@@ -45,10 +45,12 @@ hold_again(const Claim *self, bool holds)
 PyObject *
 cpika_claim_take_up(CpikaConnection *conn, cpika_process_args *args, cpika_consumer_tag *tag)
 {
+    cpika_user user = cpika_user_here(conn->st);  // first: others may run meanwhile
     Claim *claim = conn->claims;
-    while (claim != NULL && (claim->sink == NULL || !cpika_user_is_here(conn->st, &claim->user))) {
+    while (claim != NULL && (claim->sink == NULL || !cpika_user_same(&claim->user, &user))) {
         claim = claim->next;
     }
+    cpika_user_clear_here(&user);
     if (claim == NULL || claim->in_use) {  // a call inside a callback of the one that goes by it
         return NULL;
     }
@@ -91,7 +93,7 @@ begin_claim(Claim *self, CpikaChannel *channel, PyObject *sink, uint64_t asks)
     if (self->holds) {
         cpika_roles_claim(&channel->roles);
     } else {
-        hold_again(self, false);
+        have_loops_hold(self, false);
     }
 }
 
@@ -112,7 +114,7 @@ end_claim(Claim *self)
     if (self->holds) {
         cpika_roles_unclaim(&conn->roles, &ch->roles);
     } else if (self->sink != NULL) {
-        hold_again(self, true);
+        have_loops_hold(self, true);
     }
     self->channel = NULL;
     if (conn->io.link != NULL && !cpika_transport_forked(&conn->io)) {

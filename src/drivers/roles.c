@@ -40,7 +40,7 @@ cpika_roles_is_dispatching(const cpika_roles *r, cpika_state *st)
 {
     cpika_user user = cpika_user_here(st);
     bool is = dispatching_call_of(r, &user) != NULL;
-    cpika_user_clear(&user);
+    cpika_user_clear_here(&user);
     return is;
 }
 
@@ -55,7 +55,7 @@ cpika_roles_note_told(cpika_roles *r, cpika_state *st)
     if (call != NULL && call->in_callback) {
         call->told = true;
     }
-    cpika_user_clear(&user);
+    cpika_user_clear_here(&user);
 }
 
 cpika_call *

@@ -24,6 +24,15 @@ typedef struct {
 cpika_user cpika_user_here(cpika_state *st);
 void cpika_user_clear(cpika_user *user);
 
+/* The same while it is still who calls, whom its thread holds: no other thread runs. */
+static inline void
+cpika_user_clear_here(cpika_user *user)
+{
+    user->thread = 0;
+    cpika_let_go_of_one(user->greenlet);
+    user->greenlet = NULL;
+}
+
 /* Whether that one calls. */
 bool cpika_user_is_here(cpika_state *st, const cpika_user *user);
 
