@@ -55,6 +55,7 @@ class Line:
         self.private = False  # nobody else uses it
         self.progress = 0  # messages that came to callbacks
         self.starting: dict[int, float] = {}  # by thread: since when it is in start_consuming on it
+        self.reader: int | None = None  # the thread in consume() on it
         self.callback_in: int | None = None  # the thread that runs one of its callbacks
         self.lock = threading.RLock()
 
