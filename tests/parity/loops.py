@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import time
 from collections.abc import Callable
 from typing import Any
 
-from parity.harness import covers
+from parity.harness import EVENT_SECONDS, covers
 
 KINDS = ("select", "poll", "epoll", "asyncio", "uvloop", "tornado", "gevent")
 
@@ -87,6 +88,24 @@ class Loop:
     def close(self, *_ignored: Any) -> None:
         """Close the connection, whose end stops the loop."""
         self.connection.close()
+
+    def ready(self, channel: Any, queue: str, count: int, *steps: Callable[[], Any]) -> None:
+        """Ask until `queue` holds `count` messages that are ready, record what was said last, take the steps.
+
+        A queue answers before it has taken what came to it earlier (what is published, what goes back to it).
+        """
+        deadline = time.monotonic() + EVENT_SECONDS
+
+        def asked(frame: Any) -> None:
+            there = frame.method.message_count
+            if there != count and time.monotonic() < deadline:
+                channel.queue_declare(queue, passive=True, callback=asked)
+                return
+            self.env.show("ready", there)
+            for step in steps:
+                step()
+
+        channel.queue_declare(queue, passive=True, callback=asked)
 
     # ---- connecting ----
 

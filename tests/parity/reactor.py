@@ -17,6 +17,7 @@ import gc
 import importlib
 import select
 import socket
+import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -24,7 +25,7 @@ from twisted.internet import defer, endpoints
 from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
-from parity.harness import covers
+from parity.harness import EVENT_SECONDS, covers
 from parity.loops import frame_text
 from parity.render import hierarchy, mask
 
@@ -151,6 +152,19 @@ class Twisted:
         name: str = self.env.name()
         yield channel.queue_declare(name, **options)
         return name
+
+    @defer.inlineCallbacks
+    def ready(self, channel: Any, queue: str, count: int) -> Generator[defer.Deferred[Any], Any, None]:
+        """Ask until `queue` holds `count` messages that are ready, and record what was said last.
+
+        A queue answers before it has taken what came to it earlier (what is published, what goes back to it).
+        """
+        deadline = time.monotonic() + EVENT_SECONDS
+        there = -1
+        while there != count and time.monotonic() < deadline:
+            answer = yield channel.queue_declare(queue, passive=True)
+            there = answer.method.message_count
+        self.env.show("ready", there)
 
     # ---- recording ----
 

@@ -90,7 +90,7 @@ def messages_of_a_cancelled_consumer_go_back(env: Any, loop: Loop) -> None:
             ch.basic_cancel("one", loop.then("cancelled", count))
 
         def count() -> None:
-            channel.queue_declare(queue, passive=True, callback=loop.then("left", loop.close))
+            loop.ready(channel, queue, 2, loop.close)
 
         for n in range(3):
             channel.basic_publish("", queue, b"%d" % n)

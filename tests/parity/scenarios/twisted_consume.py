@@ -150,7 +150,7 @@ def cancelling_drops_what_the_queue_holds(env: Any, twisted: Twisted) -> Any:
     yield twisted.call("cancel", channel.basic_cancel, tag)
     env.show("afterwards", twisted.said(messages))
     yield twisted.call("recover", channel.basic_recover, True)
-    yield twisted.call("ready again", channel.queue_declare, queue, passive=True)
+    yield twisted.ready(channel, queue, 3)
 
 
 @on_reactor("twisted.consume")
@@ -202,7 +202,7 @@ def a_consumer_that_cancels_itself_while_more_come(env: Any, twisted: Twisted) -
     yield twisted.in_one_turn(connection, b"last")
     yield twisted.watch("cancelled", first)
     yield twisted.watch("get", messages.get())
-    yield twisted.call("left", channel.queue_declare, queue, passive=True)
+    yield twisted.ready(channel, queue, 2)
 
 
 @on_reactor("twisted.consume")
@@ -336,7 +336,7 @@ def a_message_s_callback_publishes_and_closes(env: Any, twisted: Twisted) -> Any
     fill(env, queue, b"1", b"last")
     yield twisted.in_one_turn(connection, b"last")
     yield channel.on_closed
-    env.show("ready again", env.third_party().queue_declare(queue, passive=True).method.message_count)
+    env.until_ready(env.third_party(), queue, 3)
 
 
 @on_reactor("twisted.callbacks")

@@ -118,7 +118,7 @@ def a_publish_before_select_ok_is_not_awaited(env: Any, twisted: Twisted) -> Any
     yield twisted.call("meanwhile", channel.basic_publish, "", queue, b"0")
     yield twisted.watch("selected", selecting)
     yield twisted.call("flow", channel.flow, True)
-    yield twisted.call("messages", channel.queue_declare, queue, passive=True)
+    yield twisted.ready(channel, queue, 1)
 
 
 @on_reactor("twisted.confirm")
