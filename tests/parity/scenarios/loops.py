@@ -185,9 +185,7 @@ def requests_wait_for_the_one_before_and_others_do_not(env: Any, loop: Loop) -> 
         channel.queue_bind(queue, "amq.topic", callback=loop.then("bound"))
         env.show("queued", [channel._blocking, len(channel._blocked)])
         channel.basic_publish("", queue, b"before the bind")
-        channel.queue_declare(
-            queue, passive=True, callback=lambda _frame: loop.ready(channel, queue, 1, loop.close)
-        )
+        channel.queue_declare(queue, passive=True, callback=loop.then("counted", loop.close))
 
     loop.channel(opened)
 
