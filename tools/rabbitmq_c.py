@@ -31,6 +31,7 @@ NEWEST = "0.15"
 SUITES = {"0.11": "bookworm", "0.15": "trixie"}  # the Debian release that has the version
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 OPTIONS = (
+    "-DCMAKE_POLICY_VERSION_MINIMUM=3.5",  # 0.11 asks for less, which CMake 4 refuses
     "-DCMAKE_BUILD_TYPE=Release",
     "-DCMAKE_POSITION_INDEPENDENT_CODE=ON",
     "-DCMAKE_C_FLAGS=-fvisibility=hidden -ffunction-sections -fdata-sections",
