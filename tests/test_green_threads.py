@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -109,6 +110,44 @@ def longest_silence(library: str, what: str) -> float:
 def test_others_run_while_a_greenlet_always_finds_something_to_do(library: str, what: str) -> None:
     """It was nearly the whole time: a call that never waits never let others run."""
     assert apart(longest_silence, library, what, environment=QUIET) < 0.4
+
+
+# ---- resumed once
+
+
+def resumed_wrongly(library: str) -> list[str]:
+    """What greenlets that had waited on a connection got from a queue, and nobody had put there."""
+    green = Green(library)
+    queues = importlib.import_module(f"{library}.queue")
+    connection = connect()
+    wrong: list[str] = []
+
+    idle: list[Any] = []
+
+    def work(channel: Any) -> None:
+        mine = queues.Queue()
+        for _ in range(200):
+            channel.basic_qos(prefetch_count=1)
+            idle.append(mine)
+            got = mine.get()
+            if got != "work":
+                wrong.append(repr(got))
+
+    def feed() -> None:
+        while True:
+            green.sleep(0.001)
+            while idle:
+                idle.pop().put("work")
+
+    workers = [green.spawn(work, connection.channel()) for _ in range(4)]
+    green.spawn(feed)
+    assert all(green.has_ended(worker, 30) for worker in workers)
+    return wrong
+
+
+def test_a_greenlet_is_resumed_once_for_what_it_waits_for(library: str) -> None:
+    """eventlet's select() resumes it for each descriptor that is ready, wherever it waits by then."""
+    assert apart(resumed_wrongly, library, environment=QUIET) == []
 
 
 # ---- heartbeats

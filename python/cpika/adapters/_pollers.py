@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from cpika.adapters.utils import _forked
+from cpika.adapters.utils import _forked, _green
 from cpika.compat import AbstractBase
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class SelectPoller(_PollerBase):
         if not (readers or writers or failing):
             time.sleep(wait)
             return
-        found = select.select(readers, writers, failing, wait)
+        found = _green.wait_by_select(readers, writers, failing, wait)
         self._dispatch_fd_events(
             _merged((fileno, kind) for filenos, kind in zip(found, kinds) for fileno in filenos)
         )

@@ -1,7 +1,7 @@
 """Times, and waiting for descriptors and for times.
 
 Every name of `time` and `select` is looked up when it is used: a monkey-patched program waits in its own way.
-eventlet takes `select.poll` away; then `select.select` does it.
+eventlet takes `select.poll` away; then `select.select` does it, or what stands for it (`_green`).
 
 A time without end is None here. A user may also have said inf, or a number of seconds too large for what the
 system takes, or nan, which no moment is later than: all of them mean no limit.
@@ -13,6 +13,8 @@ import math
 import select
 import time
 from typing import TYPE_CHECKING
+
+from cpika.adapters.utils import _green
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +92,9 @@ def wait(
     readers = [*([descriptor] if read and descriptor >= 0 else []), *wakes]
     writers = [descriptor] if write and descriptor >= 0 else []
     # What poll() tells of a lost connection, select() tells as ready for reading or writing.
-    return any(select.select(readers, writers, [], milliseconds / 1000 if milliseconds >= 0 else None))
+    return any(
+        _green.wait_by_select(readers, writers, [], milliseconds / 1000 if milliseconds >= 0 else None)
+    )
 
 
 def wait_until(descriptor: int, moment: float | None, *, read: bool = False, write: bool = False) -> bool:
