@@ -174,6 +174,33 @@ read_limits(const BufferedPublishing *self, size_t *bytes, uint64_t *delay_ns)
     return 0;
 }
 
+static bool
+is_raw(const BufferedPublishing *self)
+{
+    if (self->channel == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the block's __init__ was not called");
+    }
+    return self->channel == NULL;
+}
+
+/* For one entry more.  0 or -1. */
+static int
+make_room(BufferedPublishing *self)
+{
+    if (self->count < self->cap) {
+        return 0;
+    }
+    size_t cap = self->cap > 0 ? self->cap * 2 : 1;
+    entry *entries = PyMem_Realloc(self->entries, cap * sizeof(entry));
+    if (entries == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    self->entries = entries;
+    self->cap = cap;
+    return 0;
+}
+
 static PyObject *
 buffered_enter(PyObject *op, PyObject *ignored)
 {
@@ -183,17 +210,8 @@ buffered_enter(PyObject *op, PyObject *ignored)
     CpikaChannel *ch = self->channel;
     size_t bytes;
     uint64_t delay_ns;
-    if (cpika_check_channel(ch) < 0 || read_limits(self, &bytes, &delay_ns) < 0) {
+    if (is_raw(self) || cpika_check_channel(ch) < 0 || read_limits(self, &bytes, &delay_ns) < 0) {
         return NULL;
-    }
-    if (self->count == self->cap) {
-        size_t cap = self->cap > 0 ? self->cap * 2 : 1;
-        entry *entries = PyMem_Realloc(self->entries, cap * sizeof(entry));
-        if (entries == NULL) {
-            return PyErr_NoMemory();
-        }
-        self->entries = entries;
-        self->cap = cap;
     }
     cpika_block *block = buffered_block(ch);
     if (block == NULL) {
@@ -202,8 +220,15 @@ buffered_enter(PyObject *op, PyObject *ignored)
     if (block == NULL) {
         return NULL;
     }
-    self->entries[self->count++] = (entry){block, block->max_bytes, block->max_delay_ns};
     block->refs++;
+    if (make_room(self) < 0) {  // only now: to ask who calls may have let others enter
+        if (block->depth == 0) {
+            unlink_block(ch, block);
+        }
+        release_block(ch, block);
+        return NULL;
+    }
+    self->entries[self->count++] = (entry){block, block->max_bytes, block->max_delay_ns};
     block->depth++;
     block->max_bytes = bytes;
     block->max_delay_ns = delay_ns;
@@ -246,12 +271,15 @@ buffered_exit(PyObject *op, PyObject *args)
     if (!PyArg_ParseTuple(args, "OOO:__exit__", &type, &error, &traceback)) {
         return NULL;
     }
+    if (is_raw(self)) {
+        return NULL;
+    }
+    size_t at = innermost(self);
     if (self->count == 0) {
         PyErr_SetString(PyExc_RuntimeError, "the block was not entered");
         return NULL;
     }
     bool failed = error != Py_None || type != Py_None;
-    size_t at = innermost(self);
     const entry left = take_entry(self, at < self->count ? at : self->count - 1);
     bool last = leave_block(ch, &left);
     // Ctrl-C shall answer although the broker reads nothing.
@@ -320,6 +348,9 @@ static size_t
 buffered_depth(PyObject *op)
 {
     const BufferedPublishing *self = (const BufferedPublishing *)op;
+    if (self->channel == NULL) {
+        return 0;  // its __init__ was not called
+    }
     cpika_user user = cpika_user_here(self->channel->st);
     size_t depth = 0;
     for (size_t i = 0; i < self->count; i++) {

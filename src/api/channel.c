@@ -327,6 +327,9 @@ set_confirming(PyObject *op, PyObject *value, void *closure)
     (void)closure;
     int on = value == NULL ? -1 : PyObject_IsTrue(value);
     if (on < 0) {
+        if (value == NULL) {
+            PyErr_SetString(PyExc_AttributeError, "_delivery_confirmation cannot be deleted");
+        }
         return -1;
     }
     ((CpikaChannel *)op)->engine.confirming = on != 0;
@@ -402,6 +405,9 @@ cpika_channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!i:Channel", names, ch->st->connection_type, &conn,
                                      &number)) {
         return -1;
+    }
+    if ((PyObject *)ch->conn == conn && ch->engine.number == number) {
+        return 0;  // initialised again, as by two bases of one class: it stays what it is
     }
     if (ch->conn != NULL || ((CpikaConnection *)conn)->io.link == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a channel is initialised once, with a connection that is");

@@ -441,6 +441,7 @@ connection_traverse(PyObject *op, visitproc visit, void *arg)
     const cpika_engine *e = &conn->engine;
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(conn->io.sock);
+    Py_VISIT(conn->address);
     Py_VISIT(e->ending.error);
     Py_VISIT(e->over.error);
     for (size_t i = 0; i < e->channels_cap; i++) {

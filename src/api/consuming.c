@@ -105,7 +105,8 @@ channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
     if (cpika_deadline(nargs > 1 ? args[1] : Py_None, &deadline) < 0
-        || cpika_tag_of(info->consumer_tag, &bytes) < 0 || ch->conn == NULL) {
+        || cpika_tag_of(info->consumer_tag, &bytes) < 0
+        || (ch->conn == NULL && cpika_check_channel(ch) < 0)) {
         return NULL;
     }
     bool usable = cpika_check_channel(ch) == 0;
@@ -245,7 +246,8 @@ channel_await_requests(PyObject *op, PyObject *timeout)
     CPIKA_GATE;
     CpikaChannel *ch = (CpikaChannel *)op;
     uint64_t deadline;
-    if (cpika_deadline(timeout, &deadline) < 0 || ch->conn == NULL || cpika_check_connection(ch->conn) < 0
+    if (cpika_deadline(timeout, &deadline) < 0 || (ch->conn == NULL && cpika_check_channel(ch) < 0)
+        || cpika_check_connection(ch->conn) < 0
         || cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0) {
         return NULL;
     }

@@ -33,6 +33,23 @@ looped_begin(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* False, with an exception, where there are channels and no loop has begun: they are another driver's. */
+static bool
+has_loop(CpikaConnection *conn)
+{
+    const cpika_engine *e = &conn->engine;
+    bool begun = conn->loop.handler != NULL;
+    bool alone = conn->io.link != NULL;
+    for (size_t i = 0; !begun && i < e->channels_cap; i++) {
+        alone = alone && e->channels[i] == NULL;
+    }
+    if (!begun && !alone) {
+        PyErr_SetString(PyExc_RuntimeError, "the connection is on no event loop");
+        return false;
+    }
+    return cpika_check_fork(conn) == 0;
+}
+
 PyDoc_STRVAR(readable_doc, "_loop_readable($self, /)\n--\n\n"
                            "Read what is there, run its callbacks, send what they left.  Returns bits: 1 wants to write, 2 has\n"
                            "ended, 4 wants to be called again soon.  Raises what a callback raises.");
@@ -43,7 +60,7 @@ looped_readable(PyObject *op, PyObject *ignored)
     CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
-    return cpika_check_fork(conn) < 0 ? NULL : bits_or_null(cpika_loop_readable(conn));
+    return has_loop(conn) ? bits_or_null(cpika_loop_readable(conn)) : NULL;
 }
 
 PyDoc_STRVAR(writable_doc, "_loop_writable($self, /)\n--\n\nSend what is queued; bits as _loop_readable().");
@@ -93,7 +110,7 @@ looped_feed(PyObject *op, PyObject *data)
 {
     CPIKA_GATE;
     Py_buffer view;
-    if (cpika_check_fork((CpikaConnection *)op) < 0 || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+    if (!has_loop((CpikaConnection *)op) || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     int rc = cpika_loop_feed((CpikaConnection *)op, view.buf, (size_t)view.len);

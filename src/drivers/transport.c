@@ -67,8 +67,13 @@ cpika_transport_keep(cpika_transport *t)
     if (rc == CPIKA_OK) {
         cpika_keeper_notify_heartbeat();
     }
-    CPIKA_END_ALLOW_THREADS if (rc < 0)
+    CPIKA_END_ALLOW_THREADS if (rc == CPIKA_E_SYS)
     {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "can't start new thread");  // CPython's words: no heartbeats without it
+        return -1;
+    }
+    if (rc < 0) {
         PyErr_NoMemory();
         return -1;
     }
@@ -79,6 +84,9 @@ void
 cpika_transport_unkeep(cpika_transport *t)
 {
     cpika_link *link = t->link;
+    if (link == NULL) {  // its __init__ was not called
+        return;
+    }
     CPIKA_BEGIN_ALLOW_THREADS cpika_keeper_remove(link);
     CPIKA_END_ALLOW_THREADS
 }
@@ -129,6 +137,19 @@ give_up_descriptor(PyObject *sock, int fd)
     PyErr_Restore(type, value, traceback);
 }
 
+static int
+descriptor_of(PyObject *number)
+{
+    long fd = PyLong_AsLong(number);
+    if (fd < 0 || fd > INT_MAX) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_ValueError, "%R is no descriptor", number);
+        }
+        return -1;
+    }
+    return (int)fd;
+}
+
 int
 cpika_transport_attach(cpika_transport *t, PyObject *sock)
 {
@@ -136,7 +157,7 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
     bool number = PyLong_Check(sock);  // a descriptor that nobody else has
     int plain = sock == Py_None ? 0 : number ? 1 : cpika_pysock_is_plain(sock);
     int cooperative = plain || sock == Py_None ? 0 : cpika_pysock_waits_in_greenlets(t->st);
-    if (plain < 0 || cooperative < 0 || (number && (fd = (int)PyLong_AsLong(sock)) < 0)
+    if (plain < 0 || cooperative < 0 || (number && (fd = descriptor_of(sock)) < 0)
         || (plain && !number && detach_descriptor(sock, &fd) < 0)
         || (!plain && sock != Py_None && cpika_pysock_load_errors(t->st) < 0)) {
         return -1;
@@ -180,6 +201,9 @@ cpika_transport_close(cpika_transport *t)
     if (t->sock != NULL) {
         return cpika_pysock_close(t);
     }
+    if (t->link == NULL) {
+        return 0;
+    }
     if (cpika_transport_forked(t)) {
         cpika_link_close(t->link);  // nobody may ever release its lock
         return 0;
@@ -210,6 +234,7 @@ static int
 lost(cpika_transport *t, int sys_errno)
 {
     cpika_engine *e = t->engine;
+    t->reset = t->reset || sys_errno == ECONNRESET;
     while (t->receiving) {  // what that call has in its hand comes first
         CPIKA_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
         CPIKA_END_ALLOW_THREADS
@@ -350,8 +375,8 @@ room_behind_body(cpika_engine *e)
 static void
 no_more_input(cpika_transport *t, long said)
 {
-    cpika_engine_input_over(t->engine, said == CPIKA_E_SYS ? CPIKA_ENDING_ERRNO : CPIKA_ENDING_EOF,
-                            said == CPIKA_E_SYS ? atomic_load(&t->link->recv_errno) : 0);
+    int sys_errno = said == CPIKA_E_SYS ? atomic_load(&t->link->recv_errno) : t->reset ? ECONNRESET : 0;
+    cpika_engine_input_over(t->engine, sys_errno != 0 ? CPIKA_ENDING_ERRNO : CPIKA_ENDING_EOF, sys_errno);
 }
 
 static Py_ssize_t

@@ -156,11 +156,52 @@ cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
     return result;
 }
 
+/* New dict: what the __slots__ of a subclass hold.  NULL with an exception. */
+static PyObject *
+slots_of(cpika_values *v, PyObject *op)
+{
+    PyObject *names = PyObject_CallOneArg(v->slotnames, (PyObject *)Py_TYPE(op));
+    PyObject *slots = names == NULL ? NULL : PyDict_New();
+    PyObject *all = slots == NULL ? NULL : PySequence_Tuple(names);
+    int rc = all == NULL ? -1 : 0;
+
+    for (Py_ssize_t i = 0; rc == 0 && i < PyTuple_GET_SIZE(all); i++) {
+        PyObject *name = PyTuple_GET_ITEM(all, i);
+        PyObject *value = PyObject_GetAttr(op, name);
+        if (value == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+            PyErr_Clear();  // not set
+            continue;
+        }
+        rc = value == NULL ? -1 : PyDict_SetItem(slots, name, value);
+        Py_XDECREF(value);
+    }
+    Py_XDECREF(names);
+    Py_XDECREF(all);
+    if (rc < 0) {
+        Py_CLEAR(slots);
+    }
+    return slots;
+}
+
 PyObject *
 cpika_object_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     CPIKA_GATE;
-    return cpika_object_fields((CpikaObject *)op);
+    cpika_values *v = ((CpikaObject *)op)->cls->values;
+    PyObject *fields = cpika_object_fields((CpikaObject *)op);
+    PyObject *slots = fields == NULL || cpika_object_is_exact(op) ? NULL : slots_of(v, op);
+
+    if (fields == NULL || slots == NULL) {
+        if (PyErr_Occurred()) {
+            Py_CLEAR(fields);
+        }
+        return fields;
+    }
+    if (PyDict_GET_SIZE(slots) == 0) {
+        Py_DECREF(slots);
+        return fields;
+    }
+    return Py_BuildValue("NN", fields, slots);
 }
 
 PyObject *

@@ -223,7 +223,7 @@ put_decimal(encoder *e, PyObject *value)
 static int
 put_datetime(encoder *e, PyObject *value)
 {
-    PyObject *timegm = cpika_module_get(&e->v->calendar_module, "calendar", e->v->str_timegm);
+    PyObject *timegm = cpika_look_up(e->v->calendar_module, e->v->str_timegm);
     PyObject *tuple = timegm == NULL ? NULL : PyObject_CallMethod(value, "utctimetuple", NULL);
     PyObject *seconds = tuple == NULL ? NULL : PyObject_CallFunctionObjArgs(timegm, tuple, NULL);
     int rc = seconds == NULL ? -1 : put_packed(e, ">cQ", "T", seconds, NULL);
@@ -283,23 +283,13 @@ put_list(encoder *e, PyObject *list)
     return end_length(e, at);
 }
 
-/* isinstance(value, module.type), with the module's type of now.  If nobody has imported the module it is none. */
+/* isinstance(value, module.type), with the module's type of now. */
 static int
-is_instance_of(PyObject *value, PyObject **module, const char *module_name, PyObject *type_name)
+is_instance_of(PyObject *value, PyObject *module, PyObject *type_name)
 {
-    PyObject *type;
-    int is;
+    PyObject *type = cpika_look_up(module, type_name);
+    int is = type == NULL ? -1 : PyObject_IsInstance(value, type);
 
-    if (*module == NULL) {
-        PyObject *name = PyUnicode_FromString(module_name);
-        *module = name == NULL ? NULL : PyImport_GetModule(name);
-        Py_XDECREF(name);
-        if (*module == NULL) {
-            return PyErr_Occurred() ? -1 : 0;
-        }
-    }
-    type = cpika_look_up(*module, type_name);
-    is = type == NULL ? -1 : PyObject_IsInstance(value, type);
     Py_XDECREF(type);
     return is;
 }
@@ -372,11 +362,9 @@ odd_kind(encoder *e, PyObject *value)
     };
 
     for (int kind = ODD_STR; kind <= ODD_LIST; kind++) {
-        int is = kind == ODD_DECIMAL
-                     ? is_instance_of(value, &e->v->decimal_module, "decimal", e->v->str_Decimal)
-                 : kind == ODD_DATETIME
-                     ? is_instance_of(value, &e->v->datetime_module, "datetime", e->v->str_datetime)
-                     : PyObject_IsInstance(value, types[kind]);
+        int is = kind == ODD_DECIMAL    ? is_instance_of(value, e->v->decimal_module, e->v->str_Decimal)
+                 : kind == ODD_DATETIME ? is_instance_of(value, e->v->datetime_module, e->v->str_datetime)
+                                        : PyObject_IsInstance(value, types[kind]);
         if (is != 0) {
             return is < 0 ? ODD_ERROR : kind;
         }

@@ -1,7 +1,7 @@
 /* pytable_decode.c - AMQP tables as Python dicts, by pika's rules.
  * Layer: values.
  * Owns: nothing.
- * Threads: the caller holds the GIL; importing a module for a value may let others run.
+ * Threads: the caller holds the GIL.
  * Errors: NULL with an exception set.
  *
  * The bounds are trusted: every table has passed the walker of wire/table.h before. */
@@ -15,19 +15,6 @@ cpika_look_up(PyObject *module, PyObject *attribute)
         PyModule_CheckExact(module) ? cpika_dict_get(PyModule_GetDict(module), attribute) : NULL;
 
     return found != NULL || PyErr_Occurred() ? found : PyObject_GetAttr(module, attribute);
-}
-
-PyObject *
-cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute)
-{
-    if (*module == NULL) {
-        PyObject *imported = PyImport_ImportModule(module_name);
-        if (imported == NULL) {
-            return NULL;
-        }
-        Py_XSETREF(*module, imported);  // another thread may have been here during the import
-    }
-    return cpika_look_up(*module, attribute);
 }
 
 static PyObject *
@@ -65,7 +52,7 @@ decode_float(const uint8_t *p)
 static PyObject *
 decode_decimal(cpika_values *v, const uint8_t *p)
 {
-    PyObject *type = cpika_module_get(&v->decimal_module, "decimal", v->str_Decimal);
+    PyObject *type = cpika_look_up(v->decimal_module, v->str_Decimal);
     PyObject *raw = type == NULL ? NULL : PyObject_CallFunction(type, "i", (int)(int32_t)cpika_get32(p + 1));
     PyObject *result = raw == NULL ? NULL : PyObject_CallMethod(raw, "scaleb", "i", -(int)p[0]);
 
@@ -79,7 +66,7 @@ static PyObject *
 decode_timestamp(cpika_values *v, const uint8_t *p)
 {
     PyObject *seconds = PyLong_FromUnsignedLongLong(cpika_get64(p));
-    PyObject *type = cpika_module_get(&v->datetime_module, "datetime", v->str_datetime);
+    PyObject *type = cpika_look_up(v->datetime_module, v->str_datetime);
     PyObject *zones = type == NULL ? NULL : cpika_look_up(v->datetime_module, v->str_timezone);
     PyObject *utc = zones == NULL ? NULL : PyObject_GetAttr(zones, v->str_utc);
     PyObject *result = NULL;

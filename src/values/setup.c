@@ -197,11 +197,18 @@ static PyMethodDef module_functions[] = {
 /* ---- set up and tear down ---- */
 
 static int
+module_into(PyObject **owned, const char *module_name)
+{
+    *owned = PyImport_ImportModule(module_name);
+    return *owned == NULL ? -1 : 0;
+}
+
+static int
 import_into(PyObject **owned, const char *module_name, const char *attribute)
 {
-    PyObject *module = PyImport_ImportModule(module_name);
+    PyObject *module;
 
-    if (module == NULL) {
+    if (module_into(&module, module_name) < 0) {
         return -1;
     }
     *owned = PyObject_GetAttrString(module, attribute);
@@ -245,6 +252,9 @@ import_all(cpika_values *v)
     if (import_into(&v->struct_pack, "struct", "pack") < 0
         || import_into(&v->struct_error, "struct", "error") < 0
         || import_into(&v->newobj, "copyreg", "__newobj__") < 0
+        || import_into(&v->slotnames, "copyreg", "_slotnames") < 0
+        || module_into(&v->decimal_module, "decimal") < 0 || module_into(&v->datetime_module, "datetime") < 0
+        || module_into(&v->calendar_module, "calendar") < 0
         || import_into(&v->long_type, "cpika.compat", "long") < 0
         || import_into(&v->delivery_mode_type, "cpika.delivery_mode", "DeliveryMode") < 0
         || import_into(&v->short_string_too_long, "cpika.exceptions", "ShortStringTooLong") < 0
@@ -326,6 +336,7 @@ cpika_values_traverse(cpika_values *v, visitproc visit, void *arg)
     Py_VISIT(v->struct_pack);
     Py_VISIT(v->struct_error);
     Py_VISIT(v->newobj);
+    Py_VISIT(v->slotnames);
     Py_VISIT(v->long_type);
     Py_VISIT(v->delivery_mode_type);
     Py_VISIT(v->short_string_too_long);
@@ -352,6 +363,7 @@ cpika_values_clear(cpika_values *v)
     Py_CLEAR(v->struct_pack);
     Py_CLEAR(v->struct_error);
     Py_CLEAR(v->newobj);
+    Py_CLEAR(v->slotnames);
     Py_CLEAR(v->long_type);
     Py_CLEAR(v->delivery_mode_type);
     Py_CLEAR(v->short_string_too_long);

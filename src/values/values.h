@@ -52,10 +52,14 @@ typedef struct cpika_values {
     PyObject *short_string_too_long;
     PyObject *unsupported_field;
     PyObject *invalid_field_type;
-    PyObject *newobj;           // copyreg.__newobj__
-    PyObject *decimal_module;   // imported when first met, as are the next two; what is in them is looked up
-    PyObject *datetime_module;  // each time: tools replace it (freezegun the class datetime)
-    PyObject *calendar_module;
+    PyObject *newobj;     // copyreg.__newobj__
+    PyObject *slotnames;  // copyreg._slotnames
+    PyObject *
+        decimal_module;  // imported first, and not in a call that meets such a value: a handler of a signal would
+    PyObject *
+        datetime_module;  // find half a module, a child made by fork a lock that nobody gives back.  What is in
+    PyObject
+        *calendar_module;  // them is looked up each time: tools replace it (freezegun the class datetime)
     PyObject *str_Decimal, *str_datetime, *str_timezone, *str_utc, *str_timegm;
     PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value, *str_utf8;
 } cpika_values;
@@ -129,9 +133,8 @@ PyObject *cpika_text_decode(const uint8_t *data, size_t len);
 int cpika_table_encode(cpika_values *v, PyObject *table, cpika_buf *out);
 int cpika_value_encode(cpika_values *v, PyObject *value, cpika_buf *out);
 
-/* New reference to what a module has under that name now.  `*module` (owned) keeps the module, once imported. */
+/* New reference to what a module has under that name now. */
 PyObject *cpika_look_up(PyObject *module, PyObject *attribute);
-PyObject *cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute);
 
 /* New dict from a table, new object from a value, which have passed the walker of wire/table.h; *pos moves on. */
 PyObject *cpika_table_decode(cpika_values *v, const uint8_t *data, size_t *pos);

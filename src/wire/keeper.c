@@ -331,6 +331,10 @@ cpika_keeper_remove(cpika_link *l)
                 break;
             }
         }
+        if (keeper.first == NULL) {
+            pthread_cond_signal(
+                &keeper.changed);  // its second without links begins: it may have slept for longer
+        }
     }
     pthread_mutex_unlock(&keeper.lock);
     if (found) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import socket
 import sys
 import threading
@@ -110,3 +111,35 @@ def after_a_closed_loop() -> None:
 
 def test_a_loop_that_has_been_closed_costs_no_other_connection() -> None:
     apart(after_a_closed_loop)
+
+
+def after_an_exception_in_its_thread() -> list[bool]:
+    """An engine whose turn raises, and one behind it; then an exception that another thread has set."""
+    raised: list[BaseException] = [MemoryError(), KeyboardInterrupt()]
+
+    class Raising(Kept):
+        def _keep(self) -> float:
+            if raised:
+                raise raised.pop()
+            return super()._keep()
+
+    engine: Any = Raising()
+    _pykeeper.keep(engine)
+    asked = [engine.asked.wait(5.0)]
+    keeper = _pykeeper._keeper
+    assert keeper is not None
+    (thread,) = set(sys._current_frames()) - {threading.get_ident()}
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Interrupt))
+    for _ in range(2):
+        later: Any = Kept()
+        _pykeeper.keep(later)
+        asked.append(later.asked.wait(5.0))
+    asked.append(keeper.alive)
+    keeper.end()
+    asked.append(not keeper.alive)
+    return asked
+
+
+def test_what_is_raised_in_the_keepers_thread_ends_no_heartbeats() -> None:
+    """One exception ended it, and with it the heartbeats of all connections over Python sockets, untold."""
+    assert apart(after_an_exception_in_its_thread) == [True] * 5

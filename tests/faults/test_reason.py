@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import select
 import socket
 import ssl
 import struct
@@ -121,3 +122,35 @@ def test_pika_gives_the_reason_first_as_well(certificates: Certificates) -> None
     told = apart(first_and_later_callers, "dispatch", "Close", files, ["publish", "request"], subject="pika")
     assert told[0] == ["ConnectionClosedByBroker", 320]
     assert [name for name, _ in told[1:]] == ["ChannelWrongStateError"] * 2
+
+
+# ---- a send that meets the peer's reset first
+
+
+def met_by_a_send(port: int) -> str:
+    """What a request says when the connection was reset before it was sent."""
+    channel = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port)).channel()
+    sock = channel.connection._impl._transport._sock
+    try:
+        channel.basic_publish("", "q", b"x")  # upon that it is reset, which makes the socket readable
+        if not select.select([sock], [], [], 10)[0]:
+            return "not reset"
+        channel.queue_declare("", exclusive=True)
+    except pika.exceptions.AMQPConnectionError as error:
+        return str(error)
+    return "no error"
+
+
+@pytest.mark.parametrize("subject", ["", "pika"])
+def test_a_request_that_meets_a_reset_says_so(subject: str) -> None:
+    """What recv finds behind a send that has taken the socket's error is an end of file: that was told."""
+
+    def script(peer: Peer) -> None:
+        peer.handshake()
+        peer.serve_until("Channel.Open")
+        peer.expect("Basic.Publish")
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.sock.close()
+
+    with FakeServer(script) as server:
+        assert "ConnectionResetError" in apart(met_by_a_send, server.port, subject=subject)

@@ -7,6 +7,7 @@ import copy
 import datetime
 import decimal
 import operator
+import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -232,3 +233,43 @@ def test_properties_that_hold_themselves_show_as_pikas() -> None:
         return outcome(repr, properties)
 
     assert shown(cpika.BasicProperties) == shown(pika.BasicProperties)
+
+
+# ---- slots of derived classes ----
+
+
+class OursWithSlots(cpika.BasicProperties):
+    __slots__ = ("tenant", "unset")
+
+
+class TheirsWithSlots(pika.BasicProperties):
+    __slots__ = ("tenant", "unset")
+
+
+class OursDerived(OursWithSlots):
+    pass
+
+
+class TheirsDerived(TheirsWithSlots):
+    pass
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize(
+    "kind", [OursWithSlots, TheirsWithSlots, OursDerived, TheirsDerived], ids=lambda kind: kind.__name__
+)
+def test_a_copy_has_what_the_slots_of_a_derived_class_hold(how: str, kind: Any) -> None:
+    value = kind(app_id="a", headers={"h": 1})
+    value.tenant = ["t"]
+    made = COPIES[how](value)
+    assert type(made) is kind
+    assert (made == value, made.app_id, made.headers, made.tenant) == (True, "a", {"h": 1}, ["t"])
+    assert not hasattr(made, "unset")
+    assert (made.tenant is value.tenant) == (how == "copy")

@@ -199,7 +199,8 @@ class Channel(Requests, Forgetting, HotChannel):
         """
         validators.require_string(queue, "queue")
         validators.require_callback(callback)
-        self._raise_if_not_open()
+        if not self.is_opening:
+            self._raise_if_not_open()
         if self._on_getok_callback is not None:
             raise exceptions.DuplicateGetOkCallback()
         get = spec.Basic.Get(queue=queue, no_ack=auto_ack)

@@ -187,15 +187,15 @@ class Connection(Output, AbstractBase):
         :raises pika.exceptions.NoFreeChannels: all numbers are taken
         :raises TypeError: `on_open_callback` is neither callable nor None
         """
+        owner: Any = self
+        if not isinstance(owner, Connection):  # what stands behind a BlockingConnection: tracers wrap it here
+            made: PublicChannel = owner._open_channel(channel_number, on_open_callback)
+            return made
         if not self.is_open:
             raise exceptions.ConnectionWrongStateError(
                 f"Channel allocation requires an open connection: {self}"
             )
         validators.rpc_completion_callback(on_open_callback)
-        owner: Any = self
-        if not isinstance(owner, Connection):  # what stands behind a BlockingConnection: tracers wrap it here
-            made: PublicChannel = owner._new_channel(channel_number, on_open_callback)
-            return made
         channel = self._add_channel(channel_number, on_open_callback)
         channel._add_on_cleanup_callback(self._on_channel_cleanup)
         channel.open()

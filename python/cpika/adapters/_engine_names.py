@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from cpika.connection import Parameters
 
 _POLL_S = 5.0  # how long pika's loop waits at most
-
-
-_CONNECTION: list[type] = []  # `pika.connection.Connection`, which is loaded with the first channel
 
 
 class _Callbacks(CallbackManager):
@@ -172,12 +170,25 @@ class EngineNames(_core.Connection):
     @property
     def channel(self) -> Callable[..., Channel]:
         """`pika.connection.Connection.channel`, which tracers wrap on the class, for this connection."""
-        if not _CONNECTION:
-            from cpika.connection import Connection
-
-            _CONNECTION.append(Connection)
-        method: Callable[..., Channel] = vars(_CONNECTION[0])["channel"].__get__(self, type(self))
+        # Who wraps it has loaded it.  To load it here would be to import inside a call: a handler of a signal
+        # that comes by then finds half a module, a child made by fork an import that never ends.
+        home = sys.modules.get("cpika._async.connection")
+        connection = None if home is None else vars(home).get("Connection")
+        if connection is None:
+            return self._open_channel
+        method: Callable[..., Channel] = vars(connection)["channel"].__get__(self, type(self))
         return method
+
+    def _open_channel(
+        self, channel_number: int | None = None, on_open_callback: Callable[[Any], Any] | None = None
+    ) -> Channel:
+        """Do what `channel` does where nobody has wrapped it."""
+        if not cast("Engine", self).is_open:
+            raise exceptions.ConnectionWrongStateError(
+                f"Channel allocation requires an open connection: {self}"
+            )
+        validators.rpc_completion_callback(on_open_callback)
+        return self._new_channel(channel_number, on_open_callback)
 
     def _new_channel(
         self, channel_number: int | None, on_open_callback: Callable[[Any], Any] | None

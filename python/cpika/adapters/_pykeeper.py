@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cpika._core import Connection as Engine
 
 _IDLE_S = 60.0
+_AFTER_FAILURE_S = 0.1
 
 
 class _Keeper:
@@ -43,7 +44,7 @@ class _Keeper:
     def start(self) -> None:
         """Start its thread."""
         atexit.register(self.end)
-        self._start_new_thread(self._run, ())
+        self._start_new_thread(self._run, (0.0,))
         self._started = True
 
     @property
@@ -76,12 +77,24 @@ class _Keeper:
         with suppress(RuntimeError):  # it has been woken already
             self._sleep.release()
 
-    def _run(self) -> None:
+    def _run(self, pause: float) -> None:
+        """Keep until the end.  What is raised here ends this thread; another one goes on after a pause.
+
+        No connection is at fault: memory was short, a hook of the interpreter has raised, or somebody has set
+        an exception for the thread.
+        """
+        goes_on = False
         try:
+            if pause:
+                self._sleep.acquire(timeout=pause)
             while not self._ended:
                 self._sleep.acquire(timeout=self._keep_all())
+        except BaseException:
+            self._start_new_thread(self._run, (_AFTER_FAILURE_S,))
+            goes_on = True
         finally:
-            self._over.release()
+            if not goes_on:
+                self._over.release()
 
     def _keep_all(self) -> float:
         """Send what is due; return the seconds until more is."""

@@ -100,6 +100,17 @@ def messages_of_a_cancelled_consumer_go_back(env: Any, loop: Loop) -> None:
 
 
 @on_loops("loop.consume")
+def a_message_is_got_on_a_channel_that_is_being_opened(env: Any, loop: Loop) -> None:
+    queue = env.queue(env.third_party(), bodies=(b"x",), exclusive=False)
+
+    def opened(connection: Any) -> None:
+        channel = connection.channel()
+        channel.basic_get(queue, body_of(loop, "got", loop.close), auto_ack=True)
+
+    loop.connect(opened)
+
+
+@on_loops("loop.consume")
 def the_broker_cancels_a_consumer(env: Any, loop: Loop) -> None:
     def opened(channel: Any) -> None:
         queue = env.name()

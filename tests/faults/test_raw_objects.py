@@ -1,0 +1,157 @@
+"""Objects that nobody has initialised, or twice, and attributes that get what they do not take."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cpika import _core, spec
+from support.apart import apart, outcome
+from support.apart import connect as connect_apart
+from support.subject import pika
+
+RAW = {
+    "a block's end": lambda: _core.BufferedPublishing.__new__(_core.BufferedPublishing).__exit__(
+        None, None, None
+    ),
+    "a block's begin": lambda: _core.BufferedPublishing.__new__(_core.BufferedPublishing).__enter__(),
+    "_await_requests": lambda: _core.Channel.__new__(_core.Channel)._await_requests(None),
+    "_terminate": lambda: _core.Connection.__new__(_core.Connection)._terminate(ValueError()),
+    "_loop_close": lambda: _core.Connection.__new__(_core.Connection)._loop_close(),
+    "_loop_readable": lambda: _core.Connection.__new__(_core.Connection)._loop_readable(),
+    "_loop_feed": lambda: _core.Connection.__new__(_core.Connection)._loop_feed(b""),
+}
+
+
+def raw(what: str) -> str:
+    return outcome(RAW[what])
+
+
+@pytest.mark.parametrize("what", RAW)
+def test_what_was_never_initialised_says_so(what: str) -> None:
+    wanted = "ok" if what in ("_terminate", "_loop_close") else "RuntimeError"
+    assert apart(raw, what) == wanted
+
+
+def on_no_loop() -> list[str]:
+    """What the loops' side of the core does on a connection that is on none."""
+    connection = connect_apart()
+    channel = connection.channel()
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    got: list[bytes] = []
+    channel.basic_consume(queue, lambda ch, method, properties, body: got.append(body), auto_ack=True)
+    channel.basic_publish("", queue, b"x")
+    refused = [
+        outcome(call) for call in (connection._impl._loop_readable, lambda: connection._impl._loop_feed(b""))
+    ]
+    while not got:
+        connection.process_data_events(1)
+    connection.close()
+    return refused
+
+
+def test_a_connection_on_no_loop_is_read_by_none(broker_url: str) -> None:
+    assert apart(on_no_loop) == ["RuntimeError"] * 2
+
+
+@pytest.mark.parametrize("number", [-5, 2**40])
+def test_a_number_that_is_no_descriptor_is_refused(number: int) -> None:
+    with pytest.raises((ValueError, OverflowError), match=str(number)):
+        _core.Connection(number)
+
+
+def test_an_attribute_that_cannot_be_deleted_says_so(connect: Callable[..., Any]) -> None:
+    channel = connect().channel()
+    with pytest.raises(AttributeError, match="_delivery_confirmation"):
+        del channel._delivery_confirmation
+
+
+def test_a_channel_that_is_initialised_again_stays_usable(connect: Callable[..., Any]) -> None:
+    """pika's does: two bases of one class may both call it."""
+    connection = connect()
+    channel = connection.channel()
+    channel.__init__(channel._impl, connection)
+    assert channel.is_open
+    assert channel.queue_declare("", exclusive=True).method.queue
+
+
+def test_an_address_that_leads_back_is_collected() -> None:
+    engine = pika.BlockingConnection.__new__(pika.BlockingConnection)
+    core = _core.Connection.__new__(_core.Connection)
+    core._address = [core, engine]
+    gone = weakref.ref(engine)
+    del core, engine
+    gc.collect()
+    assert gone() is None
+
+
+# ---- classes of values ----
+
+
+class Tenant(spec.BasicProperties):
+    """Properties of a program."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [
+        (spec.BasicProperties, spec.Channel.CloseOk),
+        (spec.Confirm, spec.Channel.CloseOk),
+        (spec.Channel.CloseOk, spec.Confirm),
+        (spec.Channel.CloseOk, spec.Basic.QosOk),
+        (spec.BasicProperties, int),
+    ],
+)
+def test_a_value_does_not_become_another_kind(kind: Any, other: type) -> None:
+    """pika lets it; what the core knows of a value's fields is its class's.  encode() crashed."""
+    value = kind()
+    with pytest.raises(TypeError, match="__class__"):
+        value.__class__ = other
+    assert type(value) is kind
+
+
+def test_a_value_may_become_one_of_a_derived_class_and_back() -> None:
+    value = spec.BasicProperties(app_id="a")
+    value.__class__ = Tenant
+    value.tenant = "t"
+    assert (type(value), value.__class__, value.app_id, value.tenant) == (Tenant, Tenant, "a", "t")
+    value.__class__ = spec.BasicProperties
+    assert (type(value), value.app_id, value.tenant) == (spec.BasicProperties, "a", "t")
+
+
+# ---- a thread that cannot be started ----
+
+
+def without_threads() -> list[str]:
+    """Connects where there is room for everything but a thread's stack."""
+    connect_apart().close()
+    # The keeper's thread ends when it has had nothing to keep for a second.
+    task = Path("/proc/self/task")
+    while len(list(task.iterdir())) > 2:  # this one, and faulthandler's
+        time.sleep(0.01)
+    # Its stack is kept for the next one: that is taken by this.
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    assert soft > 2**22
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**22, before[1]))
+    told = ""
+    try:
+        connect_apart(heartbeat=60)
+    except RuntimeError as error:
+        told = str(error)
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    return [told, outcome(lambda: connect_apart().close())]
+
+
+def test_where_no_thread_can_be_started_connecting_says_so(broker_url: str) -> None:
+    """It was a MemoryError without a word."""
+    assert apart(without_threads) == ["can't start new thread", "ok"]
