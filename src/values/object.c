@@ -10,9 +10,8 @@
 
 /* ---- birth and death ---- */
 
-/* The class of ours that `type` is, or is derived from. */
-static cpika_class *
-class_of(PyTypeObject *type)
+cpika_class *
+cpika_class_of(PyTypeObject *type)
 {
     cpika_values *v;
 
@@ -68,7 +67,7 @@ PyObject *
 cpika_object_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
 {
     CPIKA_GATE;
-    cpika_class *cls = class_of(type);
+    cpika_class *cls = cpika_class_of(type);
     CpikaObject *self;
 
     if (cls == NULL) {
@@ -358,39 +357,6 @@ get_dict(PyObject *op, void *Py_UNUSED(closure))
     return Py_XNewRef(cpika_object_dict((CpikaObject *)op));
 }
 
-static PyObject *
-get_class(PyObject *op, void *Py_UNUSED(closure))
-{
-    CPIKA_GATE;
-    return Py_NewRef((PyObject *)Py_TYPE(op));
-}
-
-/* Only a class with the same fields: they stand in slots, and what is known of them is the class's. */
-static int
-set_class(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
-{
-    CPIKA_GATE;
-    CpikaObject *self = (CpikaObject *)op;
-    cpika_class *cls = self->cls;
-
-    if (value == NULL || !PyType_Check(value) || !PyType_IsSubtype((PyTypeObject *)value, cls->type)
-        || class_of((PyTypeObject *)value) != cls) {
-        if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_TypeError, "__class__ must be %.100s or a class derived from it, but got %R",
-                         cls->type->tp_name, value == NULL ? Py_None : value);
-        }
-        return -1;
-    }
-    PyObject *slots = PyObject_GetAttrString((PyObject *)&PyBaseObject_Type, "__dict__");
-    PyObject *descriptor = slots == NULL ? NULL : PyMapping_GetItemString(slots, "__class__");
-    int rc = descriptor == NULL || cpika_object_dict(self) == NULL
-                 ? -1
-                 : Py_TYPE(descriptor)->tp_descr_set(descriptor, op, value);
-    Py_XDECREF(slots);
-    Py_XDECREF(descriptor);
-    return rc;
-}
-
 static int
 set_dict(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
@@ -585,7 +551,7 @@ static PyMethodDef object_methods[] = {
 };
 
 static PyGetSetDef object_getset[] = {
-    {"__class__", get_class, set_class, NULL, NULL},
+    {"__class__", cpika_object_get_class, cpika_object_set_class, NULL, NULL},
     {"__dict__", get_dict, set_dict, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -56,6 +56,9 @@ cpika_class_is_untouched(const cpika_class *cls)
     return cls->type->tp_init == cpika_object_init && cls->type->tp_new == cpika_object_new;
 }
 
+/* The class of ours that `type` is, or is derived from.  NULL with an exception. */
+cpika_class *cpika_class_of(PyTypeObject *type);
+
 /* New object of exactly the class's type, not tracked by the collector, its slots NULL. */
 CpikaObject *cpika_object_fresh(cpika_class *cls);
 
@@ -89,6 +92,10 @@ PyObject *cpika_object_fields(CpikaObject *self);
 /* object_view.c: __repr__, __eq__ and __ne__, __getstate__, __reduce__. */
 PyObject *cpika_object_repr(PyObject *op);
 PyObject *cpika_object_richcompare(PyObject *op, PyObject *other, int operation);
+/* __class__.  Set to a class with the same fields only: they stand in slots, and what is known of them is the class's. */
+PyObject *cpika_object_get_class(PyObject *op, void *closure);
+int cpika_object_set_class(PyObject *op, PyObject *value, void *closure);
+
 PyObject *cpika_object_getstate(PyObject *op, PyObject *ignored);
 PyObject *cpika_object_reduce(PyObject *op, PyObject *ignored);
 

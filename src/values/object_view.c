@@ -156,6 +156,42 @@ cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
     return result;
 }
 
+/* ---- the class ---- */
+
+PyObject *
+cpika_object_get_class(PyObject *op, void *Py_UNUSED(closure))
+{
+    CPIKA_GATE;
+    return Py_NewRef((PyObject *)Py_TYPE(op));
+}
+
+int
+cpika_object_set_class(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
+{
+    CPIKA_GATE;
+    CpikaObject *self = (CpikaObject *)op;
+    cpika_class *cls = self->cls;
+
+    if (value == NULL || !PyType_Check(value) || !PyType_IsSubtype((PyTypeObject *)value, cls->type)
+        || cpika_class_of((PyTypeObject *)value) != cls) {
+        if (!PyErr_Occurred()) {
+            PyErr_Format(PyExc_TypeError, "__class__ must be %.100s or a class derived from it, but got %R",
+                         cls->type->tp_name, value == NULL ? Py_None : value);
+        }
+        return -1;
+    }
+    PyObject *slots = PyObject_GetAttrString((PyObject *)&PyBaseObject_Type, "__dict__");
+    PyObject *descriptor = slots == NULL ? NULL : PyMapping_GetItemString(slots, "__class__");
+    int rc = descriptor == NULL || cpika_object_dict(self) == NULL
+                 ? -1
+                 : Py_TYPE(descriptor)->tp_descr_set(descriptor, op, value);
+    Py_XDECREF(slots);
+    Py_XDECREF(descriptor);
+    return rc;
+}
+
+/* ---- copies ---- */
+
 /* New dict: what the __slots__ of a subclass hold.  NULL with an exception. */
 static PyObject *
 slots_of(cpika_values *v, PyObject *op)

@@ -407,6 +407,17 @@ def bytes_of_another_length(pika: Any, env: Any) -> None:
     env.show("encoded", b"".join(pika.BasicProperties(content_type=Long(b"abc")).encode()))
 
 
+@differs(
+    "Assigning to `__class__` of a method or of properties",
+    "any class of pika's",
+    "the class itself and classes derived from it; others are a `TypeError`",
+)
+def an_assigned_class(pika: Any, env: Any) -> None:
+    value = pika.spec.Channel.CloseOk()
+    env.call("assign", setattr, value, "__class__", pika.spec.Basic.QosOk)
+    env.show("now", type(value).__name__)
+
+
 @differs("`copy.copy()` of a channel", "another object that shares the state", "the channel itself")
 def copied_channel(pika: Any, env: Any) -> None:
     channel = env.channel()
