@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import sys
 from typing import TYPE_CHECKING, Any
 
 import cpika
@@ -43,7 +43,8 @@ def client_properties(params: Parameters) -> dict[str, Any]:
     """Return what the broker is told about this client."""
     return {
         "product": "cpika",
-        "platform": f"Python {platform.python_version()}",
+        # As platform.python_version(): that module takes a tenth of what importing this library does.
+        "platform": f"Python {sys.version.split()[0]}",
         "capabilities": {
             "authentication_failure_close": True,
             "basic.nack": True,
