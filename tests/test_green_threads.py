@@ -141,7 +141,7 @@ def resumed_wrongly(library: str) -> list[str]:
 
     workers = [green.spawn(work, connection.channel()) for _ in range(4)]
     green.spawn(feed)
-    assert all(green.has_ended(worker, 30) for worker in workers)
+    assert all(green.has_ended(worker, 10) for worker in workers)
     return wrong
 
 

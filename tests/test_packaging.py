@@ -110,7 +110,7 @@ def test_without_rabbitmq_c_one_error_names_the_package_to_install(
     hook: str, environment: dict[str, str], tree: Path, tmp_path: Path
 ) -> None:
     program = f"from setuptools import build_meta; build_meta.{hook}({str(tmp_path)!r})"
-    done = python("-c", program, cwd=tree, **environment)
+    done = python("-c", program, cwd=tree, **{"CPIKA_RABBITMQ_C_PREFIX": "", **environment})
     assert done.returncode != 0
     assert done.stdout.count("error:") == 1
     assert "Traceback" not in done.stdout

@@ -77,8 +77,10 @@ def compiles(compiler: str, source: str, *flags: str) -> Callable[[], bool]:
 
 
 def has_rabbitmq_c() -> bool:
-    if os.environ.get("CPIKA_RABBITMQ_C_PREFIX"):
-        return True  # setup.py looks at it
+    return bool(os.environ.get("CPIKA_RABBITMQ_C_PREFIX")) or has_systems_rabbitmq_c()  # setup.py looks at it
+
+
+def has_systems_rabbitmq_c() -> bool:
     command = [os.environ.get("PKG_CONFIG", "pkg-config"), "--exists", "librabbitmq >= 0.11"]
     return shutil.which(command[0]) is not None and subprocess.run(command).returncode == 0
 
@@ -122,10 +124,11 @@ FUZZ_TARGET = (
     + ("int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) { return n > 9 && p[0] == 1; }\n")
 )
 
+RABBITMQ_C = ("librabbitmq-dev", "librabbitmq-devel", "rabbitmq-c-dev")
 TO_BUILD = (
     Need("a C compiler", compiles(COMPILER, HELLO), "gcc libc6-dev", "gcc glibc-devel", "gcc musl-dev"),
     Need("pkg-config", has_command("pkg-config"), "pkg-config", "pkgconf-pkg-config", "pkgconf"),
-    Need("rabbitmq-c", has_rabbitmq_c, "librabbitmq-dev", "librabbitmq-devel", "rabbitmq-c-dev"),
+    Need("rabbitmq-c", has_rabbitmq_c, *RABBITMQ_C),
     Need(
         "Python's headers",
         PYTHON_H.exists,
@@ -149,6 +152,8 @@ A_BROKER = Need(
     "rabbitmq-server",
 )
 TO_BENCH = (
+    # Also where the extension has another one: programs in C are linked with it, those of the tests too.
+    Need("the system's rabbitmq-c", has_systems_rabbitmq_c, *RABBITMQ_C),
     Need(
         "OpenSSL's headers",
         compiles(COMPILER, "#include <openssl/ssl.h>\n" + HELLO),

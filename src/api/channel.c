@@ -407,7 +407,7 @@ cpika_channel_init(PyObject *op, PyObject *args, PyObject *kwargs)
         return -1;
     }
     if ((PyObject *)ch->conn == conn && ch->engine.number == number) {
-        return 0;  // initialised again, as by two bases of one class: it stays what it is
+        return 0;  // initialised again, as by two bases of one class: the broker has it as before
     }
     if (ch->conn != NULL || ((CpikaConnection *)conn)->io.link == NULL) {
         PyErr_SetString(PyExc_RuntimeError, "a channel is initialised once, with a connection that is");
@@ -437,6 +437,7 @@ cpika_channel_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(ch->consumer_infos);
     Py_VISIT(ch->found_tag);
     Py_VISIT(ch->found_info);
+    Py_VISIT(ch->refused_in_hand);
     Py_VISIT(ch->closing_reason);
     Py_VISIT(ch->generator);
     return 0;

@@ -462,6 +462,7 @@ connection_clear(PyObject *op)
     CpikaConnection *conn = (CpikaConnection *)op;
     conn->engine.state = CONNECTION_CLOSED;  // methods that still run find it so
     cpika_loop_clear(&conn->loop);
+    Py_CLEAR(conn->address);
     cpika_engine_free(&conn->engine);
     return 0;
 }

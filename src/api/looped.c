@@ -33,9 +33,10 @@ looped_begin(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
-/* False, with an exception, where there are channels and no loop has begun: they are another driver's. */
+/* Whether this side may read: not where there are channels and no loop has begun, since they are another driver's; nor what
+ * was never initialised, or is a child's copy.  False with an exception. */
 static bool
-has_loop(CpikaConnection *conn)
+may_read(CpikaConnection *conn)
 {
     const cpika_engine *e = &conn->engine;
     bool begun = conn->loop.handler != NULL;
@@ -60,7 +61,7 @@ looped_readable(PyObject *op, PyObject *ignored)
     CPIKA_GATE;
     (void)ignored;
     CpikaConnection *conn = (CpikaConnection *)op;
-    return has_loop(conn) ? bits_or_null(cpika_loop_readable(conn)) : NULL;
+    return may_read(conn) ? bits_or_null(cpika_loop_readable(conn)) : NULL;
 }
 
 PyDoc_STRVAR(writable_doc, "_loop_writable($self, /)\n--\n\nSend what is queued; bits as _loop_readable().");
@@ -110,7 +111,7 @@ looped_feed(PyObject *op, PyObject *data)
 {
     CPIKA_GATE;
     Py_buffer view;
-    if (!has_loop((CpikaConnection *)op) || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
+    if (!may_read((CpikaConnection *)op) || PyObject_GetBuffer(data, &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     int rc = cpika_loop_feed((CpikaConnection *)op, view.buf, (size_t)view.len);

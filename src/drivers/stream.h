@@ -28,7 +28,6 @@ typedef struct {
     cpika_user inside;       //   who
     bool left_over;          //   and others have queued something meanwhile
     bool receiving;          // a call waits in recv itself: what it gets comes before what others would read
-    bool reset;              // a send has met the peer's reset: a recv behind it finds an end of input only
     bool closed;             // nothing goes or comes any more
     bool sock_closed;        // and the Python socket has been told
     bool holding;            // acks or publishes are held

@@ -234,7 +234,6 @@ static int
 lost(cpika_transport *t, int sys_errno)
 {
     cpika_engine *e = t->engine;
-    t->reset = t->reset || sys_errno == ECONNRESET;
     while (t->receiving) {  // what that call has in its hand comes first
         CPIKA_BEGIN_ALLOW_THREADS cpika_sock_poll(NULL, 0, 1);
         CPIKA_END_ALLOW_THREADS
@@ -375,7 +374,13 @@ room_behind_body(cpika_engine *e)
 static void
 no_more_input(cpika_transport *t, long said)
 {
-    int sys_errno = said == CPIKA_E_SYS ? atomic_load(&t->link->recv_errno) : t->reset ? ECONNRESET : 0;
+    int sys_errno = said == CPIKA_E_SYS ? atomic_load(&t->link->recv_errno) : 0;
+    if (sys_errno == 0) {
+        // A send that has met the peer's reset, anybody's, has taken that from the socket: recv finds an end only.
+        cpika_transport_lock(t);
+        sys_errno = t->link->sys_errno == ECONNRESET ? ECONNRESET : 0;
+        cpika_transport_unlock(t);
+    }
     cpika_engine_input_over(t->engine, sys_errno != 0 ? CPIKA_ENDING_ERRNO : CPIKA_ENDING_EOF, sys_errno);
 }
 

@@ -7,16 +7,29 @@
 
 /* ---- encode ---- */
 
+/* What the class is a method of.  NULL with an exception: somebody has given a derived class other bases. */
+static const cpika_method_spec *
+spec_of(const CpikaObject *self)
+{
+    if (self->cls->spec == NULL) {
+        PyErr_Format(PyExc_TypeError, "%.100s object was made as no method", Py_TYPE(self)->tp_name);
+    }
+    return self->cls->spec;
+}
+
 /* Appends the arguments.  The fields are held while they are read: converting one may run code that replaces another. */
 static int
 encode_arguments(CpikaObject *self, cpika_buf *out)
 {
-    const cpika_method_spec *spec = self->cls->spec;
+    const cpika_method_spec *spec = spec_of(self);
     PyObject *held[CPIKA_METHOD_MAX_FIELDS] = {NULL};
     cpika_value values[CPIKA_METHOD_MAX_FIELDS];
     cpika_buf table = CPIKA_BUF_INIT;
     int rc = 0;
 
+    if (spec == NULL) {
+        return -1;
+    }
     for (unsigned i = 0; i < spec->field_count && rc == 0; i++) {
         held[i] = cpika_object_read(self, i);
         rc = held[i] == NULL
@@ -197,7 +210,7 @@ method_decode(PyObject *op, PyObject *args, PyObject *kwds)
 {
     CPIKA_GATE;
     CpikaObject *self = (CpikaObject *)op;
-    const cpika_method_spec *spec = self->cls->spec;
+    const cpika_method_spec *spec = spec_of(self);
     cpika_value values[CPIKA_METHOD_MAX_FIELDS];
     PyObject *objects[CPIKA_METHOD_MAX_FIELDS];
     Py_buffer encoded;
@@ -205,7 +218,7 @@ method_decode(PyObject *op, PyObject *args, PyObject *kwds)
     size_t used;
     int rc;
 
-    if (cpika_decode_arguments(self->cls->values, args, kwds, &encoded, &offset) < 0) {
+    if (spec == NULL || cpika_decode_arguments(self->cls->values, args, kwds, &encoded, &offset) < 0) {
         return NULL;
     }
     rc = cpika_method_decode_args(spec, (const uint8_t *)encoded.buf + offset, (size_t)encoded.len - offset,
@@ -378,7 +391,8 @@ static PyMethodDef method_methods[] = {
 static PyObject *
 get_synchronous(PyObject *op, void *Py_UNUSED(closure))
 {
-    return PyBool_FromLong((((CpikaObject *)op)->cls->spec->flags & CPIKA_SYNC) != 0);
+    const cpika_method_spec *spec = spec_of((CpikaObject *)op);
+    return spec == NULL ? NULL : PyBool_FromLong((spec->flags & CPIKA_SYNC) != 0);
 }
 
 /* A PyGetSetDef array for each method; the closures are the numbers of the fields. */

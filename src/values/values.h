@@ -54,12 +54,12 @@ typedef struct cpika_values {
     PyObject *invalid_field_type;
     PyObject *newobj;     // copyreg.__newobj__
     PyObject *slotnames;  // copyreg._slotnames
-    PyObject *
-        decimal_module;  // imported first, and not in a call that meets such a value: a handler of a signal would
-    PyObject *
-        datetime_module;  // find half a module, a child made by fork a lock that nobody gives back.  What is in
-    PyObject
-        *calendar_module;  // them is looked up each time: tools replace it (freezegun the class datetime)
+    // Modules whose objects stand in tables.  Imported with this one, and not in a call that meets such a value: a
+    // signal's handler would find half a module, a child made by fork a lock that nobody gives back.  What is in them is
+    // looked up each time: tools replace it (freezegun the class datetime).
+    PyObject *decimal_module;
+    PyObject *datetime_module;
+    PyObject *calendar_module;
     PyObject *str_Decimal, *str_datetime, *str_timezone, *str_utc, *str_timegm;
     PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value, *str_utf8;
 } cpika_values;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.scripts import Script
 
 WORK = """
@@ -67,3 +68,46 @@ print(decoded["d"], decoded["t"].year, *sorted(set(sys.modules) - before))
 def test_values_that_other_modules_make_need_no_import() -> None:
     with Script(VALUES) as script:
         assert script.line() == "0.07 1970"
+
+
+ON_LOOPS = {
+    "select": "cpika.SelectConnection",
+    "asyncio": "importlib.import_module('cpika.adapters.asyncio_connection').AsyncioConnection",
+    "tornado": "importlib.import_module('cpika.adapters.tornado_connection').TornadoConnection",
+}
+ON_A_LOOP = """
+import importlib
+import cpika
+opened = set()
+
+def on_open(connection):
+    global opened
+    opened = set(sys.modules)
+    connection.channel(on_open_callback=on_channel)
+
+def on_channel(channel):
+    channel.confirm_delivery(lambda frame: None, lambda frame: None)
+    channel.queue_declare("", exclusive=True, callback=lambda frame: on_queue(channel, frame.method.queue))
+
+def on_queue(channel, queue):
+    def got(ch, method, properties, body):
+        ch.basic_ack(method.delivery_tag)
+        ch.basic_cancel("one", lambda frame: ch.connection.close())
+    channel.basic_consume(queue, got, consumer_tag="one")
+    channel.add_on_return_callback(lambda *args: channel.basic_publish("", queue, b"x"))
+    channel.basic_publish("", "cpika-test-nowhere", b"", cpika.BasicProperties(headers={"a": 1}), True)
+
+def on_close(connection, error):
+    print(*sorted(name for name in set(sys.modules) - opened if name.startswith("cpika")))
+    connection.ioloop.stop()
+
+connection = ADAPTER(cpika.URLParameters(sys.argv[1]), on_open, on_close_callback=on_close)
+loop = connection.ioloop
+(loop.run_forever if hasattr(loop, "run_forever") else loop.start)()
+"""
+
+
+@pytest.mark.parametrize("kind", ON_LOOPS)
+def test_nothing_is_loaded_by_a_call_on_a_loop(kind: str, broker_url: str) -> None:
+    with Script(ON_A_LOOP.replace("ADAPTER", ON_LOOPS[kind]), broker_url) as script:
+        assert script.line() == ""

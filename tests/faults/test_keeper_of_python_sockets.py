@@ -113,23 +113,30 @@ def test_a_loop_that_has_been_closed_costs_no_other_connection() -> None:
     apart(after_a_closed_loop)
 
 
-def after_an_exception_in_its_thread() -> list[bool]:
-    """An engine whose turn raises, and one behind it; then an exception that another thread has set."""
-    raised: list[BaseException] = [MemoryError(), KeyboardInterrupt()]
+class Raising(Kept):
+    """An engine whose turns raise for some time."""
 
-    class Raising(Kept):
-        def _keep(self) -> float:
-            if raised:
-                raise raised.pop()
-            return super()._keep()
+    def __init__(self, *raised: BaseException) -> None:
+        super().__init__()
+        self._raised = list(raised)
 
-    engine: Any = Raising()
+    def _keep(self) -> float:
+        if self._raised:
+            raise self._raised.pop()
+        return super()._keep()
+
+
+def after_exceptions_in_its_thread() -> list[bool]:
+    """An engine whose turn raises; then an exception that another thread has set for the keeper's."""
+    engine: Any = Raising(MemoryError(), KeyboardInterrupt())
     _pykeeper.keep(engine)
     asked = [engine.asked.wait(5.0)]
     keeper = _pykeeper._keeper
     assert keeper is not None
-    (thread,) = set(sys._current_frames()) - {threading.get_ident()}
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Interrupt))
+    mine = {threading.get_ident()}
+    while len(threads := set(sys._current_frames()) - mine) > 1:  # the one before is about to end
+        pass
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(*threads), ctypes.py_object(Interrupt))
     for _ in range(2):
         later: Any = Kept()
         _pykeeper.keep(later)
@@ -142,4 +149,18 @@ def after_an_exception_in_its_thread() -> list[bool]:
 
 def test_what_is_raised_in_the_keepers_thread_ends_no_heartbeats() -> None:
     """One exception ended it, and with it the heartbeats of all connections over Python sockets, untold."""
-    assert apart(after_an_exception_in_its_thread) == [True] * 5
+    assert apart(after_exceptions_in_its_thread) == [True] * 5
+
+
+def beside_one_that_raises() -> int:
+    """How many of eight engines are asked where another one raises each time."""
+    raising: Any = Raising(*[MemoryError() for _ in range(10_000)])
+    _pykeeper.keep(raising)
+    kept: list[Any] = [Kept() for _ in range(8)]
+    for engine in kept:
+        _pykeeper.keep(engine)
+    return sum(engine.asked.wait(2.0) for engine in kept)
+
+
+def test_an_engine_that_raises_keeps_no_other_waiting() -> None:
+    assert apart(beside_one_that_raises) == 8

@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -154,3 +155,30 @@ def test_a_request_that_meets_a_reset_says_so(subject: str) -> None:
 
     with FakeServer(script) as server:
         assert "ConnectionResetError" in apart(met_by_a_send, server.port, subject=subject)
+
+
+def met_by_a_heartbeat(port: int) -> str:
+    """What a dispatching call says when a heartbeat has met the reset, while the program was busy."""
+    connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", port, heartbeat=2))
+    connection.channel().basic_publish("", "q", b"x")
+    sock = connection._impl._transport._sock
+    before = connection._impl.bytes_sent
+    assert select.select([sock], [], [], 10)[0]
+    time.sleep(1.5)  # a heartbeat is due after one second
+    try:
+        connection.process_data_events(1)
+    except pika.exceptions.AMQPConnectionError as error:
+        return str(error)
+    return f"no error; {connection._impl.bytes_sent - before} bytes"
+
+
+def test_a_reset_that_a_heartbeat_has_met_is_told() -> None:
+    def script(peer: Peer) -> None:
+        peer.handshake(heartbeat=2)
+        peer.serve_until("Channel.Open")
+        peer.expect("Basic.Publish")
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.sock.close()
+
+    with FakeServer(script) as server:
+        assert "ConnectionResetError" in apart(met_by_a_heartbeat, server.port)

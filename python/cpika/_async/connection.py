@@ -7,8 +7,10 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
-from cpika import _handshake, exceptions, heartbeat, spec, validators
+from cpika import _handshake, _wrappers, exceptions, heartbeat, spec, validators
 from cpika import callback as _callback
+from cpika import channel as public
+from cpika._async.channel import Channel
 from cpika._async.engine import LoopEngine
 from cpika._async.output import Output
 from cpika._loggable import loggable
@@ -18,7 +20,6 @@ from cpika.connection import ConnectionParameters, Parameters, copy_parameters
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cpika._async.channel import Channel
     from cpika.channel import Channel as PublicChannel  # what instance checks say of it, too
 
 LOGGER = logging.getLogger("pika.connection")
@@ -331,10 +332,6 @@ class Connection(Output, AbstractBase):
                 return channel
 
     def _create_channel(self, channel_number: int, on_open_callback: Callable[[Any], Any] | None) -> Channel:
-        from cpika import _wrappers
-        from cpika import channel as public
-        from cpika._async.channel import Channel
-
         channel = Channel(self, channel_number, on_open_callback)
         if public.Channel._found:
             _wrappers.wrap_loop_channel(channel, public.Channel)

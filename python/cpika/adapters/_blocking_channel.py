@@ -49,14 +49,14 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
     def __init__(self, channel_impl: Channel, connection: BlockingConnection) -> None:
         try:
             super().__init__(connection._impl, channel_impl.channel_number)
-            self._impl = channel_impl
-            self._connection = connection
+            self._impl, self._connection = channel_impl, connection
             self._begin_inside()
             self._queue_consumer_generator = None
             self._cancel_callbacks: list[OnCancel] = []
             LOGGER.info("Created channel=%s", self.channel_number)
         except BaseException:
-            self._close_for_nobody()  # the traceback keeps this object, which must not keep its number
+            if vars(self).get("_impl") in (None, channel_impl):  # else it stays the channel that it is
+                self._close_for_nobody()  # the traceback keeps this object, which must not keep its number
             raise
 
     def __int__(self) -> int:

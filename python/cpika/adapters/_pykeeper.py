@@ -32,7 +32,9 @@ class _Keeper:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._added: deque[weakref.ref[Engine]] = deque()
-        self._engines: set[weakref.ref[Engine]] = set()  # the thread's own
+        self._engines: set[weakref.ref[Engine]] = set()  # the thread's own, as are these two:
+        self._unasked: deque[weakref.ref[Engine]] = deque()  # whom the round under way has not come to
+        self._pause = 0.0  # seconds until the next round
         allocate_lock, self._start_new_thread = _green.system_threads()
         self._sleep = allocate_lock()  # released to wake it
         self._sleep.acquire()
@@ -78,40 +80,48 @@ class _Keeper:
             self._sleep.release()
 
     def _run(self, pause: float) -> None:
-        """Keep until the end.  What is raised here ends this thread; another one goes on after a pause.
+        """Keep until the end.  What is raised is told and ends this thread; another goes on after a pause.
 
-        No connection is at fault: memory was short, a hook of the interpreter has raised, or somebody has set
-        an exception for the thread.
+        An engine raises nothing of its socket's: memory was short, a hook of the interpreter has raised, or
+        somebody has set an exception for the thread.
         """
-        goes_on = False
         try:
+            goes_on = False
             if pause:
                 self._sleep.acquire(timeout=pause)
             while not self._ended:
                 self._sleep.acquire(timeout=self._keep_all())
         except BaseException:
-            self._start_new_thread(self._run, (_AFTER_FAILURE_S,))
             goes_on = True
+            try:
+                self._start_new_thread(self._run, (_AFTER_FAILURE_S,))
+            except BaseException:
+                goes_on = False
+                raise
+            raise
         finally:
             if not goes_on:
                 self._over.release()
 
     def _keep_all(self) -> float:
         """Send what is due; return the seconds until more is."""
-        pause = _IDLE_S
         while self._added:
-            reference = self._added.popleft()
+            reference = self._added[0]
             engine = reference()
             if engine is not None:  # else its hash is gone with it
                 self._engines.add(reference)
-        for reference in list(self._engines):
+            self._added.popleft()  # only now: what is raised before loses nobody
+        if not self._unasked:
+            self._unasked, self._pause = deque(self._engines), _IDLE_S
+        while self._unasked:
+            reference = self._unasked.popleft()
+            pause, self._pause = self._pause, _AFTER_FAILURE_S  # where it raises, it is asked again soon
             engine = reference()
             due = engine._keep() if engine is not None else None
             if due is None:
                 self._engines.discard(reference)
-            else:
-                pause = min(pause, due)
-        return pause
+            self._pause = pause if due is None else min(pause, due)
+        return self._pause
 
 
 _keeper: _Keeper | None = None

@@ -49,6 +49,46 @@ def wait_by_select(
     return _wait_in_eventlets_hub(readers, writers, seconds)
 
 
+class _Wait:
+    """One wait of a greenlet in eventlet's hub, which ends once."""
+
+    def __init__(self, hub: Any, current: Any) -> None:
+        self.hub = hub
+        self.current = current
+        self.found: tuple[list[int], list[int], list[int]] = [], [], []
+        self.over = False
+
+    def end(self, how: Callable[..., Any], *args: Any) -> None:
+        """Resume the greenlet by its `switch` or `throw`, unless that has been done."""
+        if not self.over:
+            self.over = True
+            how(*args)
+
+
+class _OnReady:
+    """What the hub calls when a descriptor is ready."""
+
+    def __init__(self, wait: _Wait, kind: str, filenos: list[int]) -> None:
+        self.wait = wait
+        self._kind = kind
+        self._filenos = filenos
+
+    def __call__(self, fileno: int) -> None:
+        """End the wait, or leave the hub: a signal handler's exception may have left this there."""
+        if self.wait.over:
+            _remove_left_over(self.wait.hub, self._kind, fileno)
+            return
+        self._filenos.append(fileno)
+        self.wait.end(self.wait.current.switch)
+
+
+def _remove_left_over(hub: Any, kind: str, fileno: int) -> None:
+    """Remove what waits in eventlet's hub for a descriptor, if it is of a wait here that is over."""
+    listener = hub.listeners[kind].get(fileno)
+    if listener is not None and isinstance(listener.cb, _OnReady) and listener.cb.wait.over:
+        hub.remove(listener)
+
+
 def _wait_in_eventlets_hub(
     readers: Sequence[int], writers: Sequence[int], seconds: float | None
 ) -> tuple[list[int], list[int], list[int]]:
@@ -56,40 +96,32 @@ def _wait_in_eventlets_hub(
     current = sys.modules["greenlet"].getcurrent()
     if hub.greenlet is current:
         raise RuntimeError("waiting inside eventlet's own loop")
-    found: tuple[list[int], list[int], list[int]] = [], [], []
-    waits = True
+    wait = _Wait(hub, current)
     timers, listeners = [], []
 
-    def resume(how: Callable[..., Any], *args: Any) -> None:
-        nonlocal waits
-        if waits:
-            waits = False
-            how(*args)
-
-    def over() -> None:  # it has not looked at the descriptors in this turn
-        timers.append(hub.schedule_call_global(0, resume, current.switch))
-
-    def ready(filenos: list[int], fileno: int) -> None:
-        if waits:
-            filenos.append(fileno)
-        resume(current.switch)
+    def late() -> None:  # in this turn the hub has not looked at the descriptors yet
+        timers.append(hub.schedule_call_global(0, wait.end, current.switch))
 
     try:
         if seconds is not None:
-            timers.append(hub.schedule_call_global(seconds, over))
-        for kind, wanted, filenos in ((hub.READ, readers, found[0]), (hub.WRITE, writers, found[1])):
-            on_ready = functools.partial(ready, filenos)
-            on_error = functools.partial(resume, current.throw)
+            timers.append(hub.schedule_call_global(seconds, late))
+        for kind, wanted, filenos in (
+            (hub.READ, readers, wait.found[0]),
+            (hub.WRITE, writers, wait.found[1]),
+        ):
+            on_ready = _OnReady(wait, kind, filenos)
+            on_error = functools.partial(wait.end, current.throw)
             for fileno in wanted:
+                _remove_left_over(hub, kind, fileno)
                 listeners.append(hub.add(kind, fileno, on_ready, on_error, lambda: None))
         hub.switch()
     finally:
-        waits = False
+        wait.over = True
         for listener in listeners:
             hub.remove(listener)
         for timer in timers:
             timer.cancel()
-    return found
+    return wait.found
 
 
 def system_threads() -> tuple[Callable[[], Any], Callable[..., Any]]:
