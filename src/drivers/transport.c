@@ -69,8 +69,8 @@ cpika_transport_keep(cpika_transport *t)
     }
     CPIKA_END_ALLOW_THREADS if (rc == CPIKA_E_SYS)
     {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "can't start new thread");  // CPython's words: no heartbeats without it
+        // CPython's words.  There are no heartbeats without it.
+        PyErr_SetString(PyExc_RuntimeError, "can't start new thread");
         return -1;
     }
     if (rc < 0) {
