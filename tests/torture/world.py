@@ -317,7 +317,12 @@ class World:
                 channel = actor.call("channel", connection.channel, link=link)
                 if channel.channel_number != 1 and all(not line.channel.is_open for line in link.lines):
                     number = channel.channel_number
-                    self.report.violation("leaked channel numbers", f"all are closed, the next is {number}")
+                    impl = connection._impl
+                    # One that is open all the same was opened by a call that was interrupted when it had it.
+                    known = f"open {sorted(impl._open_channels)}, taken {sorted(impl._numbers_taken)}"
+                    self.report.violation(
+                        "leaked channel numbers", f"all are closed, the next is {number}; {known}"
+                    )
             link.ending = True
             actor.call("connection.close", connection.close, link=link)
         except exceptions.AMQPError as error:
