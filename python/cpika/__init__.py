@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
+import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,6 +106,10 @@ _SUBMODULES = frozenset(
     }
 )
 
+_LOADED_IN_CALLS = frozenset({"ast", "ssl"})
+_MOST_LOOKS = 20  # this thread may itself be the one that loads
+_loading: list[str] = []  # modules that threads are about to load, which are in no list of Python's yet
+
 # Programs filter and configure pika's loggers by name, so the names stay.
 logging.getLogger("pika").addHandler(logging.NullHandler())
 
@@ -114,10 +121,42 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(home), name)
+    _loading.append(home)
+    try:
+        value = getattr(importlib.import_module(home), name)
+    finally:
+        _loading.remove(home)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *_HOMES, *_SUBMODULES})
+
+
+def _being_loaded() -> list[str]:
+    """Return the modules of this library, and those that it loads in a call, that threads are loading now."""
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if (name.startswith(("cpika.", "pika.")) or name in _LOADED_IN_CALLS)
+        and getattr(getattr(module, "__spec__", None), "_initializing", False)
+    ] + _loading
+
+
+def _finish_loading() -> None:
+    """Wait until no thread loads a part of this library.
+
+    In a child made by fork that thread is gone, and a module's lock with it: loading that part never ends.
+    """
+    for _ in range(_MOST_LOOKS):
+        names = _being_loaded()
+        if not names:
+            return
+        for name in names:
+            importlib.import_module(name)  # waits
+        time.sleep(0.001)  # who has loaded goes on, maybe with the next one
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_finish_loading)

@@ -1,7 +1,7 @@
 """Connection parameters, and the class that pika's asynchronous adapters derive from.
 
-`ssl`, `ast` and `urllib.parse` are imported where they are needed: together they would cost more than the
-rest of `import cpika`.
+`ssl` and `ast` are imported where they are needed: together they would cost more than the rest of
+`import cpika`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import copy
 import logging
 import numbers
 from typing import TYPE_CHECKING, Any, Union
+from urllib.parse import parse_qs, unquote
 
 from cpika import _home
 from cpika import credentials as _credentials
@@ -439,8 +440,6 @@ class URLParameters(Parameters):
         self._all_url_query_values: dict[str, list[str]] = {}
         if not isinstance(url, str):
             raise TypeError(f"url must be a str, but got {without_secret(url)}")
-
-        from urllib.parse import parse_qs, unquote
 
         parts, port = split_url(url)
         if parts.scheme == "https":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -212,3 +214,52 @@ def reason(connection: Any, queue: str) -> int:
     with pytest.raises(exceptions.ChannelClosedByBroker) as raised:
         connection.channel().queue_declare(queue, passive=True)
     return int(raised.value.reply_code)
+
+
+WHILE_A_THREAD_LOADS = """
+import faulthandler, importlib, os, sys, threading, time, traceback
+import cpika
+url, home, name = sys.argv[1:]
+
+def connect():
+    made = getattr(importlib.import_module(home), name)(cpika.URLParameters(url))
+    made.close()
+
+def initializing():
+    spec = getattr(sys.modules.get(home), "__spec__", None)
+    return getattr(spec, "_initializing", False)
+
+def hook(event, arguments):
+    if event == "import" and initializing() and threading.current_thread() is thread:
+        reached.set()
+        time.sleep(0.02)  # in the midst of it, for a while
+
+reached = threading.Event()
+thread = threading.Thread(target=connect)
+sys.addaudithook(hook)
+thread.start()
+loading = reached.wait(20)
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(10, exit=True)
+    try:
+        connect()
+    except BaseException:
+        traceback.print_exc()
+        os._exit(2)
+    os._exit(0)
+status = os.waitpid(child, 0)[1]
+thread.join()
+print(loading, status)
+"""
+KINDS = {"blocking_connection": "BlockingConnection", "thread_safe_connection": "Connection"}
+
+
+@pytest.mark.parametrize("module", KINDS)
+def test_a_child_made_while_a_thread_loads_the_library_can_connect(module: str, broker_url: str) -> None:
+    """The module's lock was a thread's that the child has not: it never got past the import."""
+    arguments = (broker_url, f"cpika.adapters.{module}", KINDS[module])
+    done = subprocess.run(
+        [sys.executable, "-c", WHILE_A_THREAD_LOADS, *arguments], capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout == "True 0\n", done.stderr

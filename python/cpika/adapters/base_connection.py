@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from cpika import connection, exceptions
+from cpika.adapters.utils import _workflow as _workflow  # else the first connection would load it
 from cpika.adapters.utils import connection_workflow, nbio_interface
 
 if TYPE_CHECKING:

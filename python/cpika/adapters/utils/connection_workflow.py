@@ -6,6 +6,7 @@ are looked up when they are used, so that a monkey-patched program waits in its 
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401  getaddrinfo() would load it, in a call
 import logging
 import os
 import socket
