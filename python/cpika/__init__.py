@@ -136,12 +136,13 @@ def __dir__() -> list[str]:
 
 def _being_loaded() -> list[str]:
     """Return the modules of this library, and those that it loads in a call, that threads are loading now."""
-    return [
+    found = [
         name
         for name, module in list(sys.modules.items())
         if (name.startswith(("cpika.", "pika.")) or name in _LOADED_IN_CALLS)
         and getattr(getattr(module, "__spec__", None), "_initializing", False)
-    ] + _loading
+    ]
+    return found + [name for name in _loading if name not in sys.modules]
 
 
 def _finish_loading() -> None:
