@@ -223,7 +223,7 @@ put_decimal(encoder *e, PyObject *value)
 static int
 put_datetime(encoder *e, PyObject *value)
 {
-    PyObject *timegm = cpika_look_up(e->v->calendar_module, e->v->str_timegm);
+    PyObject *timegm = cpika_module_get(&e->v->calendar_module, "calendar", e->v->str_timegm);
     PyObject *tuple = timegm == NULL ? NULL : PyObject_CallMethod(value, "utctimetuple", NULL);
     PyObject *seconds = tuple == NULL ? NULL : PyObject_CallFunctionObjArgs(timegm, tuple, NULL);
     int rc = seconds == NULL ? -1 : put_packed(e, ">cQ", "T", seconds, NULL);
@@ -292,6 +292,21 @@ is_instance_of(PyObject *value, PyObject *module, PyObject *type_name)
 
     Py_XDECREF(type);
     return is;
+}
+
+/* The same of datetime.datetime.  If nobody has imported the module it is none. */
+static int
+is_datetime(cpika_values *v, PyObject *value)
+{
+    if (v->datetime_module == NULL) {
+        PyObject *name = PyUnicode_FromString("datetime");
+        v->datetime_module = name == NULL ? NULL : PyImport_GetModule(name);
+        Py_XDECREF(name);
+        if (v->datetime_module == NULL) {
+            return PyErr_Occurred() ? -1 : 0;
+        }
+    }
+    return is_instance_of(value, v->datetime_module, v->str_datetime);
 }
 
 static int
@@ -363,7 +378,7 @@ odd_kind(encoder *e, PyObject *value)
 
     for (int kind = ODD_STR; kind <= ODD_LIST; kind++) {
         int is = kind == ODD_DECIMAL    ? is_instance_of(value, e->v->decimal_module, e->v->str_Decimal)
-                 : kind == ODD_DATETIME ? is_instance_of(value, e->v->datetime_module, e->v->str_datetime)
+                 : kind == ODD_DATETIME ? is_datetime(e->v, value)
                                         : PyObject_IsInstance(value, types[kind]);
         if (is != 0) {
             return is < 0 ? ODD_ERROR : kind;

@@ -17,6 +17,19 @@ cpika_look_up(PyObject *module, PyObject *attribute)
     return found != NULL || PyErr_Occurred() ? found : PyObject_GetAttr(module, attribute);
 }
 
+PyObject *
+cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute)
+{
+    if (*module == NULL) {
+        PyObject *imported = PyImport_ImportModule(module_name);
+        if (imported == NULL) {
+            return NULL;
+        }
+        Py_XSETREF(*module, imported);  // another thread may have been here during the import
+    }
+    return cpika_look_up(*module, attribute);
+}
+
 static PyObject *
 decode_long(cpika_values *v, const uint8_t *p)
 {
@@ -66,7 +79,7 @@ static PyObject *
 decode_timestamp(cpika_values *v, const uint8_t *p)
 {
     PyObject *seconds = PyLong_FromUnsignedLongLong(cpika_get64(p));
-    PyObject *type = cpika_look_up(v->datetime_module, v->str_datetime);
+    PyObject *type = cpika_module_get(&v->datetime_module, "datetime", v->str_datetime);
     PyObject *zones = type == NULL ? NULL : cpika_look_up(v->datetime_module, v->str_timezone);
     PyObject *utc = zones == NULL ? NULL : PyObject_GetAttr(zones, v->str_utc);
     PyObject *result = NULL;

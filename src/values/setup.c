@@ -253,13 +253,17 @@ import_all(cpika_values *v)
         || import_into(&v->struct_error, "struct", "error") < 0
         || import_into(&v->newobj, "copyreg", "__newobj__") < 0
         || import_into(&v->slotnames, "copyreg", "_slotnames") < 0
-        || module_into(&v->decimal_module, "decimal") < 0 || module_into(&v->datetime_module, "datetime") < 0
-        || module_into(&v->calendar_module, "calendar") < 0
+        || module_into(&v->decimal_module, "decimal") < 0
         || import_into(&v->long_type, "cpika.compat", "long") < 0
         || import_into(&v->delivery_mode_type, "cpika.delivery_mode", "DeliveryMode") < 0
         || import_into(&v->short_string_too_long, "cpika.exceptions", "ShortStringTooLong") < 0
         || import_into(&v->unsupported_field, "cpika.exceptions", "UnsupportedAMQPFieldException") < 0
         || import_into(&v->invalid_field_type, "cpika.exceptions", "InvalidFieldTypeException") < 0) {
+        return -1;
+    }
+    if (PyInterpreterState_Get() == PyInterpreterState_Main()
+        && (module_into(&v->datetime_module, "datetime") < 0
+            || module_into(&v->calendar_module, "calendar") < 0)) {
         return -1;
     }
     if (!PyType_Check(v->long_type) || !PyType_Check(v->delivery_mode_type)) {

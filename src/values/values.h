@@ -56,7 +56,8 @@ typedef struct cpika_values {
     PyObject *slotnames;  // copyreg._slotnames
     // Modules whose objects stand in tables.  Imported with this one, and not in a call that meets such a value: a
     // signal's handler would find half a module, a child made by fork a lock that nobody gives back.  What is in them is
-    // looked up each time: tools replace it (freezegun the class datetime).
+    // looked up each time: tools replace it (freezegun the class datetime).  NULL until they are met: the last two in
+    // an interpreter that is not the main one, where importing datetime at the same time crashes CPython 3.13.
     PyObject *decimal_module;
     PyObject *datetime_module;
     PyObject *calendar_module;
@@ -133,8 +134,9 @@ PyObject *cpika_text_decode(const uint8_t *data, size_t len);
 int cpika_table_encode(cpika_values *v, PyObject *table, cpika_buf *out);
 int cpika_value_encode(cpika_values *v, PyObject *value, cpika_buf *out);
 
-/* New reference to what a module has under that name now. */
+/* New reference to what a module has under that name now.  `*module` (owned) keeps the module, once imported. */
 PyObject *cpika_look_up(PyObject *module, PyObject *attribute);
+PyObject *cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute);
 
 /* New dict from a table, new object from a value, which have passed the walker of wire/table.h; *pos moves on. */
 PyObject *cpika_table_decode(cpika_values *v, const uint8_t *data, size_t *pos);
