@@ -92,12 +92,12 @@ PyObject *cpika_object_fields(CpikaObject *self);
 /* object_view.c: __repr__, __eq__ and __ne__, __getstate__, __reduce__. */
 PyObject *cpika_object_repr(PyObject *op);
 PyObject *cpika_object_richcompare(PyObject *op, PyObject *other, int operation);
+PyObject *cpika_object_getstate(PyObject *op, PyObject *ignored);
+PyObject *cpika_object_reduce(PyObject *op, PyObject *ignored);
+
 /* __class__.  Set to a class with the same fields only: they stand in slots, and what is known of them is the class's. */
 PyObject *cpika_object_get_class(PyObject *op, void *closure);
 int cpika_object_set_class(PyObject *op, PyObject *value, void *closure);
-
-PyObject *cpika_object_getstate(PyObject *op, PyObject *ignored);
-PyObject *cpika_object_reduce(PyObject *op, PyObject *ignored);
 
 /* pairs.c: the two halves, new references, of what an items() gave; -1 with the error of `key, value = pair`. */
 int cpika_unpack_pair(PyObject *pair, PyObject **key, PyObject **value);

@@ -1,7 +1,7 @@
 /* pytable_decode.c - AMQP tables as Python dicts, by pika's rules.
  * Layer: values.
  * Owns: nothing.
- * Threads: the caller holds the GIL.
+ * Threads: the caller holds the GIL; importing a module for a value may let others run.
  * Errors: NULL with an exception set.
  *
  * The bounds are trusted: every table has passed the walker of wire/table.h before. */

@@ -331,9 +331,8 @@ cpika_keeper_remove(cpika_link *l)
                 break;
             }
         }
-        if (keeper.first == NULL) {
-            pthread_cond_signal(
-                &keeper.changed);  // its second without links begins: it may have slept for longer
+        if (keeper.first == NULL) {  // its second without links begins: it may have slept for longer
+            pthread_cond_signal(&keeper.changed);
         }
     }
     pthread_mutex_unlock(&keeper.lock);

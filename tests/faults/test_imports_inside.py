@@ -7,7 +7,6 @@ from support.scripts import Script
 
 WORK = """
 import datetime
-first = set(sys.modules)
 connection = cpika.BlockingConnection(cpika.URLParameters(sys.argv[1]))
 opened = set(sys.modules)
 channel = connection.channel()
