@@ -46,7 +46,8 @@ from worlds import (
 RESULTS = ROOT / "build" / "matrix"
 TIMEOUT = 3600.0  # seconds a cell may take; a free machine with two cores needs some 400
 DOCUMENTS = ("*.md", "*.svg", "LICENSE", ".gitignore")  # what no test's count hangs on
-TESTS = ("-n", "2", "--dist", "loadgroup", "-v", "--color=no")
+TESTS = ("--dist", "loadgroup", "-v", "--color=no")
+WORKERS = 4  # as in `make test`
 
 WORLDS = (DEBIAN_13, UNSTABLE, DEBIAN_12)
 OF_THE_SYSTEM = {DEBIAN_12: ("3.11",), DEBIAN_13: ("3.13",), UNSTABLE: ("3.14", "3.15")}
@@ -161,8 +162,11 @@ def copy(names: Iterable[str], folder: Path) -> None:
 # ---- a cell
 
 
-def play(cell: Cell, names: Sequence[str], sources: str, tests: Sequence[str] = ()) -> Result:
-    """Sets a cell up and runs the tests in it."""
+def play(cell: Cell, names: Sequence[str], sources: str, tests: Sequence[str]) -> Result:
+    """Sets a cell up and runs the tests in it.
+
+    :param tests: what pytest is told besides TESTS
+    """
     log = RESULTS / (cell.name.replace("/", "-") + ".log")
     log.unlink(missing_ok=True)
     began = time.monotonic()
@@ -286,6 +290,9 @@ def main() -> int:
     )
     parser.add_argument("patterns", nargs="*", help="names of cells, with * and ?; or of worlds")
     parser.add_argument("--tests", default="", help="what pytest is told, instead of all tests")
+    parser.add_argument(
+        "--workers", type=int, default=WORKERS, help="processes that share the tests of a cell"
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the cells")
     parser.add_argument("--table", action="store_true", help="print what is known, run nothing")
     parser.add_argument("--again", action="store_true", help="run cells that are green on these sources, too")
@@ -308,7 +315,8 @@ def main() -> int:
         before = known(cell)
         if before and before.sources == sources and before.green and not (options.again or options.tests):
             continue
-        result = play(cell, names, sources, shlex.split(options.tests))
+        told = ("-n", str(options.workers), *shlex.split(options.tests))
+        result = play(cell, names, sources, told)
         if not options.tests:
             temporary = kept(cell).with_suffix(".new")
             temporary.write_text(json.dumps(asdict(result), indent=1))
