@@ -29,6 +29,7 @@ LIBRARY = str(Path(pika.__file__).parent)
 SHORTEST, LONGEST = 20e-6, 10e-3  # seconds
 AGAIN = 500e-6  # seconds in which an impatient one's second interrupt may come, while the first is on its way
 PUT_OFF = 100e-6
+AT_THE_BORDER = "in C, or at its border"
 HOLD = 0.02  # seconds that the scripted server keeps what it has interrupted
 METHODS = (
     "any",
@@ -77,6 +78,7 @@ class Interrupts:
         self.where = ""
         self._lines_left = 0
         self.lost_callbacks = 0  # as many may not have been called: they were in hand when it struck
+        self.lost_results = 0  # of as many calls the caller may not have what they returned
         signal.signal(signal.SIGINT, self.on_stray)
 
     def on_stray(self, number: int, frame: FrameType | None) -> None:
@@ -171,6 +173,7 @@ class Interrupts:
             self.where = f"{self.where}, and {place}" if self.where else place
         self.raised, self.armed = self.armed, None
         self.lost_callbacks += 1
+        self.lost_results += place == AT_THE_BORDER
         if self.second is not None:
             (self.armed, pause), self.second = self.second, None
             signal.setitimer(signal.ITIMER_REAL, SHORTEST + pause)
@@ -201,7 +204,7 @@ class Interrupts:
 
 def raising_place(frame: FrameType | None) -> str | None:
     """Where the library, or the call into it, was interrupted; None where nothing may be raised."""
-    place = "in C, or at its border"
+    place = AT_THE_BORDER
     inside = None
     while frame is not None:
         code = frame.f_code
