@@ -7,6 +7,7 @@
 #include "api/claim.h"
 #include "api/connection.h"
 #include "api/loop_channel.h"
+#include "drivers/asked.h"
 #include "drivers/replaced.h"
 #include "drivers/sleep.h"
 #include "values/compat.h"
@@ -74,10 +75,10 @@ core_exec(PyObject *module)
     st->modules = Py_NewRef(PyImport_GetModuleDict());
     if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_deque_exec(st) < 0
         || cpika_values_exec(module, &st->values) < 0 || cpika_consumer_exec(module, st) < 0
-        || cpika_connection_exec(module, st) < 0 || cpika_channel_exec(module, st) < 0
-        || cpika_loop_channel_exec(module, st) < 0 || cpika_buffered_exec(module, st) < 0
-        || cpika_claim_exec(module) < 0 || cpika_within_exec(module) < 0 || cpika_hot_method_exec(module) < 0
-        || cpika_watch_exec() < 0) {
+        || cpika_asked_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
+        || cpika_channel_exec(module, st) < 0 || cpika_loop_channel_exec(module, st) < 0
+        || cpika_buffered_exec(module, st) < 0 || cpika_claim_exec(module) < 0
+        || cpika_within_exec(module) < 0 || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
         return -1;
     }
     return 0;
@@ -97,8 +98,10 @@ core_traverse(PyObject *module, visitproc visit, void *arg)
     Py_VISIT(st->header_frame);
     Py_VISIT(st->consumer_info_type);
     Py_VISIT(st->delivery_evt_type);
+    Py_VISIT(st->wish_type);
     Py_VISIT(st->want_read);
     Py_VISIT(st->want_write);
+    Py_VISIT(st->ssl_socket);
     Py_VISIT(st->greenlet_getcurrent);
     Py_VISIT(st->modules);
     Py_VISIT(st->deque_type);
@@ -123,8 +126,10 @@ core_clear(PyObject *module)
     Py_CLEAR(st->names.basic_nack_name);
     Py_CLEAR(st->consumer_info_type);
     Py_CLEAR(st->delivery_evt_type);
+    Py_CLEAR(st->wish_type);
     Py_CLEAR(st->want_read);
     Py_CLEAR(st->want_write);
+    Py_CLEAR(st->ssl_socket);
     Py_CLEAR(st->greenlet_getcurrent);
     Py_CLEAR(st->modules);
     Py_CLEAR(st->deque_type);

@@ -16,14 +16,14 @@ has asked of the broker is finished or undone behind it, and the channel stays u
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 from cpika import exceptions, spec
 from cpika._aio.consumer import Consumer
-from cpika._aio.messages import Message, Pending, ReturnedMessage
+from cpika._aio.messages import Message, ReturnedMessage
 from cpika._aio.parts import Closing, Opening, fail, settle
+from cpika._async.mandatory import Mandatory
 from cpika._core import raise_again
 from cpika.adapters.asyncio_connection import AsyncioConnection
 from cpika.adapters.utils import connection_workflow
@@ -203,8 +203,8 @@ class Channel(Closing):
         self.raw = raw
         self._loop = connection._loop
         self._waiting: set[asyncio.Future[Any]] = set()
-        self._pending: dict[int, Pending] = {}
-        self._mandatory: dict[tuple[str, str, bytes], deque[Pending]] = {}
+        self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._mandatory = Mandatory()
         self._consumers: dict[str, Consumer] = {}
         self._confirming = False
         self._get_lock = asyncio.Lock()
@@ -363,22 +363,17 @@ class Channel(Closing):
         tag = self.raw._publish_tagged(exchange, routing_key, body, properties, mandatory)
         if not tag:
             return
-        future: asyncio.Future[Any] = self._loop.create_future()
-        pending = Pending(future, None)
+        future = self._pending[tag] = self._loop.create_future()
         if mandatory:
-            sent = body.encode() if isinstance(body, str) else bytes(body)
-            pending.origin = (exchange, routing_key, sent)
-            self._mandatory.setdefault(pending.origin, deque()).append(pending)
-        self._pending[tag] = pending
+            self._mandatory.add(tag, exchange, routing_key, body)
         await future
 
     def _on_verdict(self, frame: Any) -> None:
         verdict = frame.method
         tag = verdict.delivery_tag
         if not verdict.multiple:
-            pending = self._pending.pop(tag, None)
-            if pending is not None:
-                self._settle(pending, verdict)
+            if tag in self._pending:
+                self._settle(tag, verdict)
             return
         # Tags are given in order, and a dict keeps it: the first that is later ends the search.
         covered = []
@@ -387,28 +382,21 @@ class Channel(Closing):
                 break
             covered.append(number)
         for number in covered:
-            self._settle(self._pending.pop(number), verdict)
+            self._settle(number, verdict)
 
-    def _settle(self, pending: Pending, verdict: Any) -> None:
-        if pending.origin is not None:
-            same = self._mandatory[pending.origin]
-            same.remove(pending)
-            if not same:
-                del self._mandatory[pending.origin]
-        returned: Any = [] if pending.returned is None else [pending.returned]
+    def _settle(self, tag: int, verdict: Any) -> None:
+        future = self._pending.pop(tag)
+        message = self._mandatory.settle(tag)
+        returned: Any = [] if message is None else [message]
         if isinstance(verdict, spec.Basic.Nack):
-            fail(pending.future, exceptions.NackError(returned))
+            fail(future, exceptions.NackError(returned))
         elif returned:
-            fail(pending.future, exceptions.UnroutableError(returned))
+            fail(future, exceptions.UnroutableError(returned))
         else:
-            settle(pending.future, None)
+            settle(future, None)
 
     def _on_return(self, _raw: Any, method: Any, properties: Any, body: bytes) -> None:
-        """A message came back: the oldest that is like it, since Basic.Return has no delivery tag."""
-        for pending in self._mandatory.get((method.exchange, method.routing_key, body), ()):
-            if pending.returned is None:
-                pending.returned = ReturnedMessage(method, properties, body)
-                return
+        self._mandatory.note(method, body, ReturnedMessage(method, properties, body))
 
     # ---- getting and consuming ----
 
@@ -488,8 +476,8 @@ class Channel(Closing):
         self._mandatory.clear()
         for future in waiting:
             fail(future, reason)
-        for publish in pending.values():
-            fail(publish.future, reason)
+        for future in pending.values():
+            fail(future, reason)
         for consumer in consumers.values():
             consumer._end(reason)
 

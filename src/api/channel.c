@@ -272,6 +272,10 @@ set_state(PyObject *op, PyObject *value, void *closure)
         return -1;
     }
     CpikaChannel *ch = (CpikaChannel *)op;
+    if (state != CHANNEL_CLOSED && ch->engine.engine == NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the channel was never opened");
+        return -1;
+    }
     if (ch->engine.state == CHANNEL_CLOSED
         && state != CHANNEL_CLOSED) {  // perhaps meanwhile, by another thread
         return cpika_raise_not_open(ch);

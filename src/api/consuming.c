@@ -44,7 +44,15 @@ begin_cancel(CpikaChannel *ch, CpikaConsumerInfo *info, const cpika_consumer_tag
 static int
 send_cancel(CpikaChannel *ch, const cpika_consumer_tag *tag, uint64_t deadline)
 {
-    uint8_t frame[CPIKA_FRAME_OVERHEAD + 4 + 1 + 255 + 1];
+    uint8_t frame[CPIKA_FRAME_OVERHEAD + 4 + 1 + UINT8_MAX + 1];
+    if (tag->n > UINT8_MAX) {
+        PyObject *bytes = PyBytes_FromStringAndSize((const char *)tag->bytes, (Py_ssize_t)tag->n);
+        if (bytes != NULL) {
+            PyErr_SetObject(ch->st->values.short_string_too_long, bytes);
+            Py_DECREF(bytes);
+        }
+        return -1;
+    }
     size_t payload = 4 + 1 + tag->n + 1;
     cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, (uint16_t)ch->engine.number, (uint32_t)payload);
     cpika_put32(frame + 7, CPIKA_ID_basic_cancel);
@@ -87,6 +95,30 @@ forget_consumer(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
     PyErr_Restore(type, value, traceback);
 }
 
+/* What is left of _cancel() when its arguments are there; `bytes` are those of `tag`. */
+static PyObject *
+cancel(CpikaChannel *ch, CpikaConsumerInfo *info, PyObject *tag, const cpika_consumer_tag *bytes,
+       uint64_t deadline)
+{
+    bool usable = cpika_check_channel(ch) == 0;
+    if (usable && cpika_check_may_wait(ch->conn) < 0) {
+        return NULL;
+    }
+    if (usable && info->unsent) {  // by the time its turn comes, it is not wanted any more
+        info->state = CONSUMER_TEARING_DOWN;
+        forget_consumer(ch, tag, info);
+        return PyList_New(0);
+    }
+    int before = usable ? begin_cancel(ch, info, bytes) : -1;
+    if (before == CONSUMER_TEARING_DOWN) {
+        return cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0 ? NULL : PyList_New(0);
+    }
+    int rc = before < 0 ? -1 : before == CONSUMER_CANCELLED_BY_BROKER ? 0 : send_cancel(ch, bytes, deadline);
+    PyObject *pending = rc < 0 ? NULL : cpika_take_pending(ch, tag);
+    forget_consumer(ch, tag, info);
+    return pending;
+}
+
 PyDoc_STRVAR(cancel_doc, "_cancel($self, info, timeout=None, /)\n--\n\n"
                          "Cancel a consumer, a _ConsumerInfo (AMQP Basic.Cancel), unless the broker has or another call is\n"
                          "at it.  Returns its messages that were not dispatched, list of (method, properties, body): those\n"
@@ -104,29 +136,13 @@ channel_cancel(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
         return NULL;
     }
     CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
-    if (cpika_deadline(nargs > 1 ? args[1] : Py_None, &deadline) < 0
-        || cpika_tag_of(info->consumer_tag, &bytes) < 0
-        || (ch->conn == NULL && cpika_check_channel(ch) < 0)) {
-        return NULL;
-    }
-    bool usable = cpika_check_channel(ch) == 0;
-    if (usable && cpika_check_may_wait(ch->conn) < 0) {
-        return NULL;
-    }
-    if (usable && info->unsent) {  // by the time its turn comes, it is not wanted any more
-        info->state = CONSUMER_TEARING_DOWN;
-        forget_consumer(ch, info->consumer_tag, info);
-        return PyList_New(0);
-    }
-    int before = usable ? begin_cancel(ch, info, &bytes) : -1;
-    if (before == CONSUMER_TEARING_DOWN) {
-        return cpika_wait(ch->conn, no_requests, &ch->engine, deadline, true) < 0 ? NULL : PyList_New(0);
-    }
-    PyObject *tag = Py_NewRef(info->consumer_tag);
-    int rc = before < 0 ? -1 : before == CONSUMER_CANCELLED_BY_BROKER ? 0 : send_cancel(ch, &bytes, deadline);
-    PyObject *pending = rc < 0 ? NULL : cpika_take_pending(ch, tag);
-    forget_consumer(ch, tag, info);
-    Py_DECREF(tag);
+    PyObject *tag = Py_XNewRef(info->consumer_tag);  // the attribute may be another one meanwhile
+    PyObject *pending = cpika_deadline(nargs > 1 ? args[1] : Py_None, &deadline) < 0
+                                || cpika_tag_of(tag, &bytes) < 0
+                                || (ch->conn == NULL && cpika_check_channel(ch) < 0)
+                            ? NULL
+                            : cancel(ch, info, tag, &bytes, deadline);
+    Py_XDECREF(tag);
     return pending;
 }
 
@@ -169,7 +185,9 @@ channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
     PyObject *tag = info->consumer_tag;
-    if (cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0 || cpika_check_channel(ch) < 0) {
+    cpika_consumer_tag bytes;
+    if (cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0 || cpika_check_channel(ch) < 0
+        || cpika_tag_of(tag, &bytes) < 0) {
         return NULL;
     }
     if (info->unsent || info->forgotten || info->state != CONSUMER_SETTING_UP) {

@@ -13,9 +13,10 @@ bits_or_null(int bits)
     return bits < 0 ? NULL : PyLong_FromLong(bits);
 }
 
-PyDoc_STRVAR(begin_doc, "_loop_begin($self, handler, soon, soon_threadsafe, outcome=None, /)\n--\n\n"
-                        "An event loop drives this connection from now on, and `handler` is told what happens.  soon() has\n"
-                        "the loop call _loop_writable() in its next turn; soon_threadsafe() does so from any thread.\n"
+PyDoc_STRVAR(begin_doc, "_loop_begin($self, handler, soon, flush, outcome=None, /)\n--\n\n"
+                        "An event loop drives this connection from now on, and `handler` is told what happens.\n"
+                        "soon(callback), from any thread, has the loop call the callback in its next turn, and that calls\n"
+                        "flush(), which sends: _loop_writable(), for example.\n"
                         "outcome(bits, exception) is told of what _loop_on_readable() and _loop_on_writable() leave to be\n"
                         "done.");
 
@@ -23,13 +24,12 @@ static PyObject *
 looped_begin(PyObject *op, PyObject *args)
 {
     CPIKA_GATE;
-    PyObject *handler, *soon, *soon_threadsafe, *outcome = Py_None;
-    if (!PyArg_ParseTuple(args, "OOO|O:_loop_begin", &handler, &soon, &soon_threadsafe, &outcome)
+    PyObject *handler, *soon, *flush, *outcome = Py_None;
+    if (!PyArg_ParseTuple(args, "OOO|O:_loop_begin", &handler, &soon, &flush, &outcome)
         || cpika_check_fork((CpikaConnection *)op) < 0) {
         return NULL;
     }
-    cpika_loop_begin((CpikaConnection *)op, handler, soon, soon_threadsafe,
-                     outcome == Py_None ? NULL : outcome);
+    cpika_loop_begin((CpikaConnection *)op, handler, soon, flush, outcome == Py_None ? NULL : outcome);
     Py_RETURN_NONE;
 }
 

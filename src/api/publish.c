@@ -60,17 +60,16 @@ end_without_memory(CpikaConnection *conn)
     return CPIKA_IO_ENDED;
 }
 
-/* Copies what is still unsent of the caller's bytes: a frame once begun is always finished (rule 12). */
+/* Copies what is still unsent of the caller's bytes: a frame once begun is always finished (rule 12).  Where there is no
+ * memory for that the connection is over, whatever exception is on its way: the bytes are the caller's again. */
 static int
 adopt_rest(CpikaConnection *conn, int rc)
 {
     if (cpika_transport_forked(&conn->io)) {
         return rc;
     }
-    cpika_transport_lock(&conn->io);
-    int adopted = cpika_outq_adopt(&conn->io.link->out);
-    cpika_transport_unlock(&conn->io);
-    return adopted < 0 && rc >= 0 ? cpika_raise_io(conn, end_without_memory(conn)) : rc;
+    int adopted = cpika_transport_adopt(&conn->io);
+    return adopted == CPIKA_OK || rc < 0 ? rc : cpika_raise_io(conn, adopted);
 }
 
 /* Those three for a caller who has the lock; they give it back.  0 or -1. */
@@ -121,11 +120,15 @@ count_publish_locked(cpika_channel *ch, const cpika_identity *identity, const pu
 {
     uint64_t hash = mode->window != NULL && mandatory ? cpika_identity_hash(identity) : 0;
     for (cpika_window *w = ch->windows; w != NULL; w = w->outer) {
-        bool ours = w == mode->window;
-        if (cpika_window_add(w, ours ? hash : 0, !ours) < 0) {
+        if (cpika_window_reserve(w)
+            < 0) {  // in all of them, before one counts it: none awaits what is not sent
             PyErr_NoMemory();
             return -1;
         }
+    }
+    for (cpika_window *w = ch->windows; w != NULL; w = w->outer) {
+        bool ours = w == mode->window;
+        cpika_window_add(w, ours ? hash : 0, !ours);
     }
     ch->published++;
     cpika_confirm *confirm = mode->confirm;

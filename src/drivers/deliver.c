@@ -43,6 +43,10 @@ int
 cpika_tag_of(PyObject *value, cpika_consumer_tag *tag)
 {
     Py_ssize_t len = 0;
+    if (value == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "consumer_tag");
+        return -1;
+    }
     if (PyBytes_Check(value)) {
         tag->bytes = (const uint8_t *)PyBytes_AS_STRING(value);
         len = PyBytes_GET_SIZE(value);
@@ -100,7 +104,7 @@ take_refused(CpikaChannel *ch, PyObject *tag)
     int same = 0;
     for (const CpikaConsumerInfo *info = tag == NULL ? NULL : refused; info != NULL && same == 0;
          info = info->refused_before) {
-        same = PyObject_RichCompareBool(info->consumer_tag, tag, Py_EQ);
+        same = info->consumer_tag == NULL ? 0 : PyObject_RichCompareBool(info->consumer_tag, tag, Py_EQ);
     }
     release_refused(refused);
     return same;

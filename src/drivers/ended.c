@@ -41,8 +41,17 @@ violation_error(cpika_state *st, const cpika_ending *e)
     return lost;
 }
 
+/* The peer has ended the stream; one of TLS in good order, which pika has an error of its own for. */
 static PyObject *
-make_error(cpika_state *st, const cpika_ending *e)
+eof_error(cpika_state *st, bool secure)
+{
+    return cpika_exc_new(st, CPIKA_EXC_StreamLostError, "%s",
+                         secure ? "Stream connection lost: RxEndOfFile(-1, 'End of input stream (EOF)')"
+                                : "Transport indicated EOF");
+}
+
+static PyObject *
+make_error(cpika_state *st, const cpika_ending *e, bool secure)
 {
     switch (e->kind) {
     case CPIKA_ENDING_BY_BROKER:
@@ -50,7 +59,7 @@ make_error(cpika_state *st, const cpika_ending *e)
     case CPIKA_ENDING_BY_CLIENT:
         return reason_error(st, CPIKA_EXC_ConnectionClosedByClient, &e->reason);
     case CPIKA_ENDING_EOF:
-        return cpika_exc_new(st, CPIKA_EXC_StreamLostError, "Transport indicated EOF");
+        return eof_error(st, secure);
     case CPIKA_ENDING_ERRNO:
         return cpika_exc_stream_lost(st, e->reason.code);
     case CPIKA_ENDING_VIOLATION:
@@ -94,7 +103,7 @@ cpika_ending_error(CpikaConnection *conn)
 {
     cpika_ending *e = &conn->engine.ending;
     if (e->error == NULL) {
-        PyObject *error = make_error(conn->st, e);
+        PyObject *error = make_error(conn->st, e, conn->io.secure);
         if (error == NULL) {
             return NULL;
         }

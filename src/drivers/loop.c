@@ -2,6 +2,7 @@
  * Layer: drivers.  Owns: nothing.  Threads: see loop.h.  Errors: see loop.h. */
 #include "loop.h"
 
+#include "asked.h"
 #include "ended.h"
 #include "engine/frames.h"
 #include "framed.h"
@@ -15,13 +16,12 @@ enum { PYTHON_READS = 4 };  // of a Python socket in one call: TLS holds bytes t
 /* ---- life ---- */
 
 void
-cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *soon_threadsafe,
-                 PyObject *outcome)
+cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *flush, PyObject *outcome)
 {
     cpika_loop *loop = &conn->loop;
     Py_XSETREF(loop->handler, Py_NewRef(handler));
     Py_XSETREF(loop->soon, Py_NewRef(soon));
-    Py_XSETREF(loop->soon_threadsafe, Py_NewRef(soon_threadsafe));
+    Py_XSETREF(loop->flush, Py_NewRef(flush));
     Py_XSETREF(loop->outcome, Py_XNewRef(outcome));
     loop->thread = PyThread_get_thread_ident();
     loop->high = SIZE_MAX;
@@ -35,7 +35,7 @@ cpika_loop_traverse(const cpika_loop *loop, visitproc visit, void *arg)
 {
     Py_VISIT(loop->handler);
     Py_VISIT(loop->soon);
-    Py_VISIT(loop->soon_threadsafe);
+    Py_VISIT(loop->flush);
     Py_VISIT(loop->outcome);
     return 0;
 }
@@ -45,7 +45,7 @@ cpika_loop_clear(cpika_loop *loop)
 {
     Py_CLEAR(loop->handler);
     Py_CLEAR(loop->soon);
-    Py_CLEAR(loop->soon_threadsafe);
+    Py_CLEAR(loop->flush);
     Py_CLEAR(loop->outcome);
 }
 
@@ -340,28 +340,19 @@ sent_from_outside(CpikaConnection *conn)
     return cpika_transport_try_flush(&conn->io);
 }
 
-/* Has the loop flush; a call of its that runs does so by itself at its end. */
+/* Has the loop flush; `again`: also where it was asked. */
 static int
-ask(CpikaConnection *conn)
+ask(CpikaConnection *conn, bool again)
 {
     cpika_loop *loop = &conn->loop;
-    if (loop->asked || loop->inside > 0 || loop->soon == NULL) {
+    if ((loop->asked != NULL && !again) || loop->inside > 0 || loop->soon == NULL) {
         return 0;
     }
-    bool own = loop->thread == PyThread_get_thread_ident();
-    if (!own && sent_from_outside(conn)) {
+    // The thread that called in last need not be the loop's any more: that decides on who sends, not on how to ask.
+    if (loop->thread != PyThread_get_thread_ident() && sent_from_outside(conn)) {
         return 0;
     }
-    loop->asked = true;
-    PyObject *soon = Py_NewRef(own ? loop->soon : loop->soon_threadsafe);
-    PyObject *done = PyObject_CallNoArgs(soon);
-    Py_DECREF(soon);
-    if (done == NULL) {
-        loop->asked = false;
-        return -1;
-    }
-    Py_DECREF(done);
-    return 0;
+    return again ? cpika_ask_again(conn) : cpika_ask(conn);
 }
 
 static int
@@ -370,7 +361,11 @@ append(CpikaConnection *conn, CpikaChannel *ch, const uint8_t *bytes, size_t n, 
 {
     cpika_transport *io = &conn->io;
     if (cpika_engine_ended(&conn->engine) || io->closed) {
-        return 0;  // the loop's next turn tells why
+        // The loop's next turn tells why; until then it is a publish like those before it, which nobody confirms.
+        if (tag != NULL) {
+            *tag = ch->engine.confirming ? ++ch->engine.published : 0;
+        }
+        return 0;
     }
     cpika_transport_lock(io);  // which may let other threads run: only behind it is the order settled
     if (ch != NULL && ch->engine.state != CHANNEL_OPEN) {
@@ -390,7 +385,7 @@ append(CpikaConnection *conn, CpikaChannel *ch, const uint8_t *bytes, size_t n, 
         return -1;
     }
     io->frames_sent += frames;
-    if (ask(conn) < 0) {
+    if (ask(conn, ch == NULL) < 0) {
         return -1;
     }
     if (queued > conn->loop.high && !conn->loop.above) {
@@ -404,7 +399,7 @@ int
 cpika_loop_taken(CpikaConnection *conn)
 {
     cpika_loop *loop = &conn->loop;
-    loop->asked = false;
+    cpika_asked_and_done(conn);
     if (!loop->above || conn->io.link->out.bytes > loop->low || cpika_engine_ended(&conn->engine)) {
         return 0;
     }
@@ -429,7 +424,7 @@ static int
 flush(CpikaConnection *conn)
 {
     cpika_transport *io = &conn->io;
-    conn->loop.asked = false;
+    cpika_asked_and_done(conn);
     if (io->closed) {
         return CPIKA_LOOP_ENDED;
     }
@@ -470,7 +465,7 @@ leave(CpikaConnection *conn, int rc)
     }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    if (!cpika_engine_ended(&conn->engine) && ask(conn) < 0) {
+    if (!cpika_engine_ended(&conn->engine) && cpika_ask(conn) < 0) {
         PyErr_Clear();
     }
     PyErr_Restore(type, value, traceback);

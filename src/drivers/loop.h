@@ -26,9 +26,10 @@ enum {
     CPIKA_LOOP_MORE = 4,         // call in again soon: there may be more that the descriptor does not show
 };
 
-/* A loop drives this connection from now on: what happens is told to `handler`; soon(), from the loop's thread, and
- * soon_threadsafe(), from others, have the loop call cpika_loop_writable; outcome: see cpika_loop_called, or NULL. */
-void cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *soon_threadsafe,
+/* A loop drives this connection from now on: what happens is told to `handler`; soon(callback), from any thread, has the
+ * loop call the callback in its next turn, and that calls flush(), which is to send; outcome: see cpika_loop_called, or
+ * NULL. */
+void cpika_loop_begin(CpikaConnection *conn, PyObject *handler, PyObject *soon, PyObject *flush,
                       PyObject *outcome);
 int cpika_loop_traverse(const cpika_loop *loop, visitproc visit, void *arg);
 void cpika_loop_clear(cpika_loop *loop);
@@ -50,12 +51,12 @@ void cpika_loop_uncalled(CpikaConnection *conn);
 /* Bytes that somebody else has read: the same, without sending.  0 or -1. */
 int cpika_loop_feed(CpikaConnection *conn, const uint8_t *bytes, size_t n);
 
-/* Queues frames (`frames` of them) and has them sent at the end of the loop's turn; dropped when the connection has ended.
- * 0 or -1. */
+/* Queues frames (`frames` of them) and has them sent at the end of the loop's turn, with all that stands before them,
+ * whatever the loop may have lost; dropped when the connection has ended.  0 or -1. */
 int cpika_loop_append(CpikaConnection *conn, const uint8_t *bytes, size_t n, uint64_t frames);
 
 /* The same for a channel, which has to be open still when its turn has come: other threads may close it.  A publish gets its
- * delivery tag in the order of the stream: *tag, 0 without confirms; NULL: it is no publish. */
+ * delivery tag in the order of the stream, also one that is dropped: *tag, 0 without confirms; NULL: it is no publish. */
 int cpika_loop_append_of(CpikaChannel *ch, const uint8_t *bytes, size_t n, uint64_t frames, uint64_t *tag);
 
 /* Output has been taken: more of it has to be asked for again; and the handler is told when little is left.  0 or -1. */

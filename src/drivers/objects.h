@@ -16,14 +16,15 @@
 
 /* What an event loop that drives a connection has left with it: see loop.h. */
 typedef struct {
-    PyObject *handler;          // owned: told what happens; NULL: no loop drives it
-    PyObject *soon;             // owned: asks the loop for a flush, from its own thread
-    PyObject *soon_threadsafe;  // owned
+    PyObject *handler;  // owned: told what happens; NULL: no loop drives it
+    PyObject *soon;     // owned: has the loop call what it is given, in its next turn
+    PyObject *flush;    // owned: what that is to call
+    PyObject *asked;    // borrowed: the wish for a flush that stands, see asked.h; NULL: none
+    int asking;         // calls of soon() under way
     PyObject *outcome;  // owned: told what a call of the loop's leaves to be done; NULL: nobody is, any more
     int told;           // the bits that it was told last
     unsigned long thread;  // the loop's
     int inside;            // calls of the loop that run callbacks: their output leaves at their end
-    bool asked;            // for a flush
     bool above;            // more output is queued than `high`, and has not come down to `low`
     size_t high, low;      // bytes
     uint64_t reads;        // counts the loop's calls

@@ -38,10 +38,17 @@ cpika_pysock_load_errors(cpika_state *st)
     if (ssl == NULL) {
         return -1;
     }
+    st->ssl_socket = PyObject_GetAttrString(ssl, "SSLSocket");
     st->want_write = PyObject_GetAttrString(ssl, "SSLWantWriteError");
     st->want_read = PyObject_GetAttrString(ssl, "SSLWantReadError");
     Py_DECREF(ssl);
-    return st->want_read == NULL || st->want_write == NULL ? -1 : 0;
+    return st->want_read == NULL || st->want_write == NULL || st->ssl_socket == NULL ? -1 : 0;
+}
+
+int
+cpika_pysock_is_secure(const cpika_state *st, PyObject *sock)
+{
+    return PyObject_IsInstance(sock, st->ssl_socket);
 }
 
 int
@@ -326,7 +333,9 @@ send_once(cpika_transport *t)
     if (n == 0) {
         return CPIKA_AGAIN;
     }
-    cpika_outq_consume(&t->link->out, (size_t)n);
+    // Less is there when it was given up meanwhile, without memory.
+    size_t left = t->link->out.bytes;
+    cpika_outq_consume(&t->link->out, (size_t)n < left ? (size_t)n : left);
     t->link->bytes_sent += (uint64_t)n;
     t->link->last_send_ns = cpika_now_ns();
     Py_CLEAR(t->chunk);

@@ -14,6 +14,9 @@ int cpika_pysock_load_errors(cpika_state *st);
 /* True where a library of green threads has replaced select.select; -1: exception. */
 int cpika_pysock_waits_in_greenlets(cpika_state *st);
 
+/* Whether it is an ssl.SSLSocket; needs the errors.  -1 with an exception. */
+int cpika_pysock_is_secure(const cpika_state *st, PyObject *sock);
+
 int cpika_pysock_flush(cpika_transport *t);
 Py_ssize_t cpika_pysock_read(cpika_transport *t);
 

@@ -7,6 +7,7 @@
 
 #include "engine/frames.h"
 #include "pysock.h"
+#include "values/errors.h"
 #include "values/gil.h"
 #include "wire/debug.h"
 #include "wire/keeper.h"
@@ -156,10 +157,13 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
     int fd = -1;
     bool number = PyLong_Check(sock);  // a descriptor that nobody else has
     int plain = sock == Py_None ? 0 : number ? 1 : cpika_pysock_is_plain(sock);
-    int cooperative = plain || sock == Py_None ? 0 : cpika_pysock_waits_in_greenlets(t->st);
-    if (plain < 0 || cooperative < 0 || (number && (fd = descriptor_of(sock)) < 0)
-        || (plain && !number && detach_descriptor(sock, &fd) < 0)
-        || (!plain && sock != Py_None && cpika_pysock_load_errors(t->st) < 0)) {
+    bool python = plain == 0 && sock != Py_None;
+    int cooperative = python ? cpika_pysock_waits_in_greenlets(t->st) : 0;
+    int secure = python && cpika_pysock_load_errors(t->st) < 0 ? -1
+                 : python                                      ? cpika_pysock_is_secure(t->st, sock)
+                                                               : 0;
+    if (plain < 0 || cooperative < 0 || secure < 0 || (number && (fd = descriptor_of(sock)) < 0)
+        || (plain && !number && detach_descriptor(sock, &fd) < 0)) {
         return -1;
     }
     t->link = cpika_link_new(fd);
@@ -172,6 +176,7 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
     }
     t->sock = plain || sock == Py_None ? NULL : Py_NewRef(sock);
     t->cooperative = cooperative != 0;
+    t->secure = secure != 0;
     t->home = PyThreadState_GetID(PyThreadState_Get());
     t->engine->in_place_allowed = plain != 0;
     return 0;
@@ -258,6 +263,33 @@ static int
 link_answer(cpika_transport *t, int rc, int sys_errno)
 {
     return rc >= 0 ? rc : rc == CPIKA_E_NOMEM ? no_memory(t) : lost(t, sys_errno);
+}
+
+int
+cpika_transport_adopt(cpika_transport *t)
+{
+    cpika_transport_lock(t);
+    int rc = cpika_outq_adopt(&t->link->out);
+    if (rc < 0) {
+        cpika_outq_forget_borrowed(&t->link->out);
+        if (t->sock == NULL) {
+            cpika_link_close_locked(t->link);  // before anybody else can send: half a frame may have left
+        }
+    }
+    cpika_transport_unlock(t);
+    if (rc == CPIKA_OK) {
+        return CPIKA_OK;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    no_memory(t);
+    bool closed = cpika_transport_close(t) == 0;
+    if (type != NULL && closed) {
+        PyErr_Restore(type, error, traceback);
+    } else if (type != NULL) {
+        cpika_put_behind(type, error, traceback);
+    }
+    return closed ? CPIKA_IO_ENDED : CPIKA_IO_RAISED;
 }
 
 int

@@ -27,6 +27,10 @@ cpika_transport_unlock(cpika_transport *t)
 /* The same, with what the engine owes queued before anything else.  CPIKA_OK, or CPIKA_IO_ENDED (not locked then). */
 int cpika_transport_lock_output(cpika_transport *t);
 
+/* A caller's bytes that are still unsent are copied.  Where there is no memory for that nothing leaves any more, and the
+ * connection is closed, with whatever exception is set.  CPIKA_OK, or CPIKA_IO_... */
+int cpika_transport_adopt(cpika_transport *t);
+
 /* Sends what is owed and queued, without waiting: CPIKA_OK, CPIKA_AGAIN, CPIKA_IO_... */
 int cpika_transport_flush(cpika_transport *t);
 

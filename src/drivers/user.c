@@ -34,7 +34,10 @@ ask_for_greenlet(cpika_state *st)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *get = getcurrent(st);
-    PyObject *greenlet = get == NULL ? NULL : PyObject_CallNoArgs(get);
+    PyObject *current = get == NULL ? NULL : PyObject_CallNoArgs(get);
+    PyObject *greenlet = current == NULL ? NULL : PyWeakref_NewRef(current, NULL);
+    Py_XDECREF(current);
+    PyErr_Clear();
     PyErr_Restore(type, value, traceback);
     return greenlet;
 }
@@ -66,6 +69,7 @@ cpika_user_is_here(cpika_state *st, const cpika_user *user)
         return false;
     }
     PyObject *greenlet = current_greenlet(st);
-    Py_XDECREF(greenlet);  // who runs is held by its thread
-    return user->greenlet == greenlet;
+    bool here = user->greenlet == greenlet;
+    Py_XDECREF(greenlet);
+    return here;
 }

@@ -1,10 +1,13 @@
 /* user.h - who calls: a thread, or a greenlet of one.
  * Layer: drivers.
- * Owns: a user holds its greenlet.  Threads: with the GIL.
+ * Owns: a weak reference to its greenlet.  Threads: with the GIL.
  * Errors: none.
  *
  * A thread's ident is given again when it has ended, and all greenlets of a thread have the same: neither says whether two
- * calls stand in one stack.  The interpreter's number of a thread state is never given twice. */
+ * calls stand in one stack.  The interpreter's number of a thread state is never given twice.  A greenlet is known by the
+ * weak reference to it that Python keeps: there is one at a time, and none comes to its address while somebody has it.  The
+ * greenlet itself must not be held, by a call in its own stack least of all: forgotten in the midst of one, it would never
+ * be told to end. */
 #ifndef CPIKA_DRIVERS_USER_H
 #define CPIKA_DRIVERS_USER_H
 
@@ -15,7 +18,7 @@
 
 typedef struct {
     uint64_t thread;     // 0: nobody
-    PyObject *greenlet;  // owned; NULL where the program has no greenlets
+    PyObject *greenlet;  // owned weak reference; NULL where the program has no greenlets
 } cpika_user;
 
 #define CPIKA_NOBODY {0, NULL}
@@ -24,7 +27,7 @@ typedef struct {
 cpika_user cpika_user_here(cpika_state *st);
 void cpika_user_clear(cpika_user *user);
 
-/* The same while it is still who calls, whom its thread holds: no other thread runs. */
+/* The same where no other thread may run: a weak reference runs no code when it goes. */
 static inline void
 cpika_user_clear_here(cpika_user *user)
 {

@@ -84,11 +84,14 @@ next_index(const cpika_window *w)
 }
 
 int
+cpika_window_reserve(cpika_window *w)
+{
+    return w->next - w->base == w->cap ? grow(w) : CPIKA_OK;
+}
+
+void
 cpika_window_add(cpika_window *w, uint64_t hash, bool foreign)
 {
-    if (w->next - w->base == w->cap && grow(w) < 0) {
-        return CPIKA_E_NOMEM;
-    }
     *entry_of(w, w->next) = (cpika_publish_entry){hash, foreign, foreign, next_index(w)};
     w->next++;
     if (foreign) {
@@ -97,7 +100,6 @@ cpika_window_add(cpika_window *w, uint64_t hash, bool foreign)
     } else {
         w->unconfirmed++;
     }
-    return CPIKA_OK;
 }
 
 static int

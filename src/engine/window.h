@@ -51,8 +51,12 @@ typedef struct cpika_window {
 cpika_window *cpika_window_new(uint64_t first_tag, uint64_t before);
 void cpika_window_free(cpika_window *w);
 
-/* The next publish is one of ours (`hash` of cpika_identity_hash, 0 if not mandatory), or another call's. */
-int cpika_window_add(cpika_window *w, uint64_t hash, bool foreign);
+/* Makes room for the next publish. */
+int cpika_window_reserve(cpika_window *w);
+
+/* The next publish, for which there is room, is one of ours (`hash` of cpika_identity_hash, 0 if not mandatory), or another
+ * call's. */
+void cpika_window_add(cpika_window *w, uint64_t hash, bool foreign);
 
 /* The broker's word for a tag, or for all up to it. */
 int cpika_window_settle(cpika_window *w, const cpika_verdict *v);

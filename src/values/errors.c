@@ -87,7 +87,10 @@ cpika_exc_stream_lost(cpika_state *st, int sys_errno)
     PyObject *error = NULL;
     PyObject *exc = NULL;
 
-    error = PyObject_CallFunction(PyExc_OSError, "is", sys_errno, strerror(sys_errno));
+    PyObject *text = PyUnicode_DecodeLocale(strerror(sys_errno), "surrogateescape");
+
+    error = text == NULL ? NULL : PyObject_CallFunction(PyExc_OSError, "iO", sys_errno, text);
+    Py_XDECREF(text);
     if (error == NULL) {
         goto done;
     }
@@ -118,6 +121,9 @@ another(PyObject *error)
         Py_XDECREF(theirs);
     }
     Py_XDECREF(args);
+    if (fresh != NULL && !PyExceptionInstance_Check(fresh)) {  // its class has a __new__ of its own
+        Py_CLEAR(fresh);
+    }
     return fresh;
 }
 

@@ -188,12 +188,29 @@ cpika_method_decode(cpika_values *v, const uint8_t *payload, size_t len, uint32_
 }
 
 int
+cpika_hold_still(Py_buffer *encoded)
+{
+    if (encoded->obj != NULL && PyBytes_CheckExact(encoded->obj)) {
+        return 0;
+    }
+    PyObject *copy = PyBytes_FromStringAndSize(encoded->buf, encoded->len);
+    PyBuffer_Release(encoded);
+    if (copy == NULL) {
+        return -1;
+    }
+    int rc = PyObject_GetBuffer(copy, encoded, PyBUF_SIMPLE);
+    Py_DECREF(copy);
+    return rc;
+}
+
+int
 cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffer *encoded, size_t *offset)
 {
     static char *names[] = {"encoded", "offset", NULL};
     Py_ssize_t at = 0;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|n:decode", names, encoded, &at)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|n:decode", names, encoded, &at)
+        || cpika_hold_still(encoded) < 0) {
         return -1;
     }
     if (at < 0) {

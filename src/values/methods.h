@@ -23,6 +23,9 @@ int cpika_append_encoded(PyObject *object, PyObject *str_encode, cpika_buf *out)
 /* New list of the bytes in `buf` (none: an empty list), for encode(). */
 PyObject *cpika_pieces(const cpika_buf *buf);
 
+/* Has the bytes stay as they are while user code runs: of a bytearray, or what shares one's memory, a copy. */
+int cpika_hold_still(Py_buffer *encoded);
+
 /* Parses the arguments of decode(encoded, offset=0).  At an offset behind the end nothing is left to decode: what has
  * fields misses the first. */
 int cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffer *encoded,

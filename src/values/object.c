@@ -222,7 +222,9 @@ cpika_object_get(CpikaObject *self, Py_ssize_t field)
     if (self->dict == NULL) {
         value = Py_XNewRef(cpika_object_slots(self)[field]);
     } else {
-        value = cpika_dict_get(self->dict, self->cls->names[field]);
+        PyObject *dict = Py_NewRef(self->dict);  // a key's __eq__ may put another one in its place
+        value = cpika_dict_get(dict, self->cls->names[field]);
+        Py_DECREF(dict);
     }
     if (value == NULL && !PyErr_Occurred()) {
         attribute_error(self, self->cls->names[field]);
@@ -234,13 +236,12 @@ cpika_object_get(CpikaObject *self, Py_ssize_t field)
 static int
 delete_field(CpikaObject *self, PyObject *name)
 {
-    PyObject *dict = cpika_object_dict(self);
+    PyObject *dict = Py_XNewRef(cpika_object_dict(self));  // a key's __eq__ may put another one in its place
     int found = dict == NULL ? -1 : PyDict_Contains(dict, name);
+    int rc = found < 0 ? -1 : found == 0 ? attribute_error(self, name) : PyDict_DelItem(dict, name);
 
-    if (found <= 0) {
-        return found < 0 ? -1 : attribute_error(self, name);
-    }
-    return PyDict_DelItem(dict, name);
+    Py_XDECREF(dict);
+    return rc;
 }
 
 int
@@ -255,7 +256,10 @@ cpika_object_set(CpikaObject *self, Py_ssize_t field, PyObject *value)
         return delete_field(self, self->cls->names[field]);
     }
     if (self->dict != NULL) {
-        return PyDict_SetItem(self->dict, self->cls->names[field], value);
+        PyObject *dict = Py_NewRef(self->dict);  // as above
+        int rc = PyDict_SetItem(dict, self->cls->names[field], value);
+        Py_DECREF(dict);
+        return rc;
     }
     old = cpika_object_slots(self)[field];
     cpika_object_slots(self)[field] = Py_NewRef(value);
@@ -313,10 +317,16 @@ cpika_object_dict(CpikaObject *self)
         if (settle(self) < 0) {
             return NULL;
         }
-        self->dict = slots_as_dict(self);
-        if (self->dict == NULL) {
+        PyObject *dict = slots_as_dict(self);
+        if (dict == NULL) {
             return NULL;
         }
+        if (self->dict
+            != NULL) {  // a new dict may have CPython collect, and what is collected have asked for it
+            Py_DECREF(dict);
+            return self->dict;
+        }
+        self->dict = dict;
         for (Py_ssize_t i = 0; i < self->cls->count; i++) {
             Py_CLEAR(cpika_object_slots(self)[i]);  // the dict holds the value: nothing dies here
         }
@@ -333,7 +343,11 @@ cpika_object_fields(CpikaObject *self)
     if (self->dict != NULL) {
         return Py_NewRef(self->dict);
     }
-    return settle(self) < 0 ? NULL : slots_as_dict(self);
+    PyObject *fields = settle(self) < 0 ? NULL : slots_as_dict(self);
+    if (fields != NULL && self->dict != NULL) {  // as above
+        Py_SETREF(fields, Py_NewRef(self->dict));
+    }
+    return fields;
 }
 
 PyObject *

@@ -15,6 +15,7 @@ typedef struct {
     PyObject_HEAD
     PyObject *method;         // owned: what the type had
     PyTypeObject *exit_type;  // owned
+    PyTypeObject *owner;      // owned: the type that it is in
     const cpika_block_kind *kind;
 } exit_descriptor;
 
@@ -92,6 +93,11 @@ descriptor_get(PyObject *op, PyObject *manager, PyObject *Py_UNUSED(type))
     if (manager == NULL || manager == Py_None) {
         return Py_NewRef(self->method);
     }
+    if (!PyObject_TypeCheck(manager, self->owner)) {
+        return PyErr_Format(PyExc_TypeError,
+                            "descriptor '__exit__' for '%.100s' objects doesn't apply to a '%.100s' object",
+                            self->owner->tp_name, Py_TYPE(manager)->tp_name);
+    }
     block_exit *found = (block_exit *)self->exit_type->tp_alloc(self->exit_type, 0);
     if (found != NULL) {
         found->kind = self->kind;
@@ -108,6 +114,7 @@ descriptor_traverse(PyObject *op, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE(op));
     Py_VISIT(self->method);
     Py_VISIT(self->exit_type);
+    Py_VISIT(self->owner);
     return 0;
 }
 
@@ -128,6 +135,7 @@ descriptor_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     Py_XDECREF(self->method);
     Py_XDECREF(self->exit_type);
+    Py_XDECREF(self->owner);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -157,6 +165,7 @@ new_descriptor(PyTypeObject *type, const cpika_block_kind *kind)
         return NULL;
     }
     self->kind = kind;
+    self->owner = (PyTypeObject *)Py_NewRef((PyObject *)type);
     self->method = PyObject_GetAttrString((PyObject *)type, "__exit__");
     self->exit_type = (PyTypeObject *)PyType_FromSpec(&block_exit_spec);
     if (self->method == NULL || self->exit_type == NULL) {

@@ -120,7 +120,8 @@ run_decoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
     size_t pos;
     int rc;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwds, format, names, &encoded, &offset)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, format, names, &encoded, &offset)
+        || cpika_hold_still(&encoded) < 0) {
         return NULL;
     }
     pos = offset < 0 ? SIZE_MAX : (size_t)offset;

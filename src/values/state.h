@@ -101,10 +101,12 @@ typedef struct cpika_state {
     PyTypeObject *loop_channel_type;
     PyTypeObject *consumer_info_type;
     PyTypeObject *delivery_evt_type;
+    PyTypeObject *wish_type;  // of drivers/asked.c
     PyObject *exceptions[CPIKA_EXC_COUNT];
 
     PyObject *want_read;   // ssl.SSLWantReadError, set when a TLS socket is attached
     PyObject *want_write;  // ssl.SSLWantWriteError
+    PyObject *ssl_socket;  // ssl.SSLSocket
     PyObject *empty_bytes;
     PyObject *deque_type, *deque_append, *deque_popleft;  // collections.deque
     PyObject *method_frame, *header_frame;  // cpika.frame.Method and .Header, once they were needed

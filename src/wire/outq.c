@@ -264,6 +264,22 @@ cpika_outq_adopt(cpika_outq *q)
     return CPIKA_OK;
 }
 
+void
+cpika_outq_forget_borrowed(cpika_outq *q)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < q->count; i++) {
+        cpika_segment segment = *outq_at(q, i);
+        if (segment.chunk != NULL) {
+            *outq_at(q, kept++) = segment;
+        }
+    }
+    q->count = kept;
+    change_bytes(q, bytes_of(q) - q->borrowed);
+    q->borrowed = 0;
+    outq_rewind_open(q);
+}
+
 int
 cpika_outq_iov(const cpika_outq *q, struct iovec *iov, int max)
 {

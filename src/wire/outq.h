@@ -51,6 +51,9 @@ void cpika_outq_unpush(cpika_outq *q, size_t n);
 /* Copies every borrowed segment that is still unsent into memory of the queue: all or, on error, none. */
 int cpika_outq_adopt(cpika_outq *q);
 
+/* Takes the borrowed segments out: their memory is about to go, and what is left makes no sense to a peer. */
+void cpika_outq_forget_borrowed(cpika_outq *q);
+
 /* Fills up to `max` places with the oldest bytes; returns how many were filled.  Valid until the next change. */
 int cpika_outq_iov(const cpika_outq *q, struct iovec *iov, int max);
 

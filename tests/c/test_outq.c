@@ -145,6 +145,27 @@ adopted_bytes_survive_their_lender_and_keep_their_place(void)
 }
 
 static void
+forgotten_bytes_are_no_more_read_and_what_stays_is_counted(void)
+{
+    cpika_outq q = CPIKA_OUTQ_INIT;
+    char *lent = strdup("lent ");
+
+    CHECK_INT(push(&q, "a "), CPIKA_OK);
+    CHECK_INT(borrow(&q, lent), CPIKA_OK);
+    CHECK_INT(push(&q, "b"), CPIKA_OK);
+    cpika_outq_consume(&q, 4);  // half of them has left
+    cpika_outq_forget_borrowed(&q);
+    free(lent);
+    CHECK_INT(q.borrowed, 0);
+    check_contents(&q, "b");
+    cpika_outq_consume(&q, 1);
+    CHECK_INT(q.count, 0);
+    cpika_outq_forget_borrowed(&q);
+    CHECK_INT(q.bytes, 0);
+    cpika_outq_free(&q);
+}
+
+static void
 no_bytes_make_no_segment(void)
 {
     cpika_outq q = CPIKA_OUTQ_INIT;
@@ -359,6 +380,7 @@ main(int argc, char **argv)
         CHECK_TEST(consumed_bytes_are_gone_wherever_the_cut_falls),
         CHECK_TEST(taken_back_bytes_are_gone_wherever_the_cut_falls),
         CHECK_TEST(adopted_bytes_survive_their_lender_and_keep_their_place),
+        CHECK_TEST(forgotten_bytes_are_no_more_read_and_what_stays_is_counted),
         CHECK_TEST(no_bytes_make_no_segment),
         CHECK_TEST(at_most_the_wanted_number_of_places_is_filled),
         CHECK_TEST(steady_traffic_uses_the_same_memory_again),

@@ -203,3 +203,56 @@ def test_twenty_greenlets_share_a_connection(broker_url: str, library: str, what
     results = apart(greenlets, library, what, shared, timeout=12)
     assert results[:COUNT] == [EACH] * COUNT
     assert results[COUNT:] in ([], ["all there"])
+
+
+# ---- a greenlet that is forgotten
+
+
+def forgotten(where: str) -> list[Any]:
+    """What is left of a greenlet that waits inside a call, or a block, and of its connection."""
+    import gc
+    import weakref
+
+    import greenlet
+
+    main = greenlet.getcurrent()
+    ends: list[str] = []
+
+    def begin() -> tuple[Any, Any]:
+        connection = connect()
+        channel = connection.channel()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.basic_publish("", queue, b"x")
+
+        def pause(*_: Any) -> None:
+            try:
+                main.switch()
+            except greenlet.GreenletExit:
+                channel.queue_declare(queue, passive=True)  # it may still use what is its
+                ends.append("ended")
+                raise
+
+        def run() -> None:
+            if where == "callback":
+                channel.basic_consume(queue, pause, auto_ack=True)
+                channel.start_consuming()
+            elif where == "generator":
+                for _ in channel.consume(queue, auto_ack=True):
+                    pause()
+            else:
+                with channel.buffered():
+                    pause()
+
+        started = greenlet.greenlet(run)
+        started.switch()
+        return weakref.ref(started), weakref.ref(connection)
+
+    left = begin()
+    gc.collect()
+    return [*ends, *(one() is not None for one in left)]
+
+
+@pytest.mark.parametrize("where", ["callback", "generator", "block"])
+def test_a_greenlet_that_nobody_has_any_more_ends(broker_url: str, where: str) -> None:
+    """The call in its own stack held it, so it was never told to: it stayed, and its connection with it."""
+    assert apart(forgotten, where) == ["ended", False, False]

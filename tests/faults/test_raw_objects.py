@@ -181,3 +181,61 @@ def test_values_whose_class_has_got_other_bases_say_so() -> None:
     for call in (value.encode, lambda: value.decode(b""), lambda: value.synchronous):
         with pytest.raises(TypeError, match="made as no method"):
             call()
+
+
+# ---- what is told of a consumer, a channel, a class
+
+
+def unopened() -> Any:
+    connection = _core.Connection(None)
+    connection.connection_state = 5
+    return _core.Channel(connection, 1)
+
+
+def test_a_channel_that_was_never_opened_does_not_become_open() -> None:
+    """A publish on one crashed."""
+    channel = unopened()
+    with pytest.raises(RuntimeError, match="never opened"):
+        channel._state = 2
+    channel._state = 0
+
+
+def cancelled(tag: str | None) -> str:
+    """What _cancel() says of a consumer with this tag, None: without."""
+    channel = connect_apart().channel()
+    info = _core._ConsumerInfo(tag or "x", False, lambda *_: None)
+    if tag is None:
+        del info.consumer_tag
+    return outcome(lambda: channel._cancel(info, 1))
+
+
+@pytest.mark.parametrize("tag, told", [("x" * 5000, "ShortStringTooLong"), (None, "AttributeError")])
+def test_a_consumer_without_a_tag_or_with_a_long_one_is_not_cancelled(
+    broker_url: str, tag: str | None, told: str
+) -> None:
+    """The tag was copied onto the stack, however long, or wherever it was."""
+    assert apart(cancelled, tag) == told
+
+
+def test_a_blocks_end_is_no_end_of_other_objects() -> None:
+    """It took their memory for a block's."""
+    descriptor = _core.BufferedPublishing.__dict__["__exit__"]
+    with pytest.raises(TypeError, match="'str'"):
+        descriptor.__get__("a" * 100)
+
+
+class Odd(Exception):
+    """An exception whose second instance is none."""
+
+    made = 0
+
+    def __new__(cls, *args: Any) -> Any:
+        Odd.made += 1
+        return 42 if Odd.made > 1 else Exception.__new__(cls, *args)
+
+
+def test_an_exception_whose_class_makes_none_is_raised_itself() -> None:
+    error = Odd("first")
+    with pytest.raises(Odd) as caught:
+        _core.raise_again(error)
+    assert caught.value is error

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import errno
 import functools
+import locale
 import select
 import socket
 import ssl
@@ -10,6 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,18 +147,18 @@ def met_by_a_send(port: int) -> str:
     return "no error"
 
 
+def reset_upon_a_publish(peer: Peer, heartbeat: int = 0) -> None:
+    peer.handshake(heartbeat=heartbeat)
+    peer.serve_until("Channel.Open")
+    peer.expect("Basic.Publish")
+    peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    peer.sock.close()
+
+
 @pytest.mark.parametrize("subject", ["", "pika"])
 def test_a_request_that_meets_a_reset_says_so(subject: str) -> None:
     """What recv finds behind a send that has taken the socket's error is an end of file: that was told."""
-
-    def script(peer: Peer) -> None:
-        peer.handshake()
-        peer.serve_until("Channel.Open")
-        peer.expect("Basic.Publish")
-        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.sock.close()
-
-    with FakeServer(script) as server:
+    with FakeServer(reset_upon_a_publish) as server:
         assert "ConnectionResetError" in apart(met_by_a_send, server.port, subject=subject)
 
 
@@ -173,12 +178,85 @@ def met_by_a_heartbeat(port: int) -> str:
 
 
 def test_a_reset_that_a_heartbeat_has_met_is_told() -> None:
+    with FakeServer(functools.partial(reset_upon_a_publish, heartbeat=2)) as server:
+        assert "ConnectionResetError" in apart(met_by_a_heartbeat, server.port)
+
+
+# ---- the system's words for it
+
+
+def catalogue(texts: dict[bytes, bytes]) -> bytes:
+    """A file of translations as gettext reads it (.mo): header, two tables of lengths and places, texts."""
+    texts = {b"": b"Content-Type: text/plain; charset=UTF-8\n", **texts}
+    pairs = sorted(texts.items())
+    place = 28 + 16 * len(pairs)
+    tables = [b"", b""]
+    held = b""
+    for table in (0, 1):
+        for pair in pairs:
+            tables[table] += struct.pack("<II", len(pair[table]), place + len(held))
+            held += pair[table] + b"\0"
+    head = struct.pack("<7I", 0x950412DE, 0, len(pairs), 28, 28 + 8 * len(pairs), 0, 0)
+    return head + tables[0] + tables[1] + held
+
+
+def in_other_words(folder: str, port: int) -> list[str]:
+    """What the C library says of a reset, and what a request that meets one does."""
+    libc = ctypes.CDLL(None)
+    libc.bindtextdomain.restype = libc.strerror.restype = ctypes.c_char_p
+    locale.setlocale(locale.LC_ALL, "")
+    libc.bindtextdomain(b"libc", folder.encode())
+    return [libc.strerror(errno.ECONNRESET).hex(), met_by_a_send(port)]
+
+
+def test_a_reset_is_told_whatever_the_locale_calls_it(tmp_path: Path) -> None:
+    """Words that are no UTF-8 made it a UnicodeDecodeError, of every call, and nobody was told the reason."""
+    words = tmp_path / "de" / "LC_MESSAGES" / "libc.mo"
+    words.parent.mkdir(parents=True)
+    words.write_bytes(catalogue({b"Connection reset by peer": "zurückgesetzt".encode()}))
+    environment = {"LC_ALL": "C.UTF-8", "LANGUAGE": "de", "OUTPUT_CHARSET": "ISO-8859-1"}
+
+    with FakeServer(reset_upon_a_publish) as server:
+        said, told = apart(in_other_words, str(tmp_path), server.port, environment=environment)
+    assert bytes.fromhex(said) == "zurückgesetzt".encode("latin-1")
+    assert told.startswith("Stream connection lost: ConnectionResetError(104, 'zur")
+
+
+# ---- the end of a TLS stream in good order
+
+
+def announced(port: int, authority: str) -> list[str]:
+    """What dispatching says, and then a request, when the peer has ended the TLS stream in good order."""
+    context = pika.SSLOptions(ssl.create_default_context(cafile=authority), "localhost")
+    channel = pika.BlockingConnection(
+        pika.ConnectionParameters("127.0.0.1", port, ssl_options=context)
+    ).channel()
+    channel.basic_publish("", "q", b"x")  # upon that it ends
+    told = []
+    for call in (lambda: channel.connection.process_data_events(10), lambda: channel.queue_declare("q")):
+        try:
+            call()
+        except pika.exceptions.AMQPError as error:
+            told.append(repr(error).partition(" (host=")[0].partition(", host=")[0])
+    return told
+
+
+def test_an_announced_end_of_tls_is_told_in_pikas_words(certificates: Certificates) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.server_cert, certificates.server_key)
+
     def script(peer: Peer) -> None:
-        peer.handshake(heartbeat=2)
+        peer.sock = context.wrap_socket(peer.sock, server_side=True)
+        peer.handshake()
         peer.serve_until("Channel.Open")
         peer.expect("Basic.Publish")
-        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        peer.sock.close()
+        with contextlib.suppress(OSError):  # the client need not answer
+            peer.sock.unwrap()
 
-    with FakeServer(script) as server:
-        assert "ConnectionResetError" in apart(met_by_a_heartbeat, server.port)
+    def told(subject: str) -> list[str]:
+        with FakeServer(script) as server:
+            return apart(announced, server.port, certificates.authority, subject=subject)
+
+    ours, pikas = told(""), told("pika")
+    assert "RxEndOfFile" in pikas[0]
+    assert ours == pikas

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import copy
 import datetime
 import decimal
+import gc
 import operator
 import pickle
 import sys
@@ -273,3 +275,107 @@ def test_a_copy_has_what_the_slots_of_a_derived_class_hold(how: str, kind: Any) 
     assert (made == value, made.app_id, made.headers, made.tenant) == (True, "a", {"h": 1}, ["t"])
     assert not hasattr(made, "unset")
     assert (made.tenant is value.tenant) == (how == "copy")
+
+
+# ---- what user code changes meanwhile
+
+
+def test_bytes_that_change_while_they_are_decoded_are_decoded_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What had been checked was read again behind the program's code: beyond the end of them."""
+    table = b"\x01aT" + (5).to_bytes(8, "big") + b"\x01bS" + (4).to_bytes(4, "big") + b"abcd"
+    encoded = bytearray(len(table).to_bytes(4, "big") + table)
+    headers = bytearray(b"\x20\x00" + encoded)  # the flags of properties that have headers alone
+    value = bytearray(b"F" + encoded)
+    real = datetime.datetime
+
+    class Changing(real):
+        @classmethod
+        def fromtimestamp(cls, *args: Any) -> Any:  # type: ignore[override]
+            for changed in (encoded, headers, value):
+                at = changed.index(b"S\x00") + 1
+                changed[at : at + 4] = (2**30).to_bytes(4, "big")
+            return real.fromtimestamp(*args)
+
+    decoders: dict[str, Callable[[], Any]] = {
+        "table": lambda: data.decode_table(encoded, 0)[0],
+        "value": lambda: data.decode_value(memoryview(value), 0)[0],
+        "properties": lambda: cpika.BasicProperties().decode(headers).headers,
+    }
+    for name, decode in decoders.items():
+        saved = bytes(encoded), bytes(headers), bytes(value)
+        with monkeypatch.context() as patch:
+            patch.setattr(datetime, "datetime", Changing)
+            got = decode()
+        assert got["b"] == "abcd", name
+        encoded[:], headers[:], value[:] = saved
+
+
+@pytest.mark.parametrize("how", ["get", "set", "delete", "encode"])
+def test_a_key_may_put_another_dict_in_the_place_of_the_one_it_is_in(how: str) -> None:
+    """Its __eq__ runs while the old one is looked through; that was let go of."""
+    armed = False
+    properties = cpika.BasicProperties()
+
+    class Key:
+        def __init__(self, name: str) -> None:
+            self.hash = hash(name)
+
+        def __hash__(self) -> int:
+            return self.hash
+
+        def __eq__(self, other: object) -> bool:
+            if armed:
+                properties.__dict__ = {}
+                self.junk = [dict.fromkeys(range(number % 30)) for number in range(200)]
+            return False
+
+    calls: dict[str, Callable[[], Any]] = {
+        "get": lambda: properties.headers,
+        "set": lambda: setattr(properties, "headers", 5),
+        "delete": lambda: delattr(properties, "headers"),
+        "encode": properties.encode,
+    }
+    for _ in range(50):
+        armed = False
+        properties.__dict__ = {Key("headers"): 1, Key("headers"): 2, **{str(n): n for n in range(20)}}
+        armed = True
+        with contextlib.suppress(AttributeError):
+            calls[how]()
+
+
+def test_a_finalizer_may_ask_for_the_dict_that_is_being_made() -> None:
+    """Before 3.12 a new dict may have CPython collect: the fields were lost then."""
+    properties: Any = None
+    ran = 0
+
+    class Final:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            nonlocal ran
+            if properties is not None:
+                ran += 1
+                properties.custom = "of a finalizer"
+
+    thresholds = gc.get_threshold()
+    try:
+        for ask in (vars, repr, lambda value: value == cpika.BasicProperties(), copy.copy):
+            for _ in range(50):
+                properties = None
+                kept = [{} for _ in range(100)]  # no dict is left to be used again
+                made = cpika.BasicProperties(content_type="t", app_id="a")
+                gc.collect()
+                gc.set_threshold(0)
+                Final()
+                properties = made
+                gc.set_threshold(1)
+                ask(made)
+                gc.set_threshold(0)
+                assert (made.content_type, made.app_id, len(kept)) == ("t", "a", 100)
+                assert vars(made)["content_type"] == "t"
+    finally:
+        gc.set_threshold(*thresholds)
+    assert ran > 0 or sys.version_info >= (3, 12)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,17 +62,6 @@ class ReturnedMessage:
         self.method = method
         self.properties = properties
         self.body = body
-
-
-class Pending:
-    """A publish that awaits the broker's word."""
-
-    __slots__ = ("future", "origin", "returned")
-
-    def __init__(self, future: asyncio.Future[Any], origin: tuple[str, str, bytes] | None) -> None:
-        self.future = future
-        self.origin = origin  # of one that may come back: exchange, routing key, body
-        self.returned: ReturnedMessage | None = None
 
 
 for _public in (Message, ReturnedMessage):

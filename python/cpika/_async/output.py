@@ -86,12 +86,11 @@ class Output(ConnectionStates):
     def _drive_by_hand(self) -> None:
         """Make an engine whose output goes to `_adapter_emit_data`."""
         engine = LoopEngine(None)
-        ask = self._emit_soon
-        engine._loop_begin(self, ask, ask)
+        engine._loop_begin(self, self._ask_adapter, self._emit)
         self._engine = engine
 
-    def _emit_soon(self) -> None:
-        self._adapter_add_callback_threadsafe(self._emit)
+    def _ask_adapter(self, callback: Callable[[], Any]) -> None:
+        self._adapter_add_callback_threadsafe(callback)
 
     def _emit(self) -> None:
         """Give what is queued to the adapter."""

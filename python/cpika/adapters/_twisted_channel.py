@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.internet import defer
 
 from cpika import exceptions, spec
+from cpika._async.mandatory import Mandatory
 from cpika._async.requests import Arguments
 from cpika.exchange_type import ExchangeType
 
@@ -95,6 +96,7 @@ class TwistedChannel:
         self._delivery_confirmation = False  # from the broker's answer on
         self._delivery_message_id = 0
         self._deliveries: dict[int, defer.Deferred[Any]] = {}
+        self._mandatory = Mandatory()
         self._puback_return: ReceivedMessage | None = None
         self.on_closed: defer.Deferred[Any] = defer.Deferred()
         self._channel.add_on_close_callback(self._on_channel_closed)
@@ -321,6 +323,8 @@ class TwistedChannel:
                 self._delivery_message_id += 1
             return defer.succeed(None)
         self._delivery_message_id += 1
+        if mandatory:
+            self._mandatory.add(self._delivery_message_id, exchange, routing_key, body)
         confirmed = self._deliveries[self._delivery_message_id] = defer.Deferred()
         return confirmed
 
@@ -345,7 +349,7 @@ class TwistedChannel:
 
     def _on_delivery_confirmation(self, method_frame: Any) -> None:
         verdict = method_frame.method
-        returned, self._puback_return = self._puback_return, None  # it came right before
+        unknown, self._puback_return = self._puback_return, None  # it came right before
         if verdict.multiple:
             # Tags are given in order, and a dict keeps it: the first that is later ends the search.
             tags = []
@@ -359,8 +363,10 @@ class TwistedChannel:
             LOGGER.error("Delivery tag %s not found in the pending deliveries", verdict.delivery_tag)
             return
         for tag in tags:
+            returned = self._mandatory.settle(tag)
+            if returned is None:
+                returned, unknown = unknown, None
             self._settle(self._deliveries.pop(tag), verdict, [] if returned is None else [returned])
-            returned = None
 
     def _settle(self, confirmed: defer.Deferred[Any], verdict: Any, messages: Any) -> None:
         if isinstance(verdict, spec.Basic.Nack):
@@ -384,8 +390,11 @@ class TwistedChannel:
             len(body),
             body,
         )
-        if self._delivery_confirmation:  # else no confirm will speak of it
-            self._puback_return = ReceivedMessage(self, method, properties, body)
+        if not self._delivery_confirmation:  # no confirm will speak of it
+            return
+        message = ReceivedMessage(self, method, properties, body)
+        if not self._mandatory.note(method, body, message):
+            self._puback_return = message  # like none that is known: the next verdict's, as in pika
 
     # ---- what has no answer ----
 

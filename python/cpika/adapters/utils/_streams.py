@@ -137,16 +137,10 @@ class EngineTransport(_Transport):
     def __init__(self, sock: Any, protocol: AbstractStreamProtocol, nbio: Any, connection: Any) -> None:
         super().__init__(protocol, nbio)
         self.engine = engine = LoopEngine.over(sock)
-        self._secure = isinstance(sock, ssl.SSLSocket)
-        # Services of ours know a cheaper way from the loop's own thread than the one for all threads.
+        # Services of ours know a cheaper way than the one for all threads, where the caller runs the loop.
         soon = getattr(nbio, "_call_soon", nbio.add_callback_threadsafe)
         flush = engine._loop_on_writable
-        engine._loop_begin(
-            connection,
-            functools.partial(soon, flush),
-            functools.partial(nbio.add_callback_threadsafe, flush),
-            self._on_outcome,
-        )
+        engine._loop_begin(connection, soon, flush, self._on_outcome)
         self._watch(engine._loop_fileno(), engine._loop_on_readable, flush)
         if engine.over_python:
             nbio.add_callback_threadsafe(self._on_readable)  # TLS may hold bytes already
@@ -194,9 +188,10 @@ class EngineTransport(_Transport):
         if bits & ENDED:
             error = self.engine._error
             if error is not None and error.args == ("Transport indicated EOF",):
-                error = RxEndOfFile() if self._secure else None
-                if error is None:
-                    self._protocol.eof_received()
+                error = None
+                self._protocol.eof_received()
+            elif error is not None and error.args == (f"Stream connection lost: {RxEndOfFile()!r}",):
+                error = RxEndOfFile()
             self._initiate_abort(error)
             return
         self._set_writing(bool(bits & WANTS_WRITE))

@@ -1,0 +1,128 @@
+"""A publish for which memory runs out half way: nothing of the caller's is kept, nobody waits for it."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import signal
+import socket
+import struct
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.apart import apart, connect
+from support.subject import pika
+
+LARGE = 64 * 2**20  # bytes of a body that no socket takes at once
+ROOM = 16 * 2**20  # bytes of memory that are left, less than a copy of it takes
+OPEN_OK = struct.pack(">BHIIIB", 1, 1, 8, 0x0014000B, 0, 0xCE)
+
+
+class Struck(Exception):
+    """What the signal handler raises."""
+
+
+def strike(*_: Any) -> None:
+    raise Struck
+
+
+def publish_without_room() -> dict[str, Any]:
+    """A handler ends the publish of a large body, and there is no room for a copy of what has not left."""
+    from cpika import _core
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    connection = _core.Connection(ours)
+    connection.connection_state = 5
+    channel = _core.Channel(connection, 1)
+    theirs.sendall(OPEN_OK)
+    channel._open()
+    body = b"A" * LARGE
+    signal.signal(signal.SIGALRM, strike)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, before[1]))
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    told = ""
+    try:
+        channel.basic_publish("", "q", body)
+    except Struck:
+        told = "Struck"
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    closed = connection.connection_state == 0
+    del body
+    gc.collect()
+    other = bytearray(b"S" * LARGE)  # somebody else's bytes, at the same place perhaps
+    seen = {"A": 0, "S": 0}
+
+    def read() -> None:
+        while data := theirs.recv(2**20):
+            for letter in seen:
+                seen[letter] += data.count(letter.encode())
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    again = ""
+    try:
+        channel.basic_publish("", "q", b"next")
+    except MemoryError:
+        again = "MemoryError"
+    thread.join(10)
+    assert other is not None
+    return {"told": told, "closed": closed, "next": again, "theirs": seen["A"] < LARGE, "others": seen["S"]}
+
+
+def test_what_has_not_left_of_a_body_is_never_somebody_elses(broker_url: str) -> None:
+    """The rest was sent from where the body had been."""
+    wanted = {"told": "Struck", "closed": True, "next": "MemoryError", "theirs": True, "others": 0}
+    assert apart(publish_without_room) == wanted
+
+
+NESTED = 57  # publishes of the inner call until the outer one's list of 256 is full
+
+
+def nested(failing: int) -> list[Any]:
+    """The failing-th allocation of a publish fails that two lists of unconfirmed ones have to grow for."""
+    import _testcapi  # type: ignore[import-not-found]
+
+    connection = connect()
+    channel = connection.channel()
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.confirm_delivery()
+
+    def messages() -> Any:
+        for _ in range(NESTED - 1):
+            yield "", queue, b"inner"
+        _testcapi.set_nomemory(failing, failing + 1)
+        yield "", queue, b"last"
+        _testcapi.remove_mem_hooks()
+
+    told = "ok"
+    try:
+        with channel.buffered():
+            for _ in range(200):
+                channel.basic_publish("", queue, b"outer")
+            channel.publish_many(messages())
+    except MemoryError:
+        _testcapi.remove_mem_hooks()
+        told = "MemoryError"
+    if not channel.is_open or connection.is_closed:
+        return [told, "closed"]
+    with channel.buffered():  # its verdicts are those of its own publishes
+        channel.basic_publish("", queue, b"behind")
+        try:
+            channel.publish_many([("", "nobody", b"lost", None, True)])
+        except pika.exceptions.UnroutableError:
+            return [told, "goes on"]
+    return [told, "a return was not told"]
+
+
+@pytest.mark.parametrize("failing", range(6))
+def test_a_publish_that_could_not_be_counted_is_waited_for_by_nobody(broker_url: str, failing: int) -> None:
+    """One list had counted it when the other could not grow: publish_many() hung, or tags were off by one."""
+    pytest.importorskip("_testcapi")
+    told, then = apart(nested, failing)
+    assert told in ("ok", "MemoryError")
+    assert then in ("goes on", "closed")
