@@ -149,8 +149,8 @@ class Connection:
     def _loop_begin(
         self,
         handler: Any,
-        soon: Callable[[], Any],
-        soon_threadsafe: Callable[[], Any],
+        soon: Callable[[Callable[[], Any]], Any],
+        flush: Callable[[], Any],
         outcome: Callable[[int | None, BaseException | None], Any] | None = None,
         /,
     ) -> None: ...
