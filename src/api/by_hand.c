@@ -150,8 +150,10 @@ by_hand_take_events(PyObject *op, PyObject *ignored)
     PyObject *list = PyList_New(0);
     while (list != NULL) {
         cpika_event *event = conn->engine.events.first;
-        event = event != NULL ? cpika_events_take_first_of(&conn->engine.events, &event->channel->events)
-                              : cpika_events_take_first(&conn->engine.notices);
+        event = event == NULL ? cpika_events_take_first(&conn->engine.notices)
+                : event->channel != NULL
+                    ? cpika_events_take_first_of(&conn->engine.events, &event->channel->events)
+                    : cpika_events_take_first(&conn->engine.events);
         if (event == NULL) {
             break;
         }

@@ -231,7 +231,11 @@ connection_forget_events(PyObject *op, PyObject *ignored)
     CpikaConnection *conn = (CpikaConnection *)op;
     cpika_event *event;
     while ((event = conn->engine.events.first) != NULL) {
-        cpika_events_move(&conn->engine.events, &event->channel->events, &conn->engine.grave);
+        if (event->channel == NULL) {
+            cpika_events_append(&conn->engine.grave, NULL, cpika_events_take_first(&conn->engine.events));
+        } else {
+            cpika_events_move(&conn->engine.events, &event->channel->events, &conn->engine.grave);
+        }
     }
     conn->roles.next_timer_ns = UINT64_MAX;
     conn->roles.due = false;
@@ -389,12 +393,12 @@ connection_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     conn->st = st;
-    cpika_engine_init(&conn->engine);
+    bool made = cpika_engine_init(&conn->engine) == CPIKA_OK;
     cpika_roles_init(&conn->roles);
     conn->io.st = st;
     conn->io.engine = &conn->engine;
     conn->io.owner = (PyObject *)conn;
-    conn->reserved = PyByteArray_FromStringAndSize(NULL, CHANNEL_BITS / 8);
+    conn->reserved = made ? PyByteArray_FromStringAndSize(NULL, CHANNEL_BITS / 8) : PyErr_NoMemory();
     if (conn->reserved == NULL) {
         Py_DECREF(conn);
         return NULL;

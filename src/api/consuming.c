@@ -185,9 +185,11 @@ channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     }
     CpikaConsumerInfo *info = (CpikaConsumerInfo *)args[0];
     PyObject *tag = info->consumer_tag;
-    cpika_consumer_tag bytes;
-    if (cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0 || cpika_check_channel(ch) < 0
-        || cpika_tag_of(tag, &bytes) < 0) {
+    if (cpika_deadline(nargs > 2 ? args[2] : Py_None, &deadline) < 0 || cpika_check_channel(ch) < 0) {
+        return NULL;
+    }
+    if (tag == NULL) {
+        PyErr_SetString(PyExc_AttributeError, "consumer_tag");
         return NULL;
     }
     if (info->unsent || info->forgotten || info->state != CONSUMER_SETTING_UP) {

@@ -318,7 +318,6 @@ loop_channel_dealloc(PyObject *op)
     PyObject_GC_UnTrack(op);
     Py_CLEAR(ch->cancelled);
     Py_CLEAR(ch->prefix);
-    PyObject_GC_Track(op);  // the base untracks it again
     cpika_channel_dealloc(op);
 }
 

@@ -186,6 +186,27 @@ is_idle(CpikaChannel *ch, PyObject *loop, PyObject *callbacks)
     return idle;
 }
 
+/* The other way round the loop could read the answer before it expects it.  0 or -1. */
+static int
+expect_and_append(CpikaChannel *ch, PyObject *callbacks, PyObject *expect, const cpika_buf *frame)
+{
+    PyObject *done = PyObject_CallMethodOneArg(callbacks, ch->st->names.append, expect);
+    if (done == NULL) {
+        return -1;
+    }
+    Py_DECREF(done);
+    uint64_t sent = ch->conn->io.frames_sent;
+    int rc = cpika_loop_append_of(ch, frame->data, frame->len, 1, NULL);
+    if (rc < 0 && ch->conn->io.frames_sent == sent) {  // nothing was queued, for want of memory
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        Py_XDECREF(PyObject_CallMethod(callbacks, "remove", "O", expect));
+        PyErr_Clear();
+        PyErr_Restore(type, value, traceback);
+    }
+    return rc;
+}
+
 PyDoc_STRVAR(request_doc, "_loop_request($self, loop, callbacks, channel, method, expect, /)\n--\n\n"
                           "From another thread: send a method now, and have the loop call `expect` before it reads the answer.\n"
                           "False: nothing was done, since the loop or the channel is busy.\n\n"
@@ -207,9 +228,7 @@ looped_request(PyObject *op, PyObject *args)
     int rc = cpika_encode_method(conn, ch->engine.number, method, &frame);
     int idle = rc < 0 ? -1 : is_idle(ch, loop, callbacks);
     if (idle > 0) {
-        PyObject *done = PyObject_CallMethodOneArg(callbacks, conn->st->names.append, expect);
-        rc = done == NULL ? -1 : cpika_loop_append_of(ch, frame.data, frame.len, 1, NULL);
-        Py_XDECREF(done);
+        rc = expect_and_append(ch, callbacks, expect, &frame);
     }
     cpika_buf_free(&frame);
     return rc < 0 || idle < 0 ? NULL : PyBool_FromLong(idle);

@@ -2,6 +2,7 @@
  * Layer: drivers.  Owns: see user.h.  Threads: with the GIL.  Errors: none. */
 #include "user.h"
 
+#include "values/compat.h"
 #include "wire/hot.h"
 
 /* Looking the module up costs as much as an ack: as long as there are as many modules as before, it is not there. */
@@ -12,18 +13,21 @@ has_no_greenlets(const cpika_state *st)
            && (st->modules == NULL || PyDict_GET_SIZE(st->modules) == st->modules_seen);
 }
 
-/* greenlet.getcurrent, if the program has imported greenlet by now.  Borrowed from the state. */
+/* greenlet.getcurrent, if the program has imported greenlet by now.  Borrowed from the state.  One that another thread is
+ * importing is not waited for, as the import system would: it is there when it has the function. */
 static PyObject *
 getcurrent(cpika_state *st)
 {
     if (st->greenlet_getcurrent == NULL) {
         Py_ssize_t count = PyDict_GET_SIZE(st->modules);
-        PyObject *greenlet = PyImport_GetModule(st->names.greenlet);
-        if (greenlet != NULL) {
-            st->greenlet_getcurrent = PyObject_GetAttr(greenlet, st->names.getcurrent);
-            Py_DECREF(greenlet);
+        PyObject *greenlet = cpika_dict_get(st->modules, st->names.greenlet);
+        if (greenlet == NULL) {
+            st->modules_seen = count;
+        } else if (PyModule_Check(greenlet)) {
+            PyObject *found = cpika_dict_get(PyModule_GetDict(greenlet), st->names.getcurrent);
+            Py_XSETREF(st->greenlet_getcurrent, found);
         }
-        st->modules_seen = count;
+        Py_XDECREF(greenlet);
     }
     return st->greenlet_getcurrent;
 }

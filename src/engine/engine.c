@@ -9,10 +9,12 @@
 
 enum { DEFAULT_FRAME_MAX = 131072, FIRST_CHANNELS = 16, CONSUME_NO_ACK = 2 };
 
-void
+int
 cpika_engine_init(cpika_engine *e)
 {
     *e = (cpika_engine){.frame_max = DEFAULT_FRAME_MAX};
+    e->end = cpika_event_new(CPIKA_NOTICE_ENDED, NULL, NULL, NULL);
+    return e->end == NULL ? CPIKA_E_NOMEM : CPIKA_OK;
 }
 
 void
@@ -46,6 +48,10 @@ cpika_engine_free(cpika_engine *e)
     }
     to_grave(e, &e->events);
     to_grave(e, &e->notices);
+    if (e->end != NULL) {
+        cpika_events_append(&e->grave, NULL, e->end);
+        e->end = NULL;
+    }
     cpika_engine_bury(e);
     cpika_requests_fail(&e->requests);
     cpika_input_free(&e->in);
@@ -437,9 +443,9 @@ cpika_engine_end(cpika_engine *e, const cpika_ending *why)
     e->in_place = (cpika_in_place){NULL, 0};
     e->in.skip = 0;
     e->in.pos = e->in.len;
-    cpika_event *notice = cpika_event_new(CPIKA_NOTICE_ENDED, NULL, NULL, NULL);
-    if (notice != NULL) {
-        cpika_events_append(&e->notices, NULL, notice);
+    if (e->end != NULL) {
+        cpika_events_append(&e->notices, NULL, e->end);
+        e->end = NULL;
     }
 }
 

@@ -65,11 +65,13 @@ typedef struct cpika_engine {
     // what has happened
     cpika_events events;   // for callbacks
     cpika_events notices;  // for the log
+    cpika_event *end;      // owned: the notice that it has ended, until it has; no memory is asked for then
     cpika_events grave;    // to be freed by the driver
     uint64_t changes;      // counts what somebody may be waiting for
 } cpika_engine;
 
-void cpika_engine_init(cpika_engine *e);
+/* CPIKA_E_NOMEM: it is to be freed all the same. */
+int cpika_engine_init(cpika_engine *e);
 
 /* Frees what it owns; runs user code. */
 void cpika_engine_free(cpika_engine *e);

@@ -60,8 +60,9 @@ cpika_link_incref(cpika_link *l)
 static void
 link_reap(cpika_link *l)
 {
-    // While fd is not -1 yet, a new user could still take the number from it.
-    if (atomic_load(&l->fd) < 0) {
+    // While fd is not -1 yet, a new user could still take the number from it; who has come in meanwhile may have done so, and
+    // comes by here when he leaves.
+    if (atomic_load(&l->fd) < 0 && atomic_load(&l->users) == 0) {
         int fd = atomic_exchange(&l->closing_fd, -1);
         if (fd >= 0) {
             cpika_sock_close(fd);

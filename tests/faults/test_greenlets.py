@@ -256,3 +256,43 @@ def forgotten(where: str) -> list[Any]:
 def test_a_greenlet_that_nobody_has_any_more_ends(broker_url: str, where: str) -> None:
     """The call in its own stack held it, so it was never told to: it stayed, and its connection with it."""
     assert apart(forgotten, where) == ["ended", False, False]
+
+
+def while_greenlet_is_imported() -> str:
+    """Calls while another thread is in the midst of `import greenlet`."""
+    import importlib.machinery
+    import sys
+    import types
+
+    begun, finish = threading.Event(), threading.Event()
+
+    class Slow:
+        """Finds greenlet, and takes its time with it."""
+
+        def find_spec(self, name: str, *_: Any) -> Any:
+            return importlib.machinery.ModuleSpec(name, self) if name == "greenlet" else None
+
+        def create_module(self, spec: Any) -> Any:
+            return types.ModuleType(spec.name)
+
+        def exec_module(self, module: Any) -> None:
+            begun.set()
+            finish.wait()
+            module.getcurrent = lambda: module
+
+    connection = connect()
+    channel = connection.channel()
+    sys.meta_path.insert(0, Slow())
+    thread = threading.Thread(target=importlib.import_module, args=["greenlet"])
+    thread.start()
+    begun.wait()
+    channel.queue_declare("", exclusive=True)  # who waits for the import waits for good
+    finish.set()
+    thread.join()
+    channel.queue_declare("", exclusive=True)
+    connection.close()
+    return "done"
+
+
+def test_a_call_does_not_wait_for_another_threads_import_of_greenlet(broker_url: str) -> None:
+    assert apart(while_greenlet_is_imported) == "done"

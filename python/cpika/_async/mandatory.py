@@ -28,6 +28,10 @@ class Mandatory:
         self._identities: dict[int, Identity] = {}
         self._returned: dict[int, Any] = {}
 
+    def __len__(self) -> int:
+        """How many are not confirmed yet."""
+        return len(self._identities)
+
     def add(self, tag: int, exchange: str, routing_key: str, body: str | Buffer) -> None:
         """A mandatory message was published, and has this delivery tag."""
         identity = _octets(exchange), _octets(routing_key), _octets(body)
