@@ -30,6 +30,7 @@ SHORTEST, LONGEST = 20e-6, 10e-3  # seconds
 AGAIN = 500e-6  # seconds in which an impatient one's second interrupt may come, while the first is on its way
 PUT_OFF = 100e-6
 AT_THE_BORDER = "in C, or at its border"
+WEAK = ("weakref.py", "_weakrefset.py")  # of the standard library
 HOLD = 0.02  # seconds that the scripted server keeps what it has interrupted
 METHODS = (
     "any",
@@ -208,8 +209,8 @@ def raising_place(frame: FrameType | None) -> str | None:
     inside = None
     while frame is not None:
         code = frame.f_code
-        if code.co_name == "__del__":
-            return None  # Python itself would swallow it
+        if code.co_name == "__del__" or code.co_filename.endswith(WEAK):
+            return None  # in a finalizer and in a callback of a weak reference Python itself would swallow it
         if inside is None and code.co_filename.startswith(LIBRARY) and "cpika" not in place:
             place = f"at cpika/{Path(code.co_filename).name}:{frame.f_lineno}"
         elif inside is None and code.co_filename.startswith(HERE):
