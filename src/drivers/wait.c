@@ -44,6 +44,16 @@ earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* Behind a read that has found nothing.  While another call is at it nothing was looked at: what has come in long ago, to a
+ * process that was stopped for example, would count as silence. */
+static void
+look_for_silence(CpikaConnection *conn, uint64_t now_ns)
+{
+    if (!conn->io.receiving && !conn->io.busy) {
+        cpika_engine_check_deadlines(&conn->engine, now_ns);
+    }
+}
+
 cpika_turn
 cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, bool look)
 {
@@ -75,7 +85,7 @@ cpika_take_turn(CpikaConnection *conn, cpika_call *call, uint64_t deadline_ns, b
             }
             return is_over(deadline_ns) ? CPIKA_TURN_LATE : CPIKA_TURN_AGAIN;
         }
-        cpika_engine_check_deadlines(e, cpika_now_ns());
+        look_for_silence(conn, cpika_now_ns());
         if (e->input_over) {
             return CPIKA_TURN_AGAIN;
         }
@@ -196,7 +206,7 @@ cpika_look_quietly(CpikaConnection *conn)
         return -1;
     }
     if (n == 0) {
-        cpika_engine_check_deadlines(e, io->clock_ns);
+        look_for_silence(conn, io->clock_ns);
     }
     while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
     }
