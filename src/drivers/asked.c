@@ -3,69 +3,117 @@
 #include "asked.h"
 
 #include "engine/engine.h"
+#include "values/errors.h"
 #include "values/gate.h"
 
 /* What a loop is given to call. */
 typedef struct {
     PyObject_HEAD
     CpikaConnection *conn;  // owned; NULL: it was called
+    bool kept;              // the loop has it, or had it
 } wish;
 
 /* ---- asking ---- */
 
-/* soon(made), once more where a signal handler has raised in it: it is Python code.  Called twice, the second does nothing. */
+/* soon(made).  0 or -1. */
 static int
-call_soon(CpikaConnection *conn, PyObject *made)
+offer(PyObject *soon, PyObject *made)
 {
-    PyObject *soon = Py_NewRef(conn->loop.soon);
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = PyObject_CallOneArg(soon, made);
-    bool asked = done != NULL;
-    if (!asked) {
-        PyObject *type, *error, *traceback;
-        PyErr_Fetch(&type, &error, &traceback);
-        PyObject *again = PyObject_CallOneArg(soon, made);
-        asked = again != NULL;
-        Py_XDECREF(again);
+    cpika_gate_return(gate);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+/* Once more where a signal handler has raised in it: it is Python code.  Called twice, a wish does nothing the second time.
+ * `*kept`: whether one of the two went well. */
+static int
+offer_surely(PyObject *soon, PyObject *made, bool *kept)
+{
+    *kept = true;
+    if (offer(soon, made) == 0) {
+        return 0;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    *kept = offer(soon, made) == 0;
+    if (*kept || PyErr_ExceptionMatches(type)) {  // the same again: the loop is closed, for example
         PyErr_Clear();
         PyErr_Restore(type, error, traceback);
+    } else {
+        cpika_put_behind(type, error, traceback);
     }
-    int rc = done == NULL ? -1 : 0;
-    Py_XDECREF(done);
-    Py_DECREF(soon);
-    if (!asked && conn->loop.asked == made) {
-        conn->loop.asked = NULL;
-    }
-    return rc;
+    return -1;
 }
 
 static int
 ask(CpikaConnection *conn)
 {
+    if (conn->st->wish_type == NULL) {  // the module is being torn down
+        return 0;
+    }
     wish *made = PyObject_GC_New(wish, conn->st->wish_type);
     if (made == NULL) {
         return -1;
     }
     made->conn = (CpikaConnection *)Py_NewRef((PyObject *)conn);
+    made->kept = false;
     PyObject_GC_Track((PyObject *)made);
     conn->loop.asked = (PyObject *)made;
-    conn->loop.asking++;
-    int rc = call_soon(conn, (PyObject *)made);
+    PyObject *soon = Py_NewRef(conn->loop.soon);
+    bool kept;
+    int rc = offer_surely(soon, (PyObject *)made, &kept);
+    Py_DECREF(soon);
+    made->kept = kept && Py_REFCNT(made) > 1;
     Py_DECREF(made);
-    conn->loop.asking--;
     return rc;
 }
 
 int
 cpika_ask(CpikaConnection *conn)
 {
-    const cpika_loop *loop = &conn->loop;
-    return loop->asked != NULL || loop->inside > 0 || loop->soon == NULL ? 0 : ask(conn);
+    cpika_loop *loop = &conn->loop;
+    if (loop->asked != NULL || loop->inside > 0 || loop->soon == NULL) {
+        return 0;
+    }
+    loop->repeated = false;
+    return ask(conn);
 }
 
 int
 cpika_ask_again(CpikaConnection *conn)
 {
-    return conn->loop.inside > 0 || conn->loop.soon == NULL ? 0 : ask(conn);
+    cpika_loop *loop = &conn->loop;
+    if (loop->inside > 0 || loop->soon == NULL
+        || (loop->asked != NULL && loop->asked_again_at == loop->reads)) {
+        return 0;
+    }
+    loop->asked_again_at = loop->reads;
+    loop->repeated = false;
+    return ask(conn);
+}
+
+/* The wish was not fulfilled: another one takes its place, once.  A loop that is emptied is not filled up again and again. */
+static void
+repeat(CpikaConnection *conn, PyObject *op)
+{
+    cpika_loop *loop = &conn->loop;
+    if (loop->repeated || loop->inside > 0 || loop->soon == NULL || cpika_engine_ended(&conn->engine)
+        || conn->io.closed || cpika_transport_forked(&conn->io) || Py_IsFinalizing()) {
+        return;
+    }
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    loop->repeated = true;
+    if (ask(conn) < 0) {
+        if (PyErr_ExceptionMatches(PyExc_RuntimeError)) {
+            PyErr_Clear();  // the loop is closed
+        } else {
+            PyErr_WriteUnraisable(op);  // a signal handler's, which has nowhere to go
+        }
+    }
+    PyErr_Restore(type, error, traceback);
 }
 
 /* ---- the callback ---- */
@@ -81,48 +129,28 @@ wish_call(PyObject *op, PyObject *args, PyObject *kwargs)
         Py_RETURN_NONE;
     }
     ((wish *)op)->conn = NULL;
-    if (conn->loop.asked == op) {
-        conn->loop.asked = NULL;
-    }
     PyObject *flush = Py_XNewRef(conn->loop.flush);
+    cpika_gate_section *gate = cpika_gate_leave();
     PyObject *done = flush == NULL ? Py_NewRef(Py_None) : PyObject_CallNoArgs(flush);
+    cpika_gate_return(gate);
     Py_XDECREF(flush);
+    if (conn->loop.asked == op) {  // nothing was taken: a handler has raised before
+        conn->loop.asked = NULL;
+        if (done == NULL) {
+            repeat(conn, op);
+        }
+    }
     Py_DECREF(conn);
     return done;
 }
 
+/* No tp_clear, which would forget the wish: what holds it in a circle, a loop's queue or an exception's frame, has one. */
 static int
 wish_traverse(PyObject *op, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(op));
     Py_VISIT((PyObject *)((wish *)op)->conn);
     return 0;
-}
-
-static int
-wish_clear(PyObject *op)
-{
-    CPIKA_GATE;
-    CpikaConnection *conn = ((wish *)op)->conn;
-    ((wish *)op)->conn = NULL;
-    if (conn != NULL && conn->loop.asked == op) {
-        conn->loop.asked = NULL;
-    }
-    Py_XDECREF(conn);
-    return 0;
-}
-
-/* Nobody is going to call it: another takes its place, unless the loop has dropped it at once. */
-static void
-repeat(CpikaConnection *conn)
-{
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
-    if (conn->loop.asking == 0 && !cpika_engine_ended(&conn->engine) && !conn->io.closed
-        && !cpika_transport_forked(&conn->io) && cpika_ask(conn) < 0) {
-        PyErr_Clear();  // the loop is closed, for example
-    }
-    PyErr_Restore(type, error, traceback);
 }
 
 static void
@@ -135,7 +163,9 @@ wish_dealloc(PyObject *op)
     ((wish *)op)->conn = NULL;
     if (conn != NULL && conn->loop.asked == op) {
         conn->loop.asked = NULL;
-        repeat(conn);
+        if (((wish *)op)->kept) {
+            repeat(conn, (PyObject *)type);
+        }
     }
     Py_XDECREF(conn);
     type->tp_free(op);
@@ -145,7 +175,6 @@ wish_dealloc(PyObject *op)
 static PyType_Slot wish_slots[] = {
     {Py_tp_call, wish_call},
     {Py_tp_traverse, wish_traverse},
-    {Py_tp_clear, wish_clear},
     {Py_tp_dealloc, wish_dealloc},
     {0, NULL},
 };

@@ -2,11 +2,13 @@
  * Layer: drivers.
  * Owns: nothing; a callback holds its connection until it is called.
  * Threads: with the GIL, from any thread; soon() sees to the rest.
- * Errors: -1 with what soon() raised.  A signal handler's does not undo the wish.
+ * Errors: -1 with what soon() raised.  A signal handler's does not undo the wish; where a wish is repeated there is nobody to
+ *         raise it to, as in a finalizer.
  *
  * A loop may lose a callback that it has taken out and not called yet: a signal handler raises between the two, and the loop
- * is run again later, as pika's manual has it for Ctrl-C.  So each wish is an object of its own: that it goes without having
- * been called is noticed, and the wish repeated. */
+ * is run again later, as pika's manual has it for Ctrl-C.  So each wish is an object of its own: when it goes without having
+ * been called, another one takes its place.  It does so once, until somebody asks again: a queue that is emptied stays empty,
+ * and a connection that is garbage with its loop is found to be so the second time. */
 #ifndef CPIKA_DRIVERS_ASKED_H
 #define CPIKA_DRIVERS_ASKED_H
 
@@ -15,7 +17,8 @@
 /* Has the loop flush, unless it was asked already, or a call of its runs, which does so by itself at its end. */
 int cpika_ask(CpikaConnection *conn);
 
-/* The same, but for a wish that stands already another one is made: the loop may have lost it, and not let go of it yet. */
+/* The same, but for a wish that stands already another one is made, one in each turn of the loop: it may have lost that one,
+ * and not let go of it yet. */
 int cpika_ask_again(CpikaConnection *conn);
 
 /* The output has been taken: more of it has to be asked for. */

@@ -455,7 +455,8 @@ enter(CpikaConnection *conn)
     conn->loop.reads++;
 }
 
-/* Ends a call: sends, unless an exception is on its way, which leaves that to the loop's next turn. */
+/* Ends a call: sends, unless an exception is on its way, which leaves that to the loop's next turn; in a child made by fork
+ * the connection's end. */
 static int
 leave(CpikaConnection *conn, int rc)
 {

@@ -16,11 +16,12 @@
 
 /* What an event loop that drives a connection has left with it: see loop.h. */
 typedef struct {
-    PyObject *handler;  // owned: told what happens; NULL: no loop drives it
-    PyObject *soon;     // owned: has the loop call what it is given, in its next turn
-    PyObject *flush;    // owned: what that is to call
-    PyObject *asked;    // borrowed: the wish for a flush that stands, see asked.h; NULL: none
-    int asking;         // calls of soon() under way
+    PyObject *handler;        // owned: told what happens; NULL: no loop drives it
+    PyObject *soon;           // owned: has the loop call what it is given, in its next turn
+    PyObject *flush;          // owned: what that is to call
+    PyObject *asked;          // borrowed: the wish for a flush that stands, see asked.h; NULL: none
+    bool repeated;            // that one took the place of one that was lost
+    uint64_t asked_again_at;  // `reads`, when the last was made beside one that stood
     PyObject *outcome;  // owned: told what a call of the loop's leaves to be done; NULL: nobody is, any more
     int told;           // the bits that it was told last
     unsigned long thread;  // the loop's

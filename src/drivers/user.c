@@ -21,12 +21,14 @@ getcurrent(cpika_state *st)
     if (st->greenlet_getcurrent == NULL) {
         Py_ssize_t count = PyDict_GET_SIZE(st->modules);
         PyObject *greenlet = cpika_dict_get(st->modules, st->names.greenlet);
-        if (greenlet == NULL) {
+        bool module = greenlet != NULL && PyModule_Check(greenlet);
+        PyObject *found = greenlet == NULL ? NULL
+                          : module         ? cpika_dict_get(PyModule_GetDict(greenlet), st->names.getcurrent)
+                                           : PyObject_GetAttr(greenlet, st->names.getcurrent);
+        if (found == NULL && !module) {  // nor is it in what stands in its place
             st->modules_seen = count;
-        } else if (PyModule_Check(greenlet)) {
-            PyObject *found = cpika_dict_get(PyModule_GetDict(greenlet), st->names.getcurrent);
-            Py_XSETREF(st->greenlet_getcurrent, found);
         }
+        Py_XSETREF(st->greenlet_getcurrent, found);
         Py_XDECREF(greenlet);
     }
     return st->greenlet_getcurrent;

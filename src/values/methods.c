@@ -187,20 +187,21 @@ cpika_method_decode(cpika_values *v, const uint8_t *payload, size_t len, uint32_
     return (PyObject *)self;
 }
 
-int
-cpika_hold_still(Py_buffer *encoded)
+Py_ssize_t
+cpika_hold_still(Py_buffer *encoded, size_t from, size_t to)
 {
     if (encoded->obj != NULL && PyBytes_CheckExact(encoded->obj)) {
         return 0;
     }
-    PyObject *copy = PyBytes_FromStringAndSize(encoded->buf, encoded->len);
+    PyObject *copy =
+        PyBytes_FromStringAndSize((const char *)encoded->buf + from, (Py_ssize_t)to - (Py_ssize_t)from);
     PyBuffer_Release(encoded);
     if (copy == NULL) {
         return -1;
     }
     int rc = PyObject_GetBuffer(copy, encoded, PyBUF_SIMPLE);
     Py_DECREF(copy);
-    return rc;
+    return rc < 0 ? -1 : (Py_ssize_t)from;
 }
 
 int
@@ -209,8 +210,7 @@ cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffe
     static char *names[] = {"encoded", "offset", NULL};
     Py_ssize_t at = 0;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|n:decode", names, encoded, &at)
-        || cpika_hold_still(encoded) < 0) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|n:decode", names, encoded, &at)) {
         return -1;
     }
     if (at < 0) {
@@ -219,7 +219,9 @@ cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffe
         return -1;
     }
     *offset = (size_t)(at < encoded->len ? at : encoded->len);
-    return 0;
+    Py_ssize_t moved = cpika_hold_still(encoded, *offset, (size_t)encoded->len);
+    *offset -= moved > 0 ? (size_t)moved : 0;
+    return moved < 0 ? -1 : 0;
 }
 
 static PyObject *

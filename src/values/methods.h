@@ -23,8 +23,9 @@ int cpika_append_encoded(PyObject *object, PyObject *str_encode, cpika_buf *out)
 /* New list of the bytes in `buf` (none: an empty list), for encode(). */
 PyObject *cpika_pieces(const cpika_buf *buf);
 
-/* Has the bytes stay as they are while user code runs: of a bytearray, or what shares one's memory, a copy. */
-int cpika_hold_still(Py_buffer *encoded);
+/* Has the bytes from `from` to `to` stay as they are while user code runs: of a bytearray, or what shares one's memory, a
+ * copy of those alone.  How far they lie further in front then; -1. */
+Py_ssize_t cpika_hold_still(Py_buffer *encoded, size_t from, size_t to);
 
 /* Parses the arguments of decode(encoded, offset=0).  At an offset behind the end nothing is left to decode: what has
  * fields misses the first. */

@@ -120,8 +120,7 @@ run_decoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
     size_t pos;
     int rc;
 
-    if (!PyArg_ParseTupleAndKeywords(args, kwds, format, names, &encoded, &offset)
-        || cpika_hold_still(&encoded) < 0) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwds, format, names, &encoded, &offset)) {
         return NULL;
     }
     pos = offset < 0 ? SIZE_MAX : (size_t)offset;
@@ -129,9 +128,24 @@ run_decoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
     rc = pos > (size_t)encoded.len ? CPIKA_E_TRUNCATED : walk(encoded.buf, (size_t)encoded.len, &end);
     if (rc != CPIKA_OK) {
         cpika_values_raise_at(state_of(module), rc, "table", encoded.buf, end);
-    } else {
-        value = decode(state_of(module), encoded.buf, &pos);
+        PyBuffer_Release(&encoded);
+        return NULL;
     }
+    Py_ssize_t moved = cpika_hold_still(&encoded, pos, end);
+    if (moved < 0) {
+        return NULL;
+    }
+    pos -= (size_t)moved;
+    end = pos;
+    // Without the GIL another thread may have written meanwhile.
+    rc = CPIKA_FREE_THREADED ? walk(encoded.buf, (size_t)encoded.len, &end) : CPIKA_OK;
+    if (rc != CPIKA_OK) {
+        cpika_values_raise_at(state_of(module), rc, "table", encoded.buf, end);
+        PyBuffer_Release(&encoded);
+        return NULL;
+    }
+    value = decode(state_of(module), encoded.buf, &pos);
+    pos += (size_t)moved;
     PyBuffer_Release(&encoded);
     return value == NULL ? NULL : Py_BuildValue("Nn", value, (Py_ssize_t)pos);
 }

@@ -62,6 +62,13 @@ def test_a_publish_of_another_thread_behind_the_end_has_its_tag(broker_url: str)
     assert ended.wait(SECONDS)
 
 
+class Odd(bytes):
+    """What is sent of it are its bytes, not what it says they are."""
+
+    def __bytes__(self) -> bytes:
+        return b"something else"
+
+
 async def returned_on_aio(exchange: Any, key: Any, body: Any) -> str:
     async with aio.connect(parameters()) as connection, connection.channel() as channel:
         try:
@@ -77,6 +84,7 @@ async def returned_on_aio(exchange: Any, key: Any, body: Any) -> str:
         ("", b"nobody", b"x"),
         (b"", "nobody", "text"),
         (b"", b"nobody", bytearray(b"x")),
+        (b"", Odd(b"nobody"), Odd(b"x")),
         ("", "nobod\N{LATIN SMALL LETTER Y WITH DIAERESIS}", memoryview(b"x")),
     ],
 )

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import gc
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -171,8 +174,9 @@ def handed_over() -> float:
     opened = Opened("asyncio")
     got = threading.Event()
     opened.got = lambda *_: got.set()  # type: ignore[method-assign]
-    opened.channel.basic_consume(opened.queue, opened.got, auto_ack=True, callback=lambda _: opened.stop())
-    opened.channel.basic_cancel(next(iter(opened.channel.consumer_tags)))
+    (before,) = opened.channel.consumer_tags
+    opened.channel.basic_consume(opened.queue, opened.got, auto_ack=True)
+    opened.channel.basic_cancel(before, callback=lambda _: opened.stop())
     opened.run()
     thread = threading.Thread(target=opened.run, daemon=True)
     thread.start()
@@ -193,7 +197,7 @@ def dropped() -> int:
     """How often a loop that keeps nothing is asked, for each publish."""
     opened = Opened("select")
     asked: list[None] = []
-    opened.connection._engine._loop_begin(opened.connection, lambda callback: asked.append(None), bool, None)
+    opened.connection._engine._loop_begin(opened.connection, lambda _: asked.append(None), lambda: None, None)
     opened.publish(b"x")
     opened.publish(b"y")
     return len(asked)
@@ -201,3 +205,100 @@ def dropped() -> int:
 
 def test_a_loop_that_drops_what_it_is_given_is_not_asked_without_end(broker_url: str) -> None:
     assert apart(dropped) == 2
+
+
+def forgotten_by_the_collector(kind: str) -> list[str]:
+    """What is lost is held by the exception's own circle, and goes with it."""
+    opened = Opened(kind)
+
+    def publish() -> None:
+        opened.publish(b"x")
+        opened.leak()
+
+    def run() -> None:
+        reason = None
+        try:
+            opened.run()
+        except Lost as error:
+            reason = error  # its frames lead back to it
+        assert reason is not None
+
+    gc.disable()
+    opened.later(publish)
+    run()
+    gc.collect()
+    opened.run()
+    return opened.told
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "select"])
+def test_what_the_collector_finds_was_lost_leaves_as_well(broker_url: str, kind: str) -> None:
+    assert apart(forgotten_by_the_collector, kind) == ["x"]
+
+
+def emptied() -> list[int]:
+    """How often a queue has to be emptied, and what stays of a connection that is forgotten with its loop."""
+    opened = Opened("select")
+    opened.publish(b"x")
+    taken = 0
+    while opened.loop._flushes and taken < 100:
+        opened.loop._flushes.popleft()
+        taken += 1
+    opened.publish(b"y")
+    left = weakref.ref(opened.connection)
+    opened.connection = opened.channel = opened.loop = opened.run = opened.stop = None
+    del opened
+    rounds = 0
+    while left() is not None and rounds < 10:
+        gc.collect()
+        rounds += 1
+    return [taken, rounds]
+
+
+def test_a_queue_that_is_emptied_stays_empty(broker_url: str) -> None:
+    taken, rounds = apart(emptied)
+    assert taken <= 2
+    assert rounds <= 2
+
+
+def handler_where_it_is_repeated() -> str:
+    """A handler raises where a lost wish is repeated: there is nobody to raise it to, but it is told."""
+    opened = Opened("asyncio")
+    told: list[str] = []
+    sys.unraisablehook = lambda what: told.append(what.exc_type.__name__)
+
+    def publish() -> None:
+        opened.publish(b"x")
+        opened.leak()
+
+    opened.later(publish)
+    try:
+        opened.run()
+    except Lost:  # whose traceback holds what was lost until here
+        opened.loop.call_soon = opened.loop.call_soon_threadsafe = raise_lost
+    gc.collect()
+    return ",".join(told)
+
+
+def raise_lost(*_: Any) -> None:
+    raise Lost
+
+
+def test_what_a_handler_raises_where_a_wish_is_repeated_is_told(broker_url: str) -> None:
+    assert apart(handler_where_it_is_repeated) == "Lost"
+
+
+def many_requests(kind: str) -> int:
+    """How often the loop is asked for a hundred requests of one turn."""
+    opened = Opened(kind)
+    engine = opened.connection._engine
+    asked: list[Any] = []
+    engine._loop_begin(opened.connection, asked.append, lambda: None, None)
+    for _ in range(100):
+        opened.connection._send_method(1, cpika.spec.Basic.Qos())
+    return len(asked)
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "select"])
+def test_requests_of_one_turn_ask_twice_at_most(broker_url: str, kind: str) -> None:
+    assert apart(many_requests, kind) <= 2

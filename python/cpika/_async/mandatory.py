@@ -12,7 +12,7 @@ Identity = tuple[bytes, bytes, bytes]
 
 
 def _octets(value: str | Buffer) -> bytes:
-    return value.encode() if isinstance(value, str) else bytes(value)
+    return value.encode() if isinstance(value, str) else bytes(memoryview(value))
 
 
 class Mandatory:
@@ -58,6 +58,16 @@ class Mandatory:
         if not alike:
             self._alike.pop(identity, None)
         return message
+
+    def settle_all(self, tag: int) -> None:
+        """Forget those up to a tag, 0 for all, whose confirms nobody awaits."""
+        covered = []
+        for number in self._identities:
+            if tag and number > tag:
+                break
+            covered.append(number)
+        for number in covered:
+            self.settle(number)
 
     def clear(self) -> None:
         """Forget all."""

@@ -320,13 +320,16 @@ class TwistedChannel:
         )
         if not self._delivery_confirmation:
             if self._selecting and self._channel._delivery_confirmation:  # Select has left: the broker counts
-                self._delivery_message_id += 1
+                self._note_publish(exchange, routing_key, body, mandatory)
             return defer.succeed(None)
+        self._note_publish(exchange, routing_key, body, mandatory)
+        confirmed = self._deliveries[self._delivery_message_id] = defer.Deferred()
+        return confirmed
+
+    def _note_publish(self, exchange: str, routing_key: str, body: str | Buffer, mandatory: bool) -> None:
         self._delivery_message_id += 1
         if mandatory:
             self._mandatory.add(self._delivery_message_id, exchange, routing_key, body)
-        confirmed = self._deliveries[self._delivery_message_id] = defer.Deferred()
-        return confirmed
 
     def confirm_delivery(self) -> defer.Deferred[Any]:
         """Have the broker confirm what is published (RabbitMQ's Confirm.Select).
@@ -360,6 +363,10 @@ class TwistedChannel:
         else:
             tags = [verdict.delivery_tag]
         if not tags or tags[0] not in self._deliveries:
+            if verdict.multiple:
+                self._mandatory.settle_all(verdict.delivery_tag)
+            else:
+                self._mandatory.settle(verdict.delivery_tag)
             LOGGER.error("Delivery tag %s not found in the pending deliveries", verdict.delivery_tag)
             return
         for tag in tags:
@@ -367,6 +374,8 @@ class TwistedChannel:
             if returned is None:
                 returned, unknown = unknown, None
             self._settle(self._deliveries.pop(tag), verdict, [] if returned is None else [returned])
+        if verdict.multiple:
+            self._mandatory.settle_all(verdict.delivery_tag)
 
     def _settle(self, confirmed: defer.Deferred[Any], verdict: Any, messages: Any) -> None:
         if isinstance(verdict, spec.Basic.Nack):
@@ -552,6 +561,7 @@ class TwistedChannel:
         self._closed = reason
         calls, self._calls = self._calls, {}
         deliveries, self._deliveries = self._deliveries, {}
+        self._mandatory.clear()
         consumers, self._consumers = self._consumers, {}
         for call in [*calls, *deliveries.values()]:
             call.errback(reason)

@@ -28,7 +28,7 @@ class _Fork:
     """
 
     def __init__(self) -> None:
-        self._running: asyncio.AbstractEventLoop | None = None
+        self._at_fork: dict[int, asyncio.AbstractEventLoop | None] = {}  # by thread: several may fork at once
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
         if hasattr(os, "register_at_fork"):
@@ -37,14 +37,18 @@ class _Fork:
             )
 
     def _before(self) -> None:
-        self._running = _get_running_loop()
+        loop = _get_running_loop()
+        if loop is None and self._thread == threading.get_ident():
+            loop = self._loop  # a child that forks again
+        self._at_fork[threading.get_ident()] = loop
 
     def _in_parent(self) -> None:
-        self._running = None
+        self._at_fork.pop(threading.get_ident(), None)
 
     def _in_child(self) -> None:
-        self._loop, self._thread = self._running, threading.get_ident()
-        self._running = None
+        self._thread = threading.get_ident()
+        self._loop = self._at_fork.pop(self._thread, None)
+        self._at_fork.clear()
 
     def inherited(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Return whether this thread of a child goes on with the loop that it had in the parent."""
