@@ -23,7 +23,7 @@ from cpika import exceptions, spec
 from cpika._aio.consumer import Consumer
 from cpika._aio.messages import Message, ReturnedMessage
 from cpika._aio.parts import Closing, Opening, fail, settle
-from cpika._async.mandatory import Mandatory
+from cpika._async.mandatory import Mandatory, covered
 from cpika._core import raise_again
 from cpika.adapters.asyncio_connection import AsyncioConnection
 from cpika.adapters.utils import connection_workflow
@@ -370,19 +370,8 @@ class Channel(Closing):
 
     def _on_verdict(self, frame: Any) -> None:
         verdict = frame.method
-        tag = verdict.delivery_tag
-        if not verdict.multiple:
-            if tag in self._pending:
-                self._settle(tag, verdict)
-            return
-        # Tags are given in order, and a dict keeps it: the first that is later ends the search.
-        covered = []
-        for number in self._pending:
-            if tag and number > tag:
-                break
-            covered.append(number)
-        for number in covered:
-            self._settle(number, verdict)
+        for tag in covered(self._pending, verdict):
+            self._settle(tag, verdict)
 
     def _settle(self, tag: int, verdict: Any) -> None:
         future = self._pending.pop(tag)

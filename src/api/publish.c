@@ -119,9 +119,9 @@ count_publish_locked(cpika_channel *ch, const cpika_identity *identity, const pu
                      bool mandatory)
 {
     uint64_t hash = mode->window != NULL && mandatory ? cpika_identity_hash(identity) : 0;
+    // Room in all of them before one counts it: none awaits what is not sent.
     for (cpika_window *w = ch->windows; w != NULL; w = w->outer) {
-        if (cpika_window_reserve(w)
-            < 0) {  // in all of them, before one counts it: none awaits what is not sent
+        if (cpika_window_reserve(w) < 0) {
             PyErr_NoMemory();
             return -1;
         }

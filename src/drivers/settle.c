@@ -4,7 +4,6 @@
 
 #include "ended.h"
 #include "made.h"
-#include "values/errors.h"
 #include "values/gate.h"
 
 /* ---- notices ---- */
@@ -128,15 +127,7 @@ cpika_settle_quietly(CpikaConnection *conn)
 {
     int rc = pay(conn);
     if (cpika_engine_ended(&conn->engine) && !conn->io.closed) {
-        PyObject *type, *value, *traceback;
-        PyErr_Fetch(&type, &value, &traceback);
-        bool closed = cpika_transport_close(&conn->io) == 0;
-        rc = closed ? rc : -1;
-        if (type != NULL && closed) {
-            PyErr_Restore(type, value, traceback);
-        } else if (type != NULL) {
-            cpika_put_behind(type, value, traceback);
-        }
+        rc = cpika_transport_close_behind(&conn->io) < 0 ? -1 : rc;
     }
     cpika_roles_notify(&conn->roles, &conn->engine, conn->io.link);
     return rc;

@@ -18,8 +18,8 @@ typedef struct {
     cpika_engine *engine;
     cpika_link *link;  // counted; NULL before it is attached
     PyObject *sock;    // owned: Python socket that does the I/O; NULL: the link's descriptor does
-    bool cooperative;  // waits let other greenlets of the thread run: a library has put in its own select
     bool secure;       // it is one of TLS, whose end the peer announces
+    bool cooperative;  // waits let other greenlets of the thread run: a library has put in its own select
     uint64_t home;     //   and this thread's event loop knows the socket
     uint64_t others_ran_ns;  //   when they last could
     PyObject *chunk;         // owned bytes that sock.send() wants again; NULL: none

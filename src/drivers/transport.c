@@ -220,6 +220,20 @@ cpika_transport_close(cpika_transport *t)
 }
 
 int
+cpika_transport_close_behind(cpika_transport *t)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    bool closed = cpika_transport_close(t) == 0;
+    if (type != NULL && closed) {
+        PyErr_Restore(type, error, traceback);
+    } else if (type != NULL) {
+        cpika_put_behind(type, error, traceback);
+    }
+    return closed ? 0 : -1;
+}
+
+int
 cpika_transport_leave_to_parent(cpika_transport *t)
 {
     if (t->link == NULL || !cpika_transport_forked(t)) {
@@ -280,16 +294,8 @@ cpika_transport_adopt(cpika_transport *t)
     if (rc == CPIKA_OK) {
         return CPIKA_OK;
     }
-    PyObject *type, *error, *traceback;
-    PyErr_Fetch(&type, &error, &traceback);
     no_memory(t);
-    bool closed = cpika_transport_close(t) == 0;
-    if (type != NULL && closed) {
-        PyErr_Restore(type, error, traceback);
-    } else if (type != NULL) {
-        cpika_put_behind(type, error, traceback);
-    }
-    return closed ? CPIKA_IO_ENDED : CPIKA_IO_RAISED;
+    return cpika_transport_close_behind(t) < 0 ? CPIKA_IO_RAISED : CPIKA_IO_ENDED;
 }
 
 int

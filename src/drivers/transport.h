@@ -63,6 +63,9 @@ void cpika_transport_read_waiting(cpika_transport *t);
 /* Nothing goes or comes any more.  0, or -1 with an exception of a Python socket. */
 int cpika_transport_close(cpika_transport *t);
 
+/* The same with an exception on its way, which stays, or stands behind the socket's. */
+int cpika_transport_close_behind(cpika_transport *t);
+
 /* In a child made by fork, whose loop watches the descriptor: puts a stream that has ended in its place.  0, or -1 with an
  * exception of a Python socket; elsewhere it does nothing. */
 int cpika_transport_leave_to_parent(cpika_transport *t);

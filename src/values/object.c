@@ -321,8 +321,8 @@ cpika_object_dict(CpikaObject *self)
         if (dict == NULL) {
             return NULL;
         }
-        if (self->dict
-            != NULL) {  // a new dict may have CPython collect, and what is collected have asked for it
+        // A new dict may have CPython collect, and what is collected may have asked for it.
+        if (self->dict != NULL) {
             Py_DECREF(dict);
             return self->dict;
         }

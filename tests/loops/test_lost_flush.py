@@ -101,6 +101,10 @@ class Opened:
     def publish(self, body: bytes) -> None:
         self.channel.basic_publish("", self.queue, body)
 
+    def publish_and_leak(self) -> None:
+        self.publish(b"x")
+        self.leak()
+
     def later(self, call: Callable[[], Any]) -> None:
         self.loop.call_later(0.0, call)
 
@@ -109,11 +113,7 @@ def run_again(kind: str) -> list[str]:
     """A flush is lost with its callback; the loop is run again, and that is all."""
     opened = Opened(kind)
 
-    def publish() -> None:
-        opened.publish(b"x")
-        opened.leak()
-
-    opened.later(publish)
+    opened.later(opened.publish_and_leak)
     with contextlib.suppress(Lost):
         opened.run()
     opened.run()
@@ -124,11 +124,7 @@ def close_meanwhile(kind: str) -> bool:
     """The same, and the connection is closed where the exception is handled, as pika's manual has it."""
     opened = Opened(kind)
 
-    def publish() -> None:
-        opened.publish(b"x")
-        opened.leak()
-
-    opened.later(publish)
+    opened.later(opened.publish_and_leak)
     try:
         opened.run()
     except Lost:
@@ -211,10 +207,6 @@ def forgotten_by_the_collector(kind: str) -> list[str]:
     """What is lost is held by the exception's own circle, and goes with it."""
     opened = Opened(kind)
 
-    def publish() -> None:
-        opened.publish(b"x")
-        opened.leak()
-
     def run() -> None:
         reason = None
         try:
@@ -224,7 +216,7 @@ def forgotten_by_the_collector(kind: str) -> list[str]:
         assert reason is not None
 
     gc.disable()
-    opened.later(publish)
+    opened.later(opened.publish_and_leak)
     run()
     gc.collect()
     opened.run()
@@ -267,11 +259,7 @@ def handler_where_it_is_repeated() -> str:
     told: list[str] = []
     sys.unraisablehook = lambda what: told.append(what.exc_type.__name__)
 
-    def publish() -> None:
-        opened.publish(b"x")
-        opened.leak()
-
-    opened.later(publish)
+    opened.later(opened.publish_and_leak)
     try:
         opened.run()
     except Lost:  # whose traceback holds what was lost until here

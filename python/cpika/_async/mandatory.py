@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +14,15 @@ Identity = tuple[bytes, bytes, bytes]
 
 def _octets(value: str | Buffer) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(memoryview(value))
+
+
+def covered(pending: dict[int, Any], verdict: Any) -> list[int]:
+    """Return the delivery tags, of those that are pending, of which a Basic.Ack or Nack speaks."""
+    last = verdict.delivery_tag
+    if not verdict.multiple:
+        return [last] if last in pending else []
+    # Tags are given in order, and a dict keeps it: the first that is later ends the search.
+    return list(takewhile(lambda tag: not last or tag <= last, pending))
 
 
 class Mandatory:
@@ -59,15 +69,10 @@ class Mandatory:
             self._alike.pop(identity, None)
         return message
 
-    def settle_all(self, tag: int) -> None:
-        """Forget those up to a tag, 0 for all, whose confirms nobody awaits."""
-        covered = []
-        for number in self._identities:
-            if tag and number > tag:
-                break
-            covered.append(number)
-        for number in covered:
-            self.settle(number)
+    def settle_all(self, verdict: Any) -> None:
+        """Forget those of a Basic.Ack or Nack, whose confirms nobody awaits."""
+        for tag in covered(self._identities, verdict):
+            self.settle(tag)
 
     def clear(self) -> None:
         """Forget all."""

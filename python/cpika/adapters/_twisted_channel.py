@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from twisted.internet import defer
 
 from cpika import exceptions, spec
-from cpika._async.mandatory import Mandatory
+from cpika._async.mandatory import Mandatory, covered
 from cpika._async.requests import Arguments
 from cpika.exchange_type import ExchangeType
 
@@ -353,29 +353,15 @@ class TwistedChannel:
     def _on_delivery_confirmation(self, method_frame: Any) -> None:
         verdict = method_frame.method
         unknown, self._puback_return = self._puback_return, None  # it came right before
-        if verdict.multiple:
-            # Tags are given in order, and a dict keeps it: the first that is later ends the search.
-            tags = []
-            for tag in self._deliveries:
-                if verdict.delivery_tag and tag > verdict.delivery_tag:
-                    break
-                tags.append(tag)
-        else:
-            tags = [verdict.delivery_tag]
-        if not tags or tags[0] not in self._deliveries:
-            if verdict.multiple:
-                self._mandatory.settle_all(verdict.delivery_tag)
-            else:
-                self._mandatory.settle(verdict.delivery_tag)
+        tags = covered(self._deliveries, verdict)
+        if not tags:
             LOGGER.error("Delivery tag %s not found in the pending deliveries", verdict.delivery_tag)
-            return
         for tag in tags:
             returned = self._mandatory.settle(tag)
             if returned is None:
                 returned, unknown = unknown, None
             self._settle(self._deliveries.pop(tag), verdict, [] if returned is None else [returned])
-        if verdict.multiple:
-            self._mandatory.settle_all(verdict.delivery_tag)
+        self._mandatory.settle_all(verdict)  # what was published before Select was answered
 
     def _settle(self, confirmed: defer.Deferred[Any], verdict: Any, messages: Any) -> None:
         if isinstance(verdict, spec.Basic.Nack):
