@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import threading
@@ -141,13 +142,21 @@ def test_a_value_may_become_one_of_a_derived_class_and_back() -> None:
 # ---- a thread that cannot be started ----
 
 
+def names_of_threads() -> list[str]:
+    """As the system knows them."""
+    names = []
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            names.append((task / "comm").read_text().strip())
+    return names
+
+
 def without_threads() -> list[str]:
     """Connects where there is room for everything but a thread's stack."""
     connect_apart().close()
     # The keeper's thread ends when it has had nothing to keep for a second.
-    task = Path("/proc/self/task")
     for there in (True, False):
-        while there != any("cpika-keeper" in (one / "comm").read_text() for one in task.iterdir()):
+        while there != ("cpika-keeper" in names_of_threads()):
             time.sleep(0.01)
     # Its stack is kept for the next one: that is taken by this.
     threading.Thread(target=threading.Event().wait, daemon=True).start()

@@ -8,6 +8,7 @@ import errno
 import functools
 import locale
 import select
+import shutil
 import socket
 import ssl
 import struct
@@ -214,7 +215,14 @@ def test_a_reset_is_told_whatever_the_locale_calls_it(tmp_path: Path) -> None:
     words = tmp_path / "de" / "LC_MESSAGES" / "libc.mo"
     words.parent.mkdir(parents=True)
     words.write_bytes(catalogue({b"Connection reset by peer": "zurückgesetzt".encode()}))
-    environment = {"LC_ALL": "C.UTF-8", "LANGUAGE": "de", "OUTPUT_CHARSET": "ISO-8859-1"}
+    # A locale by another name: the C library of Debian 13 translates nothing in one that is called C.
+    shutil.copytree("/usr/lib/locale/C.utf8", tmp_path / "locales" / "de_DE.utf8")
+    environment = {
+        "LOCPATH": str(tmp_path / "locales"),
+        "LC_ALL": "de_DE.UTF-8",
+        "LANGUAGE": "de",
+        "OUTPUT_CHARSET": "ISO-8859-1",
+    }
 
     with FakeServer(reset_upon_a_publish) as server:
         said, told = apart(in_other_words, str(tmp_path), server.port, environment=environment)
