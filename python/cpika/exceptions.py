@@ -358,6 +358,11 @@ class ReentrancyError(Exception):
     """The call would recurse into a loop that is already running."""
 
 
+class _AnswerTimeout(TimeoutError):
+    """The broker did not answer in the time that a call had; a class of its own, since programs' signal
+    handlers raise TimeoutError, too."""
+
+
 class ShortStringTooLong(AMQPError):
     """A short string is longer than 255 bytes; `args[0]` is the string."""
 

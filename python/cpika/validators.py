@@ -14,6 +14,11 @@ def require_string(value: Any, value_name: str) -> None:
         raise TypeError(f"{value_name} must be a str or unicode str, but got {value!r}")
 
 
+def itself(value: Any) -> Any:
+    """Return the `str` that something only passes for, like a proxy; anything else as it is."""
+    return value.encode().decode() if isinstance(value, str) and not issubclass(type(value), str) else value
+
+
 def require_callback(callback: Any, callback_name: str = "callback") -> None:
     """Require a callable.
 

@@ -134,8 +134,11 @@ channel_parse_reject(const cpika_signature *signature, CpikaChannel *ch, PyObjec
     if (cpika_args_parse(signature, args, nargs, kwnames, given) < 0 || cpika_check_channel(ch) < 0) {
         return -1;
     }
-    if (given[0] != NULL && !PyLong_Check(given[0])) {
-        PyErr_SetString(PyExc_TypeError, "delivery_tag must be an integer");
+    int is = given[0] == NULL ? 1 : cpika_passes_for(given[0], &PyLong_Type);
+    if (is <= 0) {
+        if (is == 0) {
+            PyErr_SetString(PyExc_TypeError, "delivery_tag must be an integer");
+        }
         return -1;
     }
     if (channel_delivery_tag(ch, given[0], &out->tag) < 0) {
@@ -245,8 +248,11 @@ channel_basic_get(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
     if (cpika_args_parse(&signature, args, nargs, kwnames, given) < 0) {
         return NULL;
     }
-    if (!PyUnicode_Check(given[0])) {
-        PyErr_Format(PyExc_TypeError, "queue must be a str or unicode str, but got %R", given[0]);
+    int is = cpika_passes_for(given[0], &PyUnicode_Type);
+    if (is <= 0) {
+        if (is == 0) {
+            PyErr_Format(PyExc_TypeError, "queue must be a str or unicode str, but got %R", given[0]);
+        }
         return NULL;
     }
     int no_ack = cpika_arg_true(given[1], 0);

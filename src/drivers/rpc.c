@@ -5,6 +5,7 @@
 #include "ended.h"
 #include "made.h"
 #include "settle.h"
+#include "values/errors.h"
 #include "values/values.h"
 #include "wait.h"
 #include "wire/frame.h"
@@ -114,7 +115,7 @@ call(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const cpik
     if (rc == 0) {
         raise_unanswered(conn, ch);
     } else if (rc == 1) {
-        PyErr_SetString(PyExc_TimeoutError, "the broker did not answer in time");
+        cpika_raise(conn->st, CPIKA_EXC__AnswerTimeout, "the broker did not answer in time");
     }
     cpika_engine_abandon(&conn->engine, engine_channel, request);
     return NULL;

@@ -11,6 +11,7 @@
 
 /* pika's exception classes that the core raises: one list, from which the enum and the imports are made. */
 #define CPIKA_EXCEPTIONS(X)      \
+    X(_AnswerTimeout)            \
     X(AMQPConnectionError)       \
     X(AMQPError)                 \
     X(AMQPHeartbeatTimeout)      \

@@ -107,6 +107,13 @@ cpika_is_plain_string(PyObject *value)
     return PyUnicode_CheckExact(value) || PyBytes_CheckExact(value);
 }
 
+/* What isinstance() says: it believes a __class__, which a proxy borrows from what it stands for.  -1 with an exception. */
+static inline int
+cpika_passes_for(PyObject *value, PyTypeObject *type)
+{
+    return PyObject_TypeCheck(value, type) ? 1 : PyObject_IsInstance(value, (PyObject *)type);
+}
+
 /* New reference to the str or bytes that is sent for `value`: itself if it is plain, else what its encode('UTF-8') gives,
  * or itself if it counts as bytes.  Runs user code unless it is plain. */
 PyObject *cpika_string_sent(cpika_values *v, PyObject *value);

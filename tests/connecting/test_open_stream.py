@@ -173,7 +173,7 @@ def test_the_last_parameters_say_how_often_and_how_fast(listener: socket.socket)
 
     def attempt(*_args: Any) -> None:
         moments.append(time.monotonic())
-        raise exceptions.IncompatibleProtocolError("no")
+        raise workflow.AMQPConnectorAMQPHandshakeError(exceptions.IncompatibleProtocolError("no"))
 
     configs = [
         connection.ConnectionParameters("127.0.0.1", port_of(listener), connection_attempts=9, retry_delay=9),
@@ -292,7 +292,8 @@ def test_a_broker_that_hangs_up_leads_to_the_next_parameters(
         if sock.getpeername()[1] != port_of(listener):
             select.select([sock], [], [], 10)
             assert sock.recv(1) == b""
-            raise exceptions.IncompatibleProtocolError("hung up")
+            hung_up = exceptions.IncompatibleProtocolError("hung up")
+            raise workflow.AMQPConnectorAMQPHandshakeError(hung_up)
         return sock
 
     configs = [
@@ -335,7 +336,7 @@ def test_each_attempt_gets_parameters_of_its_own(listener: socket.socket) -> Non
         seen.append(vars(params.credentials)["password"])
         params.credentials.erase_credentials()
         if len(seen) == 1:
-            raise exceptions.AMQPConnectionError("again")
+            raise workflow.AMQPConnectorAMQPHandshakeError(exceptions.AMQPConnectionError("again"))
         return sock
 
     params = connection.ConnectionParameters(

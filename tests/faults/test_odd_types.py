@@ -259,3 +259,40 @@ def test_events_are_made_with_pikas_arguments(library: Any) -> None:
     assert repr(returned).endswith("channel='channel' method='method' properties='props' body=b''>")
     returned.dispatch()
     assert called == ["timer", ("channel", "method", "props", b"")]
+
+
+def proxy(value: Any) -> Any:
+    """What stands for a value as proxies do: its class, its methods, its text."""
+    kind = type(value)
+    names = ("encode", "__index__", "__int__", "__hash__", "__eq__", "__str__", "__repr__")
+    methods = {
+        name: lambda _self, *args, _name=name: getattr(value, _name)(*args)
+        for name in names
+        if hasattr(kind, name)
+    }
+    return claims(kind, **methods)
+
+
+def test_a_proxy_will_do_for_what_it_stands_for(connect: Connect, queue_name: str) -> None:
+    """A consumer of a proxy's name could be begun and not be ended: `close()` of its channel raised."""
+    channel = connect().channel()
+    channel.queue_declare(proxy(queue_name))
+    for body in (b"1", b"2"):
+        channel.basic_publish("", queue_name, body)
+    method, _properties, body = channel.basic_get(proxy(queue_name))
+    assert body == b"1"
+    channel.basic_reject(proxy(method.delivery_tag), requeue=False)
+    got: list[bytes] = []
+    channel.basic_consume(queue_name, lambda *args: got.append(args[3]), True, consumer_tag=proxy("tag"))
+    while not got:
+        channel.connection.process_data_events(1)
+    assert got == [b"2"] and channel.consumer_tags == ["tag"]
+    channel.basic_cancel(proxy("tag"))
+    assert channel.consumer_tags == []
+    channel.basic_consume(queue_name, print, consumer_tag=proxy("tag"))
+    channel.close()
+    channel = channel.connection.channel()
+    for message in channel.consume(queue_name, inactivity_timeout=0.01, consumer_tag=proxy("another")):
+        assert message == (None, None, None)
+        break
+    channel.close()

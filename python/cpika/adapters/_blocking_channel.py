@@ -52,7 +52,6 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             self._impl, self._connection = channel_impl, connection
             self._begin_inside()
             self._queue_consumer_generator = None
-            self._cancel_callbacks: list[OnCancel] = []
             LOGGER.info("Created channel=%s", self.channel_number)
         except BaseException:
             if vars(self).get("_impl") in (None, channel_impl):  # else it stays the channel that it is
@@ -160,13 +159,6 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         else:
             evt.dispatch()
 
-    def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
-        """Dispatch a cancellation by the broker."""
-        self._consumer_infos.pop(method_frame.method.consumer_tag, None)
-        self._connection._request_channel_dispatch(-self.channel_number)
-        for callback in list(self._cancel_callbacks):
-            callback(method_frame)
-
     def _on_consumer_generator_event(self, evt: Any) -> None:
         """Keep an event for `consume()`; the core ends its wait then.
 
@@ -254,8 +246,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                     alternate_event_sink,
                 )
             )
-        if not consumer_tag:
-            consumer_tag = self._impl._generate_consumer_tag()
+        consumer_tag = validators.itself(consumer_tag) or self._impl._generate_consumer_tag()
         if consumer_tag in self._consumer_infos:
             raise exceptions.DuplicateConsumerTag(consumer_tag)
         validators.require_string(queue, "queue")
@@ -430,12 +421,12 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                 return
             try:
                 kept = self._next_kept(generator, hand)
+                kind = type(kept)  # in here: a handler may run where something is called
             except BaseException:  # a signal handler's: the message is for the next who asks
                 self._keep_again(generator, hand)
                 if not auto_ack and self._queue_consumer_generator is not generator and self.is_open:
                     self._give_back_all(generator.pending_events)
                 raise
-            kind = type(kept)
             if kind is tuple:
                 yield kept
                 if be_fair is not None:
@@ -466,8 +457,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             self._check_generator(found, params)
             return
         LOGGER.debug("Creating new queue consumer generator; params: %r", params)
-        if not consumer_tag:
-            consumer_tag = self._impl._generate_consumer_tag()
+        consumer_tag = validators.itself(consumer_tag) or self._impl._generate_consumer_tag()
         generator = _QueueConsumerGeneratorInfo(params, consumer_tag)
         try:
             found = self._begin_generator(generator)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("pika.adapters.blocking_connection")
 _CHANNEL_LOGGER = logging.getLogger("pika.channel")
+_CALLBACK_LOGGER = logging.getLogger("pika.callback")
 
 
 class _Confirmations:
@@ -94,6 +95,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._cancelled_messages: dict[str, list[Any]] = {}
         self._own_pending_events: _PendingEvents | None = None
         self._return_callbacks: list[Callable[..., Any]] = []
+        self._cancel_callbacks: list[Callable[..., Any]] = []
 
     def _forget_inside(self) -> None:
         """Drop what refers to users' objects."""
@@ -239,7 +241,16 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         return removed
 
     def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:
-        raise NotImplementedError  # of the class that has the callbacks
+        """Dispatch a cancellation by the broker."""
+        self._consumer_infos.pop(method_frame.method.consumer_tag, None)
+        self._connection._request_channel_dispatch(-self.channel_number)
+        for callback in list(self._cancel_callbacks):
+            try:
+                callback(method_frame)
+            except Exception:
+                key = f"{self.channel_number}:blocking_channel_consumer_cancelled"  # pika's
+                _CALLBACK_LOGGER.exception('Calling %s for "%s" failed', callback, key)
+                raise
 
     @staticmethod
     def _check_generator(found: _QueueConsumerGeneratorInfo, params: tuple[str, bool, bool]) -> None:

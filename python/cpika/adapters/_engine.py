@@ -5,20 +5,25 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpika import _handshake, exceptions, frame, spec
 from cpika._loggable import loggable
 from cpika._states import ConnectionStates
 from cpika.adapters import _engine_names, _pykeeper
 from cpika.adapters.utils import _forked, _green, _waiting
-from cpika.adapters.utils.connection_workflow import AMQPConnectorStackTimeout
+from cpika.adapters.utils.connection_workflow import (
+    AMQPConnectorAMQPHandshakeError,
+    AMQPConnectorStackTimeout,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cpika.adapters.blocking_connection import BlockingChannel
     from cpika.connection import Parameters
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("pika.connection")
 _CHANNEL_LOG = logging.getLogger("pika.channel")
@@ -61,7 +66,8 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
 
         :param deadline: moment of `time.monotonic()`, or None
         :raises AMQPConnectorStackTimeout: it was not done by then
-        :raises pika.exceptions.AMQPConnectionError: the broker refused, or hung up
+        :raises AMQPConnectorAMQPHandshakeError: the broker refused or hung up, or the parameters have no
+            answer to what it says
         """
         engine = cls(sock, params)
         try:
@@ -76,20 +82,35 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         try:
             self._write(_handshake.PROTOCOL_HEADER)
             self._on_start(self._await(None, spec.Connection.Start, deadline), deadline)
-        except TimeoutError:
+        except exceptions._AnswerTimeout:
             raise AMQPConnectorStackTimeout from None
         except (exceptions.StreamLostError, exceptions.ConnectionClosedByBroker) as error:
             kind, meaning = _handshake.REFUSED_AT[self._handshake_state]
             _LOG.error(meaning)
             refusal = kind(repr(error))
             _LOG.info("Connection setup terminated due to %r", refusal)
-            raise refusal from None
+            raise AMQPConnectorAMQPHandshakeError(refusal) from None
+        except exceptions.AMQPError as error:
+            raise AMQPConnectorAMQPHandshakeError(error) from None
+
+    @staticmethod
+    def _ask_parameters(question: Callable[..., T], *args: Any) -> T:
+        """Return what the parameters say; whatever the program's code in them raises fails this attempt only.
+
+        :raises AMQPConnectorAMQPHandshakeError: it raised
+        """
+        try:
+            return question(*args)
+        except Exception as error:
+            raise AMQPConnectorAMQPHandshakeError(error) from None
 
     def _await(self, method: Any, reply: Any, deadline: float | None) -> Any:
         """Send a method of channel 0 (None: nothing) and return the answer.
 
-        :raises TimeoutError: there was none by the deadline
+        :raises pika.exceptions._AnswerTimeout: there was none by the deadline
         """
+        if method is not None:
+            self._ask_parameters(method.encode)
         timeout = None if deadline is None else deadline - time.monotonic()
         return self._rpc(method, reply.INDEX, timeout)
 
@@ -104,7 +125,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         self._enter(self.CONNECTION_START)
         self.server_properties = start.server_properties
         self.server_capabilities = _handshake.capabilities(start)
-        start_ok = _handshake.start_ok(self.params, start)
+        start_ok = self._ask_parameters(_handshake.start_ok, self.params, start)
         self._on_tune(self._await(start_ok, spec.Connection.Tune, deadline), deadline)
 
     @property
@@ -122,7 +143,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
             text = f"Connection.Tune with a frame_max of {frame_max}, below {spec.FRAME_MIN_SIZE}"
             nonsense = exceptions.InvalidFrameError(text)
             raise exceptions.StreamLostError(f"Stream connection lost: {nonsense!r}")
-        frame_max, timeout = _handshake.settle_limits(self, params, tune)
+        frame_max, timeout = self._ask_parameters(_handshake.settle_limits, self, params, tune)
         self._tune(frame_max, timeout, params.blocked_connection_timeout)
         self._send_method(spec.Connection.TuneOk(params.channel_max, frame_max, timeout))
         opening = spec.Connection.Open(params.virtual_host, insist=True)
@@ -189,7 +210,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
             self.connection_state = self.CONNECTION_CLOSING
             _LOG.info("Closing connection (%s): %r", reply_code, reply_text)
             self._rpc(close, spec.Connection.CloseOk.INDEX, timeout)
-        except TimeoutError:
+        except exceptions._AnswerTimeout:
             _LOG.warning("The broker did not answer Connection.Close within %s s", timeout)
         finally:
             if self._closer.get("closer") is me:  # else this would keep the answer from who awaits it

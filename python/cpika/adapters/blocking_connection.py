@@ -410,7 +410,7 @@ class BlockingConnection:
                 LOGGER.warning("Got ChannelClosed while closing channel from connection.close: %r", exc)
             except exceptions.ChannelWrongStateError:
                 pass  # closed by another thread meanwhile
-            except TimeoutError:
+            except exceptions._AnswerTimeout:
                 LOGGER.warning("The broker did not answer Channel.Close of channel %s in time", int(channel))
                 return
 

@@ -10,6 +10,7 @@ import encodings.idna  # noqa: F401  getaddrinfo() would load it, in a call
 import logging
 import os
 import socket
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -51,11 +52,11 @@ class AMQPConnectorStackTimeout(AMQPConnectorException):
 
 
 class AMQPConnectorAborted(AMQPConnectorException):
-    """In pika, one attempt was aborted."""
+    """One attempt was aborted."""
 
 
 class AMQPConnectorWrongState(AMQPConnectorException):
-    """In pika, an attempt was not in a state for the call."""
+    """An attempt is not in a state for the call."""
 
 
 class AMQPConnectorPhaseErrorBase(AMQPConnectorException):
@@ -109,11 +110,11 @@ class AMQPConnectorAMQPHandshakeError(AMQPConnectorPhaseErrorBase):
 
 
 class AMQPConnectionWorkflowAborted(AMQPConnectorException):
-    """In pika, the whole workflow was aborted."""
+    """The whole workflow was aborted."""
 
 
 class AMQPConnectionWorkflowWrongState(AMQPConnectorException):
-    """In pika, the workflow was not in a state for the call."""
+    """The workflow is not in a state for the call."""
 
 
 class AMQPConnectionWorkflowFailed(AMQPConnectorException):
@@ -152,6 +153,10 @@ def __getattr__(name: str) -> Any:
     return value
 
 
+def _none_given(parameters: object) -> ValueError:
+    return ValueError(f"Expected a non-empty sequence of connection parameters, but got {parameters!r}.")
+
+
 def as_configs(parameters: Parameters | Iterable[Parameters] | None) -> tuple[Parameters, ...]:
     """Return the argument of `BlockingConnection` as a non-empty tuple of parameters.
 
@@ -163,7 +168,7 @@ def as_configs(parameters: Parameters | Iterable[Parameters] | None) -> tuple[Pa
     if isinstance(parameters, Parameters):
         return (parameters,)
     if not parameters:
-        raise ValueError(f"Expected a non-empty sequence of connection parameters, but got {parameters!r}.")
+        raise _none_given(parameters)
     # An error shows types only: a URL given as a string would show its password.
     if isinstance(parameters, (str, bytes)):
         raise TypeError(
@@ -175,6 +180,8 @@ def as_configs(parameters: Parameters | Iterable[Parameters] | None) -> tuple[Pa
             f"Expected connection parameters, but got an object of type {type(parameters).__name__}"
         )
     configs = tuple(parameters)
+    if not configs:
+        raise _none_given(parameters)
     for config in configs:
         if not isinstance(config, Parameters):
             raise TypeError(
@@ -195,8 +202,9 @@ def open_stream(
     :param configs: non-empty sequence of parameters
     :param attempt: does the AMQP handshake. It gets a connected socket, TLS done, non-blocking (it owns the
         socket if it returns), a copy of the parameters for its own use, and the moment of `time.monotonic()`
-        at which it has to raise `AMQPConnectorStackTimeout`, whose text is set here. AMQPError and OSError
-        count as failures of this address; anything else it raises leaves `open_stream`
+        at which it has to raise `AMQPConnectorStackTimeout`, whose text is set here. An
+        `AMQPConnectorAMQPHandshakeError` is a failure of this address; anything else it raises, a signal
+        handler's exception for example, leaves `open_stream`
     :raises AMQPConnectionError: the last failure was a TCP connect; its argument is an
         `AMQPConnectorSocketConnectError`
     :raises Exception: the last failure as it is: `socket.gaierror`, an OSError of TLS, an
@@ -262,7 +270,7 @@ def _resolve(config: Parameters) -> list[Address] | Exception:
     try:
         # An address in digits, the common case in tests and containers, needs no thread.
         return _getaddrinfo(config, socket.AI_NUMERICHOST)
-    except (OSError, ValueError, OverflowError):
+    except (socket.gaierror, ValueError, OverflowError):
         pass  # a name, possible or not
     outcome: list[list[Address] | Exception] = []
     done = threading.Lock()  # an Event has a lock inside, which a signal's exception can leave held
@@ -277,7 +285,10 @@ def _resolve(config: Parameters) -> list[Address] | Exception:
         finally:
             done.release()
 
-    start_thread(look_up, "pika-getaddrinfo")
+    if sys.is_finalizing():
+        look_up()  # a thread would not begin any more
+    else:
+        start_thread(look_up, "pika-getaddrinfo")
     done.acquire()
     return outcome.pop()
 
@@ -366,7 +377,6 @@ def _start_tls(
     options = config.ssl_options
     assert options is not None
     hostname = config.host if options.server_hostname is None else options.server_hostname
-    tls: socket.socket | None = None
     try:
         tls = options.context.wrap_socket(
             sock,
@@ -375,40 +385,51 @@ def _start_tls(
             suppress_ragged_eofs=False,
             server_hostname=hostname,
         )
+    except _TLS_FAILURES as error:
+        raise _no_transport(error, address, config) from None
+    try:
         _handshake_tls(tls, address, config, deadline)
-    except BaseException as error:
-        if tls is not None:
-            tls.close()
-        if not isinstance(error, (OSError, ValueError, TypeError, AMQPConnectorStackTimeout)):
-            raise
-        _LOG.error(
-            "Attempt to create the streaming transport failed: %r; %r/%s; ssl=True",
-            error,
-            config.host,
-            address,
-        )
-        raise AMQPConnectorTransportSetupError(error) from None
+    except BaseException:
+        tls.close()
+        raise
     _IO_LOG.info("SSL handshake completed successfully: %s", tls)
     return tls
 
 
+_TLS_FAILURES = OSError, ValueError, TypeError
+
+
+def _no_transport(error: Exception, address: Address, config: Parameters) -> AMQPConnectorTransportSetupError:
+    """Return the failure of this attempt."""
+    _LOG.error(
+        "Attempt to create the streaming transport failed: %r; %r/%s; ssl=True", error, config.host, address
+    )
+    return AMQPConnectorTransportSetupError(error)
+
+
 def _handshake_tls(tls: Any, address: Address, config: Parameters, deadline: float | None) -> None:
-    """Do the TLS handshake of a non-blocking socket."""
+    """Do the TLS handshake of a non-blocking socket.
+
+    :raises AMQPConnectorTransportSetupError: no agreement, no trust, a drop, or too slow
+    """
     import ssl
 
     while True:
-        writing = False
+        # The wait is not in here: what is raised there is a signal handler's, and no failure of TLS.
         try:
             tls.do_handshake()
             return
         except ssl.SSLWantReadError:
-            pass
+            writing = False
         except ssl.SSLWantWriteError:
             writing = True
+        except _TLS_FAILURES as error:
+            raise _no_transport(error, address, config) from None
         if not _waiting.wait_until(tls.fileno(), deadline, read=not writing, write=writing):
-            raise AMQPConnectorStackTimeout(
+            timeout = AMQPConnectorStackTimeout(
                 f"Timeout while setting up transport to {config.host!r}/{address}; ssl=True"
             )
+            raise _no_transport(timeout, address, config)
 
 
 def _handshake(
@@ -420,7 +441,7 @@ def _handshake(
 ) -> T:
     """Return what `attempt` returns.
 
-    :raises AMQPConnectorAMQPHandshakeError: an AMQPError, an OSError or too slow
+    :raises AMQPConnectorAMQPHandshakeError: it raised that, or was too slow
     """
     try:
         return attempt(sock, copy_parameters(config), deadline)
@@ -431,8 +452,6 @@ def _handshake(
             f"Timeout during AMQP handshake{config.host!r}/{address}; ssl={ssl}"
         )
         raise AMQPConnectorAMQPHandshakeError(timeout) from None
-    except (exceptions.AMQPError, OSError) as error:
-        raise AMQPConnectorAMQPHandshakeError(error) from None
 
 
 def _earlier(a: float | None, b: float | None) -> float | None:
