@@ -224,8 +224,9 @@ failed(cpika_transport *t)
         PyErr_Clear();
     }
     cpika_engine_finish(t->engine, &why);
-    if (!tell && may_close_here(t)) {
-        // The exception leaves the call at once: nobody else closes the socket for it.
+    if (!tell && !t->link->watched && may_close_here(t)) {
+        // The exception leaves the call at once: nobody else closes the socket for it.  (A loop does, once it has
+        // taken the descriptor from what it watches: not before, its number would be another's.)
         t->engine->ending.told = true;
         t->closed = true;
         if (close_sock(t) < 0) {

@@ -169,6 +169,24 @@ def test_a_cut_in_the_midst_of_messages_ends_the_connection_once(
     assert reason is error
 
 
+@some("select asyncio")
+def test_the_transport_s_socket_stays_the_same(loop: Loop) -> None:
+    """Each look made another one, whose descriptor was closed before the program could use its number."""
+
+    def opened(channel: Any) -> None:
+        transport = channel.connection._transport
+        seen.append(transport._sock is transport._sock)
+        descriptor = transport._sock.fileno()
+        gc.collect()
+        seen.append(os.fstat(descriptor).st_ino == os.fstat(transport.engine._loop_fileno()).st_ino)
+        seen.append(transport._sock)
+        loop.close()
+
+    seen: list[Any] = []
+    loop.channel(opened)
+    assert seen[:2] == [True, True] and seen[2].fileno() < 0, "closed with the connection"
+
+
 @some("select asyncio gevent")
 def test_heartbeats_go_on_while_a_callback_computes(loop: Loop) -> None:
     def opened(channel: Any) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
 from cpika import _core, exceptions, validators
+from cpika.adapters.utils import _forked
 from cpika.callback import CallbackManager
 from cpika.channel import MAX_CHANNELS, Channel
 from cpika.spec import Basic
@@ -113,6 +114,7 @@ class _Transport:
         if self._copy is None:
             self._copy = socket.socket(fileno=os.dup(self._engine._descriptor()))
             self._copy.setblocking(False)
+            _forked.sockets.add(self._copy)
         return self._copy
 
     def get_write_buffer_size(self) -> int:

@@ -20,7 +20,8 @@ A copy of the parent's socket would hide the parent's death from the broker, too
 that are its own and that no loop watches.)
 """
 sockets: References[socket.socket] = References()
-"""Of connections on loops that are being made: ended in a child, which would go on in its parent's place."""
+"""Of connections on loops that are being made: ended in a child, which would go on in its parent's place.
+And the copies that `_transport._sock` gives."""
 pollers: References[Any] = References()
 """What loops of our own wait with: a child gets others."""
 

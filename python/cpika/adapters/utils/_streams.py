@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from cpika._async.engine import ENDED, MORE, WANTS_WRITE, LoopEngine
+from cpika.adapters.utils import _forked
 from cpika.adapters.utils.nbio_interface import AbstractStreamTransport
 
 if TYPE_CHECKING:
@@ -93,10 +94,12 @@ class _Transport(AbstractStreamTransport):
                 return
             state = self._STATE_FAILED
         _LOGGER.info("Abrupt shutdown of transport: state=%s; error=%r; %s", self._state, error, self)
-        if self._state == self._STATE_ACTIVE:
-            self._stop()
-        self._state = state
-        self._nbio.add_callback_threadsafe(functools.partial(self._connection_lost_notify_async, error))
+        try:
+            if self._state == self._STATE_ACTIVE:
+                self._stop()
+        finally:  # whatever the loop says to that: it is over, and is told
+            self._state = state
+            self._nbio.add_callback_threadsafe(functools.partial(self._connection_lost_notify_async, error))
 
     def _connection_lost_notify_async(self, error: BaseException | None) -> None:
         if self._state == self._STATE_COMPLETED:
@@ -137,6 +140,8 @@ class EngineTransport(_Transport):
     def __init__(self, sock: Any, protocol: AbstractStreamProtocol, nbio: Any, connection: Any) -> None:
         super().__init__(protocol, nbio)
         self.engine = engine = LoopEngine.over(sock)
+        self._given = sock if engine.over_python else None
+        self._copy: socket.socket | None = None
         # Services of ours know a cheaper way than the one for all threads, where the caller runs the loop.
         soon = getattr(nbio, "_call_soon", nbio.add_callback_threadsafe)
         flush = engine._loop_on_writable
@@ -161,9 +166,15 @@ class EngineTransport(_Transport):
 
     @property
     def _sock(self) -> socket.socket | None:
-        """A socket object for the stream's descriptor, for its options and addresses; None when closed."""
+        """The socket; of a plain one, another descriptor of the same connection; None when closed."""
         fd = self.engine._loop_fileno()
-        return socket.socket(fileno=os.dup(fd)) if fd >= 0 else None
+        if fd < 0 or self._given is not None:
+            return None if fd < 0 else self._given
+        if self._copy is None:
+            self._copy = socket.socket(fileno=os.dup(fd))
+            self._copy.setblocking(False)
+            _forked.sockets.add(self._copy)
+        return self._copy
 
     def _on_outcome(self, bits: int | None, raised: BaseException | None) -> None:
         """The loop has called the engine, and there is something to do; called by the core."""
@@ -199,10 +210,14 @@ class EngineTransport(_Transport):
             self._nbio.add_callback_threadsafe(self._on_readable)
 
     def _stop(self) -> None:
-        super()._stop()
-        self.engine._loop_stop()
+        try:
+            super()._stop()
+        finally:
+            self.engine._loop_stop()
 
     def _close_socket(self) -> None:
+        if self._copy is not None:
+            self._copy.close()
         self.engine._loop_close()
 
 
