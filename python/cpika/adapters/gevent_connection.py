@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
@@ -89,6 +90,9 @@ class _TSafeCallbackQueue:
     def add_callback_threadsafe(self, callback: Callable[[], Any]) -> None:
         """Add a callback, from any thread."""
         self._queue.append(callback)
+        self._tell()
+
+    def _tell(self) -> None:
         try:
             os.write(self._write_fd, b"\xff")
         except BlockingIOError:
@@ -100,8 +104,12 @@ class _TSafeCallbackQueue:
             os.read(self._read_fd, 4096)
         except BlockingIOError:
             pass
-        for _ in range(len(self._queue)):
-            self._queue.popleft()()
+        try:
+            for _ in range(len(self._queue)):
+                self._queue.popleft()()
+        finally:
+            if self._queue:  # a signal handler has raised, or more have come
+                self._tell()
 
     def close(self) -> None:
         """Close the pipe."""
@@ -123,7 +131,7 @@ class _GeventSelectorIOLoop(AbstractSelectorIOLoop):
     def __init__(self, gevent_hub: Any = None) -> None:
         self._hub: Any = gevent_hub or gevent.get_hub()
         self._thread = threading.get_ident()
-        self._io_watchers_by_fd: dict[int, Any] = {}
+        self._io_watchers_by_fd: dict[int, tuple[Any, Callable[[int, int], Any]]] = {}
         self._waiter = gevent.hub.Waiter()
         self._callback_queue = _TSafeCallbackQueue()
         self.add_handler(
@@ -149,7 +157,9 @@ class _GeventSelectorIOLoop(AbstractSelectorIOLoop):
         if gevent.get_hub() is self._hub:
             self._hub.loop.run_callback(callback)
         else:
-            self._callback_queue.add_callback_threadsafe(callback)
+            # Not called where the pipe is read, but as others are, each by itself: it may raise.
+            run = functools.partial(self._hub.loop.run_callback, callback)
+            self._callback_queue.add_callback_threadsafe(run)
 
     def call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
         """Call `callback()` after `delay` seconds; returns what `remove_timeout` takes."""
@@ -164,19 +174,33 @@ class _GeventSelectorIOLoop(AbstractSelectorIOLoop):
     def add_handler(self, fd: int, handler: Callable[[int, int], Any], events: int) -> None:
         """Call `handler(fd, events)` when one of the events has come to the descriptor."""
         watcher = self._hub.loop.io(fd, events)
-        self._io_watchers_by_fd[fd] = watcher
-        watcher.start(handler, fd, events)
+        self._io_watchers_by_fd[fd] = watcher, handler
+        watcher.start(self._handle, handler, fd, events)
+
+    def _handle(self, handler: Callable[[int, int], Any], fd: int, events: int) -> None:
+        """Call a handler.
+
+        gevent watches no more for one that has raised, and says nothing of that. So what it raises is raised
+        from a callback of the hub, which gevent reports in the same way.
+        """
+        try:
+            handler(fd, events)
+        except BaseException as error:
+            self._hub.loop.run_callback(_raise, error)
 
     def update_handler(self, fd: int, events: int) -> None:
         """Watch for other events."""
-        watcher = self._io_watchers_by_fd.pop(fd)
-        handler = watcher.callback
+        watcher, handler = self._io_watchers_by_fd.pop(fd)
         watcher.close()
         self.add_handler(fd, handler, events)
 
     def remove_handler(self, fd: int) -> None:
         """Watch the descriptor no more."""
-        self._io_watchers_by_fd.pop(fd).close()
+        self._io_watchers_by_fd.pop(fd)[0].close()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class _GeventSelectorIOServicesAdapter(SelectorIOServicesAdapter):
