@@ -67,7 +67,8 @@ async def _connect(configs: list[Parameters]) -> Connection:
 
     def on_done(result: Any) -> None:
         if not done.done():
-            done.set_result(result)
+            # In the turn in which it opened: it may end in the same one, and is to be told of that.
+            done.set_result(result if isinstance(result, BaseException) else Connection(result))
         elif not isinstance(result, BaseException):  # given up meanwhile
             result.close()
 
@@ -83,12 +84,12 @@ async def _connect(configs: list[Parameters]) -> Connection:
         raise
     if isinstance(result, BaseException):
         raise _failure(result)
-    return Connection(result)
+    return result  # type: ignore[no-any-return]  # at once: an exception would lose it
 
 
 def _close_quietly(result: Any) -> None:
     if not isinstance(result, BaseException) and result.is_open:
-        result.close()
+        result.raw.close()
 
 
 def _failure(error: BaseException) -> BaseException:
@@ -113,6 +114,8 @@ class Connection(Closing):
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[BaseException] = self._loop.create_future()
         self._drained: asyncio.Future[None] | None = None
+        self._secret_lock = asyncio.Lock()
+        self._secret_answered: asyncio.Future[Any] | None = None
         raw.add_on_close_callback(self._on_close)
         raw.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
         raw.add_on_write_buffer_high_callback(self._on_high)
@@ -140,16 +143,22 @@ class Connection(Closing):
     async def _channel(self, confirms: bool) -> Channel:
         opened: asyncio.Future[Any] = self._loop.create_future()
         raw = self.raw.channel(on_open_callback=lambda channel: settle(opened, channel))
-        raw.add_on_close_callback(lambda _raw, reason: fail(opened, reason))
+        channel = Channel(
+            self, raw
+        )  # before it opens: it may end in the same turn, and is to be told of that
+        channel._waiting.add(opened)
         try:
             await opened
-            channel = Channel(self, raw)
+            if channel._ended.done():
+                raise_again(channel._ended.result())
             if confirms:
                 await channel._confirm()
         except asyncio.CancelledError:
             if not (raw.is_closed or raw.is_closing):
                 raw.close()
             raise
+        finally:
+            channel._waiting.discard(opened)
         return channel
 
     async def close(self) -> None:
@@ -161,11 +170,19 @@ class Connection(Closing):
 
     async def update_secret(self, new_secret: str, reason: str) -> None:
         """Give the broker a new secret (AMQP Connection.UpdateSecret)."""
-        answered: asyncio.Future[Any] = self._loop.create_future()
-        self.raw.update_secret(new_secret, reason, lambda frame: settle(answered, frame))
+        async with self._secret_lock:
+            # Answers have no number: one that is given up is awaited by the next.
+            if self._secret_answered is not None and not self._secret_answered.done():
+                await self._first(self._secret_answered)
+            answered = self._secret_answered = self._loop.create_future()
+            self.raw.update_secret(new_secret, reason, lambda frame: settle(answered, frame))
+            await self._first(answered)
+            if not answered.done():
+                raise_again(self._ended.result())
+
+    async def _first(self, answered: asyncio.Future[Any]) -> None:
+        """Wait for an answer, or for the end."""
         await asyncio.wait([answered, self._ended], return_when=asyncio.FIRST_COMPLETED)
-        if not answered.done():
-            raise_again(self._ended.result())
 
     # ---- what the connection tells ----
 
@@ -206,7 +223,6 @@ class Channel(Closing):
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._mandatory = Mandatory()
         self._consumers: dict[str, Consumer] = {}
-        self._confirming = False
         self._get_lock = asyncio.Lock()
         self._got: asyncio.Future[Any] | None = None
         self._ended: asyncio.Future[BaseException] = self._loop.create_future()
@@ -340,7 +356,6 @@ class Channel(Closing):
 
     async def _confirm(self) -> None:
         await self._ask("confirm_delivery", self._on_verdict)
-        self._confirming = True
 
     async def publish(
         self,
@@ -360,6 +375,8 @@ class Channel(Closing):
         """
         if self.connection._drained is not None:
             await self.connection.drain()
+            if self._ended.done():  # meanwhile: as those are told that were under way
+                raise_again(self._ended.result())
         tag = self.raw._publish_tagged(exchange, routing_key, body, properties, mandatory)
         if not tag:
             return

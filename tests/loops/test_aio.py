@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,6 +11,8 @@ import cpika
 import pytest
 from cpika import aio
 from parity.harness import Broker
+from support import amqp
+from support.fakeserver import FakeServer, Peer
 from support.proxy import Proxy
 
 SECONDS = 30.0
@@ -351,5 +354,98 @@ def test_a_cancelled_connect_leaves_nothing_open(run: Any, params: Any) -> None:
                 assert isinstance(result, asyncio.CancelledError)
         async with aio.connect(params) as connection:
             assert connection.is_open
+
+    run(main())
+
+
+# ---- several at once, again, and given up
+
+
+def test_each_of_two_consumers_is_left_when_its_own_cancel_is_answered(run: Any, params: Any) -> None:
+    """The first CancelOk was taken for both: the second consumer was still there behind its `async with`."""
+
+    async def main() -> list[bool]:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            known: list[bool] = []
+
+            async def read(queue: str) -> None:
+                consumer = channel.consume(queue)
+                async with consumer:
+                    started.release()
+                    await go_on.wait()
+                known.append(consumer.consumer_tag in channel.raw.consumer_tags)
+
+            started, go_on = asyncio.Semaphore(0), asyncio.Event()
+            queues = [(await channel.queue_declare(exclusive=True)).queue for _ in range(3)]
+            reading = [asyncio.ensure_future(read(queue)) for queue in queues]
+            for _ in queues:
+                await started.acquire()
+            go_on.set()
+            await asyncio.gather(*reading)
+            return known
+
+    assert run(main()) == [False] * 3
+
+
+def test_a_consumer_may_be_entered_again(run: Any, params: Any) -> None:
+    """Behind its first message the second reading ended with the first one's ConsumerCancelled."""
+
+    async def main() -> None:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            consumer = channel.consume(queue)
+            for _ in range(2):
+                async with consumer:
+                    reading = asyncio.ensure_future(consumer.__anext__())
+                    await asyncio.sleep(0)
+                    await channel.publish("", queue, b"x")
+                    (await reading).ack()
+
+    run(main())
+
+
+def test_a_reading_that_is_given_up_leaves_nothing(run: Any, params: Any) -> None:
+    async def main() -> int:
+        async with aio.connect(params) as connection, connection.channel() as channel:
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            async with channel.consume(queue) as messages:
+                for _ in range(20):
+                    with pytest.raises(asyncio.TimeoutError):
+                        await asyncio.wait_for(messages.__anext__(), 0.001)
+                return len(messages._waiters)
+
+    assert run(main()) == 0
+
+
+def opens_and_closes_at_once(peer: Peer) -> None:
+    peer.handshake()
+    peer.expect("Channel.Open")
+    gone = struct.pack(">H", 541) + amqp.short("INTERNAL_ERROR") + bytes(4)
+    peer.send(amqp.method(1, "Channel.OpenOk", amqp.long(b"")) + amqp.method(1, "Channel.Close", gone))
+    peer.serve_to_end()
+
+
+@pytest.mark.parametrize("confirms", [False, True])
+def test_a_channel_that_ends_as_it_opens_says_why(run: Any, confirms: bool) -> None:
+    """It was returned, and its `close()` waited for good."""
+
+    async def main(port: int) -> None:
+        async with aio.connect(cpika.ConnectionParameters("127.0.0.1", port)) as connection:
+            with pytest.raises(cpika.exceptions.ChannelClosedByBroker, match="INTERNAL_ERROR"):
+                await connection.channel(confirms)
+
+    with FakeServer(opens_and_closes_at_once) as server:
+        run(main(server.port))
+
+
+def test_secrets_given_at_once_are_answered_each(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection:
+            secrets = [connection.update_secret("guest", f"{number}") for number in range(5)]
+            first = asyncio.ensure_future(connection.update_secret("guest", "given up"))
+            await asyncio.sleep(0)
+            first.cancel()
+            await asyncio.gather(*secrets)
+            assert connection._secret_answered is not None and connection._secret_answered.done()
 
     run(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions
@@ -47,6 +48,7 @@ class Consumer(AsyncIterator[Message]):
 
     async def __aenter__(self) -> Consumer:
         channel = self.channel
+        self._reason = None  # it may have been entered before
         if self._prefetch is not None:
             await channel.qos(self._prefetch)
         auto_ack, exclusive, arguments = self._options
@@ -139,7 +141,10 @@ class Consumer(AsyncIterator[Message]):
             try:
                 await waiter
             except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
+                if waiter.cancelled():
+                    with suppress(ValueError):  # a message may have come since, and passed it by
+                        self._waiters.remove(waiter)
+                else:
                     self._wake()  # it was woken for a message that another task may take
                 raise
             messages = self._messages

@@ -172,7 +172,9 @@ class Channel(Requests, Forgetting, HotChannel):
         if nowait:
             del self._consumers[consumer_tag]
         if callback is not None:
-            self.callbacks.add(self.channel_number, spec.Basic.CancelOk, callback)
+            # With the tag: the answer to another consumer's cancel is not this one's.
+            mine = {"consumer_tag": consumer_tag}
+            self.callbacks.add(self.channel_number, spec.Basic.CancelOk, callback, arguments=mine)
         self._cancelled.add(consumer_tag)
         self._rpc(
             spec.Basic.Cancel(consumer_tag=consumer_tag, nowait=nowait),
