@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
 import urllib.parse
 
 import pytest
+from support import amqp
 from support.certs import Certificates
+from support.fakeserver import FakeServer, Peer
 from support.nodes import LocalNode
 
 HEAD = """
@@ -237,6 +240,38 @@ def test_a_broker_that_nobody_vouches_for_is_not_spoken_to(
     )
     assert on_cpika[0] == on_pika[0] == "refused AMQPConnectionError 1"
     assert "certificate verify failed" in on_cpika[1]
+
+
+DEAF = """
+adapter.FAREWELL_S = 0.3
+
+@defer.inlineCallbacks
+def main(reactor):
+    connection = yield connect(reactor, blocked_connection_timeout=0.3)
+    channel = yield connection.channel()
+    closed = connection.closed
+    for _ in range(20):
+        channel.basic_publish("", "q", bytes(1_000_000))
+    reason = yield closed
+    show("closed", [type(reason).__name__, type(reason.__cause__).__name__])
+"""
+
+
+def test_a_peer_that_takes_nothing_any_more_does_not_keep_the_connection() -> None:
+    """Twisted waited for it to take what was unsent: `closed` never fired."""
+    deaf = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.handshake()
+        peer.serve_until("Channel.Open")
+        peer.send(amqp.method(0, "Connection.Blocked", amqp.short("low on memory")))
+        deaf.wait(30)
+
+    with FakeServer(script) as server:
+        done = run(DEAF, "cpika", f"amqp://guest:guest@127.0.0.1:{server.port}")
+        deaf.set()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["closed ['ConnectionAborted', 'ConnectionBlockedTimeout']"]
 
 
 def run(program: str, library: str, broker_url: str, authority: str = "") -> subprocess.CompletedProcess[str]:

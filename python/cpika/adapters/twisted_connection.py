@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("pika.adapters.twisted_connection")
 
+FAREWELL_S = 5.0  # how long a peer may take to let a stream end in good order
+
 _home.at_home(__name__, ClosableDeferredQueue, ReceivedMessage, TwistedChannel)
 
 
@@ -55,6 +57,7 @@ class _TwistedConnectionAdapter(connection.Connection):
             from twisted.internet import reactor as custom_reactor
         self._reactor: Any = custom_reactor
         self._transport: Any = None
+        self._abort_timer: Any = None  # of the reactor, while the stream ends
 
     def _adapter_call_later(self, delay: float, callback: Callable[[], Any]) -> Any:
         check_callback_arg(callback, "callback")
@@ -72,8 +75,24 @@ class _TwistedConnectionAdapter(connection.Connection):
 
     def _adapter_disconnect_stream(self) -> None:
         self._emit()
+        self._lose_connection()
+
+    def _lose_connection(self) -> None:
+        """End the stream: in good order if the peer lets us.
+
+        Twisted waits for it to take what is unsent, and over TLS for its farewell; a peer that was found dead
+        gives neither, and nothing else would end the connection any more.
+        """
         if self._transport is not None:
             self._transport.loseConnection()
+        if self._transport is not None and self._abort_timer is None:
+            self._abort_timer = self._reactor.callLater(FAREWELL_S, self._abort)
+
+    def _abort(self) -> None:
+        self._abort_timer = None
+        if self._transport is not None:
+            LOGGER.warning("The peer did not let the stream end within %s s", FAREWELL_S)
+            self._transport.abortConnection()
 
     def _adapter_emit_data(self, data: bytes) -> None:
         if self._transport is not None:
@@ -83,7 +102,7 @@ class _TwistedConnectionAdapter(connection.Connection):
         """Twisted has connected."""
         self._transport = transport
         if self.is_closing:  # `close()` came before the transport: nothing is said to the broker
-            transport.loseConnection()
+            self._lose_connection()
             return
         self._on_stream_connected()
         self._emit()
@@ -94,6 +113,9 @@ class _TwistedConnectionAdapter(connection.Connection):
         :param error: a Failure
         """
         self._transport = None
+        timer, self._abort_timer = self._abort_timer, None
+        if timer is not None:
+            timer.cancel()
         reason: BaseException | None = error.value
         if reason is not None and self._error is not None and reason.__cause__ is None:
             # As in pika, Twisted's word is what programs get; ours is its cause. Over TLS that word is seldom
