@@ -259,3 +259,27 @@ def test_what_nobody_waits_for_any_more_is_not_begun(connection: Any) -> None:
     assert (body, method.redelivered) == (b"x", False)
     assert connection._channels == [channel]
     assert not channel._calls and not connection._calls
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_work_queue_without_a_size_has_no_limit(size: int) -> None:
+    """As `queue.Queue`: the first callback was held up for want of room, which then ended the connection."""
+    ran = threading.Event()
+    with open_connection(work_queue_maxsize=size, work_queue_put_timeout=0.1) as connection:
+        channel = connection.channel()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        channel.basic_consume(queue, lambda *_: ran.set(), auto_ack=True)
+        channel.basic_publish("", queue, b"x")
+        assert ran.wait(SECONDS)
+
+
+def test_a_work_queue_s_size_is_a_number() -> None:
+    with pytest.raises(TypeError, match="work_queue_maxsize must be an int, got None"):
+        open_connection(work_queue_maxsize=None)
+
+
+def test_no_end_of_time_is_too_far_away() -> None:
+    connection = open_connection(timeout=float("inf"))
+    connection.channel(timeout=float("inf"))
+    connection.close(timeout=float("inf"))
+    assert connection.is_closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
@@ -42,11 +43,16 @@ def here() -> object:
     return _here.role if _here.role is not None and _here.pid == os.getpid() else None
 
 
+def lasting(timeout: float) -> float:
+    """Return seconds that the standard library can wait for: neither negative nor without end."""
+    return max(0.0, min(timeout, 1e6))
+
+
 class Worker:
     """One thread that runs callbacks in order; it starts with the first.
 
     :param name: of the thread
-    :param maxsize: how many callbacks may wait
+    :param maxsize: how many callbacks may wait; 0 or less is no limit, as in `queue.Queue`
     :param put_timeout: seconds that `put` waits for room
     :param on_full: called with a WorkQueueFullError where there was none in time
     :param on_death: called in its thread with what has ended that, SystemExit for example
@@ -61,7 +67,7 @@ class Worker:
         on_death: Callable[[BaseException], Any],
     ) -> None:
         self._name = name
-        self._maxsize = maxsize
+        self._maxsize: float = maxsize if maxsize > 0 else math.inf
         self._put_timeout = put_timeout
         self._on_full = on_full
         self._on_death = on_death
@@ -132,7 +138,7 @@ class Worker:
         thread = self._thread
         if thread is None or isinstance(here(), Worker):
             return True
-        thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        thread.join(None if deadline is None else lasting(deadline - time.monotonic()))
         return not thread.is_alive()
 
     def _run(self) -> None:
@@ -146,7 +152,7 @@ class Worker:
 
     def _call_all(self) -> None:
         get = self._queue.get
-        half = self._maxsize // 2
+        half = self._maxsize / 2
         while True:
             item = get()
             if item is None:
@@ -219,7 +225,7 @@ class Call(Generic[T]):
         :raises TimeoutError: there was none in time
         :raises BaseException: what it failed with
         """
-        if not self._done.acquire(timeout=-1 if timeout is None else max(0.0, min(timeout, 1e6))):
+        if not self._done.acquire(timeout=-1 if timeout is None else lasting(timeout)):
             if self._said.acquire(blocking=False):
                 raise TimeoutError(f"{what} timed out after {timeout} seconds")
             self._done.acquire()  # the word is being said

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from cpika import connection, exceptions
 from cpika._core import Within, raise_again
 from cpika.adapters._thread_safe_channel import Channel as Channel
-from cpika.adapters._workers import Call, Worker, become, here
+from cpika.adapters._workers import Call, Worker, become, here, lasting
 from cpika.adapters.select_connection import IOLoop, SelectConnection
 
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
@@ -54,7 +54,7 @@ class Connection:
     :param on_open_error_callback: called with the connection of the I/O thread and an exception
     :param on_close_callback: called in the I/O thread with its connection and an exception
     :param timeout: seconds for opening; None for no limit
-    :param work_queue_maxsize: how many callbacks of a channel may wait for its thread
+    :param work_queue_maxsize: how many callbacks of a channel may wait for its thread; 0: no limit
     :param work_queue_put_timeout: seconds that a full queue holds up the I/O thread, before the connection
         ends with WorkQueueFullError
     :raises ValueError: a `work_queue_put_timeout` that is not above zero
@@ -77,6 +77,8 @@ class Connection:
             raise ValueError(
                 f"work_queue_put_timeout must be a positive number of seconds, got {work_queue_put_timeout!r}"
             )
+        if not isinstance(work_queue_maxsize, int):
+            raise TypeError(f"work_queue_maxsize must be an int, got {work_queue_maxsize!r}")
         self._instance_id = next(self._instance_counter)
         self._pid = os.getpid()
         self._user_on_open_error = on_open_error_callback
@@ -86,7 +88,7 @@ class Connection:
         self._channels: list[Channel] = []
         self._closed_reason: BaseException | None = None
         self._worker = self._new_worker(f"pika-conn-{self._instance_id}")
-        self._opening: Call[None] | None = Call()
+        self._opening: Call[None] = Call()
         self._ioloop = _Loop()
         self._connection = SelectConnection(
             parameters, self._on_open, self._on_open_error, self._on_closed, custom_ioloop=self._ioloop
@@ -100,7 +102,7 @@ class Connection:
         except BaseException:
             self._ioloop.add_callback_threadsafe(self._ioloop.stop)
             if self._thread.ident is not None:  # else it has not begun, and ends as soon as it does
-                self._thread.join(timeout)
+                self._thread.join(None if timeout is None else lasting(timeout))
             raise
 
     def _new_worker(self, name: str) -> Worker:
@@ -143,8 +145,7 @@ class Connection:
                 LOGGER.exception("Callback failed at the end of connection %s", self._instance_id)
 
     def _on_open(self, _connection: Any) -> None:
-        if self._opening is not None:
-            self._opening.succeed(None)
+        self._opening.succeed(None)
 
     def _on_open_error(self, raw: Any, error: BaseException) -> None:
         raw.ioloop.stop()
@@ -162,8 +163,7 @@ class Connection:
         """All who wait are told, in the I/O thread; the first reason stays."""
         if self._closed_reason is None:
             self._closed_reason = reason
-        if self._opening is not None:
-            self._opening.fail(self._closed_reason)
+        self._opening.fail(self._closed_reason)
         # Their own threads add and discard meanwhile; one that adds now looks for the reason afterwards.
         for call in list(self._calls):
             call.fail(self._closed_reason)
@@ -279,7 +279,7 @@ class Connection:
                 role.relax()
             if self._thread.is_alive() and self._closed_reason is None:
                 self._ioloop.add_callback_threadsafe(begin)
-            self._thread.join(timeout)
+            self._thread.join(None if timeout is None else lasting(timeout))
             if self._thread.is_alive():
                 LOGGER.warning("Connection %s did not close within %s s", self._instance_id, timeout)
                 self._ioloop.add_callback_threadsafe(self._drop)
