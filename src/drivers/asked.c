@@ -144,6 +144,20 @@ wish_call(PyObject *op, PyObject *args, PyObject *kwargs)
     return done;
 }
 
+/* It was let go of and not called.  A finalizer: what the collector has found, the loop among it, is whole yet. */
+static void
+wish_finalize(PyObject *op)
+{
+    CPIKA_GATE;
+    CpikaConnection *conn = ((wish *)op)->conn;
+    if (conn != NULL && conn->loop.asked == op) {
+        conn->loop.asked = NULL;
+        if (((wish *)op)->kept) {
+            repeat(conn, (PyObject *)Py_TYPE(op));
+        }
+    }
+}
+
 /* No tp_clear, which would forget the wish: what holds it in a circle, a loop's queue or an exception's frame, has one. */
 static int
 wish_traverse(PyObject *op, visitproc visit, void *arg)
@@ -157,17 +171,12 @@ static void
 wish_dealloc(PyObject *op)
 {
     CPIKA_GATE;
+    if (PyObject_CallFinalizerFromDealloc(op) < 0) {
+        return;
+    }
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    CpikaConnection *conn = ((wish *)op)->conn;
-    ((wish *)op)->conn = NULL;
-    if (conn != NULL && conn->loop.asked == op) {
-        conn->loop.asked = NULL;
-        if (((wish *)op)->kept) {
-            repeat(conn, (PyObject *)type);
-        }
-    }
-    Py_XDECREF(conn);
+    Py_XDECREF(((wish *)op)->conn);
     type->tp_free(op);
     Py_DECREF(type);
 }
@@ -175,6 +184,7 @@ wish_dealloc(PyObject *op)
 static PyType_Slot wish_slots[] = {
     {Py_tp_call, wish_call},
     {Py_tp_traverse, wish_traverse},
+    {Py_tp_finalize, wish_finalize},
     {Py_tp_dealloc, wish_dealloc},
     {0, NULL},
 };

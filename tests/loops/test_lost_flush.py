@@ -290,3 +290,27 @@ def many_requests(kind: str) -> int:
 @pytest.mark.parametrize("kind", ["asyncio", "select"])
 def test_requests_of_one_turn_ask_twice_at_most(broker_url: str, kind: str) -> None:
     assert apart(many_requests, kind) <= 2
+
+
+def forgotten(what: str) -> list[Any]:
+    """What is said when a connection is forgotten whose loop has not sent everything, and whether it went."""
+    told: list[str] = []
+    sys.unraisablehook = lambda found: told.append(repr(found.exc_value))
+    opened = Opened("select")
+    if what == "publish":
+        opened.publish(b"unsent")
+    else:
+        opened.connection.channel(on_open_callback=print)
+    gone = weakref.ref(opened.connection)
+    del opened
+    rounds = 0
+    while gone() is not None and rounds < 10:
+        gc.collect()
+        rounds += 1
+    return [told, rounds < 10]
+
+
+@pytest.mark.parametrize("what", ["publish", "channel"])
+def test_a_connection_that_is_forgotten_with_its_loop_says_nothing(broker_url: str, what: str) -> None:
+    """A traceback of a loop that the collector had emptied already was printed."""
+    assert apart(forgotten, what) == [[], True]
