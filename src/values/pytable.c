@@ -474,6 +474,7 @@ static int
 put_dict_entries(encoder *e, PyObject *dict)
 {
     Py_ssize_t size = PyDict_GET_SIZE(dict);
+    Py_ssize_t left = size;
     Py_ssize_t pos = 0;
     PyObject *key;
     PyObject *value;
@@ -481,6 +482,11 @@ put_dict_entries(encoder *e, PyObject *dict)
 
     Py_BEGIN_CRITICAL_SECTION(dict);
     while (rc == 0 && PyDict_Next(dict, &pos, &key, &value)) {
+        if (left-- == 0) {  // as many as before, but others
+            PyErr_SetString(PyExc_RuntimeError, "dictionary keys changed during iteration");
+            rc = -1;
+            break;
+        }
         Py_INCREF(key);
         Py_INCREF(value);
         rc = put_entry(e, key, value);

@@ -396,3 +396,23 @@ def test_a_finalizer_may_ask_for_the_dict_that_is_being_made(how: str) -> None:
     ran, lost = apart(ask_where_a_finalizer_asks, how)
     assert lost == []
     assert ran or sys.version_info >= (3, 12)
+
+
+class Exchanging(str):
+    """A key that is asked for its bytes, and makes room for another one."""
+
+    table: Any
+
+    def encode(self, *args: Any) -> bytes:
+        del self.table[self]
+        self.table["another"] = 1
+        return super().encode(*args)
+
+
+@pytest.mark.parametrize("library", [cpika, pika], ids=["cpika", "pika"])
+def test_a_table_whose_keys_change_while_it_is_encoded_is_refused(library: Any) -> None:
+    """It was sent with more entries than it ever had."""
+    key = Exchanging("first")
+    key.table = {key: 1, "second": 2, "third": 3}
+    with pytest.raises(RuntimeError, match="dictionary keys changed during iteration"):
+        library.data.encode_table([], key.table)
