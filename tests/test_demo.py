@@ -32,10 +32,9 @@ TASKS_SCENARIO = SCENARIOS[0]
         ("failed at 2024-02-29 23:59:59, twice", "failed at <time>, twice"),
         ("2024-02-29T23:59:59.123", "<time>"),
         ("pid 4711 waits", "pid <pid> waits"),
-        ("StreamLostError('gone') (host='127.0.0.1', port=5672); again", "StreamLostError('gone'); again"),
     ],
 )
-def test_tags_times_process_ids_and_the_broker_of_an_exception_are_masked(text: str, masked: str) -> None:
+def test_tags_times_and_process_ids_are_masked(text: str, masked: str) -> None:
     assert mask(text) == masked
 
 
@@ -51,7 +50,6 @@ def test_tags_times_process_ids_and_the_broker_of_an_exception_are_masked(text: 
         "rapid 7",
         "amq.gen-0123456789abcdef",
         "delivery tag 12",
-        "host='127.0.0.1', port=5672",
     ],
 )
 def test_nothing_else_is_masked(text: str) -> None:

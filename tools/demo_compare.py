@@ -12,7 +12,6 @@ MASKS = (
     (re.compile(r"\bctag\d+\.[0-9a-f]{32}\b"), "<tag>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?\b"), "<time>"),
     (re.compile(r"\bpid \d+\b"), "pid <pid>"),
-    (re.compile(r" \(host='[^']*', port=\d+\)"), ""),
 )
 
 

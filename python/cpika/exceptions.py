@@ -54,13 +54,10 @@ class AMQPConnectionError(AMQPError):
         if self.host is None:
             self.host, self.port = host, port
 
-    def _peer(self) -> str:
-        return "" if self.host is None else f" (host={self.host!r}, port={self.port})"
-
     def __repr__(self) -> str:
         if len(self.args) == 2:
-            return f"{type(self).__name__}: ({self.args[0]}) {self.args[1]}{self._peer()}"
-        return f"{type(self).__name__}: {self.args}{self._peer()}"
+            return f"{type(self).__name__}: ({self.args[0]}) {self.args[1]}"
+        return f"{type(self).__name__}: {self.args}"
 
 
 class ConnectionOpenAborted(AMQPConnectionError):
@@ -80,7 +77,7 @@ class IncompatibleProtocolError(AMQPConnectionError):
 
     def __repr__(self) -> str:
         text = f"The protocol returned by the server is not supported: {self.args}"
-        return f"{type(self).__name__}: {text}{self._peer()}"
+        return f"{type(self).__name__}: {text}"
 
 
 class AuthenticationError(AMQPConnectionError):
@@ -89,7 +86,7 @@ class AuthenticationError(AMQPConnectionError):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}: Server and client could not negotiate use of the {self.args[0]} "
-            f"authentication mechanism{self._peer()}"
+            "authentication mechanism"
         )
 
 
@@ -99,7 +96,7 @@ class ProbableAuthenticationError(AMQPConnectionError):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}: Client was disconnected at a connection stage indicating a "
-            f"probable authentication error: {self.args}{self._peer()}"
+            f"probable authentication error: {self.args}"
         )
 
 
@@ -109,7 +106,7 @@ class ProbableAccessDeniedError(AMQPConnectionError):
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}: Client was disconnected at a connection stage indicating a "
-            f"probable denial of access to the specified virtual host: {self.args}{self._peer()}"
+            f"probable denial of access to the specified virtual host: {self.args}"
         )
 
 
@@ -117,7 +114,7 @@ class NoFreeChannels(AMQPConnectionError):
     """All channel numbers up to the negotiated maximum are in use."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}: The connection has run out of free channels{self._peer()}"
+        return f"{type(self).__name__}: The connection has run out of free channels"
 
 
 class ConnectionWrongStateError(AMQPConnectionError):
@@ -126,10 +123,7 @@ class ConnectionWrongStateError(AMQPConnectionError):
     def __repr__(self) -> str:
         if self.args:
             return super().__repr__()
-        return (
-            f"{type(self).__name__}: The connection is in wrong state for the requested operation."
-            f"{self._peer()}"
-        )
+        return f"{type(self).__name__}: The connection is in wrong state for the requested operation."
 
 
 class _ClosedWithCode:
@@ -175,9 +169,6 @@ class ConnectionClosed(_ClosedWithCode, AMQPConnectionError):
         super().__init__(reply_code, reply_text)
         if host is not None:
             self._name_peer(host, port)
-
-    def __repr__(self) -> str:
-        return f"{super().__repr__()}{self._peer()}"
 
 
 class ConnectionClosedByBroker(ConnectionClosed):

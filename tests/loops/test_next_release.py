@@ -57,7 +57,7 @@ def test_a_refused_connect_names_the_broker(opened: Callable[..., BaseException]
     port = free_port()
     error: Any = opened(port)
     assert (error.host, error.port) == ("127.0.0.1", port)
-    assert repr(error).endswith(f" (host='127.0.0.1', port={port})")
+    assert "(host=" not in repr(error), "programs have this release's texts in their logs and tests"
     last = error.args[0] if opened is open_blocking else error.args[0].exceptions[-1]
     assert isinstance(last, connection_workflow.AMQPConnectorSocketConnectError)
     assert (last.host, last.port) == ("127.0.0.1", port)
@@ -102,9 +102,10 @@ def test_a_cut_names_the_broker_and_the_text_stays(connect: Connect, proxy: Prox
 
 def test_exceptions_take_the_broker_by_keyword() -> None:
     error = exceptions.StreamLostError("gone", host="there", port=5)
-    assert repr(error) == "StreamLostError: ('gone',) (host='there', port=5)"
+    assert (error.host, error.port, repr(error)) == ("there", 5, "StreamLostError: ('gone',)")
     closed = exceptions.ConnectionClosedByBroker(320, "so", host="there", port=5)
-    assert repr(closed) == "ConnectionClosedByBroker: (320) 'so' (host='there', port=5)"
+    assert (closed.host, closed.port) == ("there", 5)
+    assert repr(closed) == "ConnectionClosedByBroker: (320) 'so'"
     assert (closed.reply_code, closed.reply_text, closed.args) == (320, "so", (320, "so"))
     assert pickle.loads(pickle.dumps(closed)).port == 5
     plain = exceptions.ConnectionClosedByBroker(320, "so")

@@ -22,7 +22,6 @@ _MASKS = (
     (re.compile(r"amq\.gen-[\w-]{22}"), "amq.gen-<random>"),
     (re.compile(r"\b0x[0-9a-f]{6,}\b"), "<address>"),
     (re.compile(r"transport=<[^<>]*(?:<address>)?[^<>]*>"), "transport=<transport>"),
-    (re.compile(r" \(host=(?:'[^']*'|None), port=\d+\)"), ""),  # of pika's next release
     (re.compile(r"\bcpika(?:\._core)?(?=\.)"), "pika"),
 )
 

@@ -89,8 +89,7 @@ class AMQPConnectorPhaseErrorBase(AMQPConnectorException):
             self.exception._name_peer(host, port)
 
     def __repr__(self) -> str:
-        peer = "" if self.host is None else f" (host={self.host!r}, port={self.port})"
-        return f"{type(self).__name__}: {self.exception!r}{peer}"
+        return f"{type(self).__name__}: {self.exception!r}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default would leave out `exception`, which the constructor wants.
