@@ -170,12 +170,17 @@ class Connection(Closing):
 
     async def update_secret(self, new_secret: str, reason: str) -> None:
         """Give the broker a new secret (AMQP Connection.UpdateSecret)."""
+        has_waited = self._secret_lock.locked()
         async with self._secret_lock:
             # Answers have no number: one that is given up is awaited by the next.
             if self._secret_answered is not None and not self._secret_answered.done():
+                has_waited = True
                 await self._first(self._secret_answered)
-            answered = self._secret_answered = self._loop.create_future()
+            if has_waited and self._ended.done():  # meanwhile: as who was first is told
+                raise_again(self._ended.result())
+            answered: asyncio.Future[Any] = self._loop.create_future()
             self.raw.update_secret(new_secret, reason, lambda frame: settle(answered, frame))
+            self._secret_answered = answered
             await self._first(answered)
             if not answered.done():
                 raise_again(self._ended.result())

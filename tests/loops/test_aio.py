@@ -13,7 +13,7 @@ from cpika import aio
 from parity.harness import Broker
 from support import amqp
 from support.fakeserver import FakeServer, Peer
-from support.proxy import Proxy
+from support.proxy import SERVER, Proxy
 
 SECONDS = 30.0
 
@@ -447,5 +447,50 @@ def test_secrets_given_at_once_are_answered_each(run: Any, params: Any) -> None:
             first.cancel()
             await asyncio.gather(*secrets)
             assert connection._secret_answered is not None and connection._secret_answered.done()
+
+    run(main())
+
+
+def test_a_secret_that_is_refused_here_keeps_no_other_waiting(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection:
+            for wrong in (None, "\udc80"):
+                with pytest.raises((AssertionError, ValueError)):
+                    await connection.update_secret(wrong, "wrong")  # type: ignore[arg-type]
+            await connection.update_secret("guest", "right")
+
+    run(main())
+
+
+def test_secrets_that_wait_are_told_why_the_connection_has_ended(
+    run: Any, broker_url: str, make_proxy: Callable[..., Proxy]
+) -> None:
+    async def main() -> list[Any]:
+        given = Broker.of_this_run().parameters(cpika, host="127.0.0.1", port=proxy.port)
+        connection = await aio.connect(given)
+        proxy.pause(SERVER)
+        secrets = [asyncio.ensure_future(connection.update_secret("guest", "r")) for _ in range(3)]
+        await asyncio.sleep(0)
+        proxy.cut()
+        return await asyncio.gather(*secrets, return_exceptions=True)
+
+    proxy = make_proxy(broker_url)
+    told = run(main())
+    assert [type(one) for one in told] == [cpika.exceptions.StreamLostError] * 3
+
+
+def test_a_consumer_that_cannot_be_entered_again_keeps_its_end(run: Any, params: Any) -> None:
+    async def main() -> None:
+        async with aio.connect(params) as connection:
+            channel = await connection.channel()
+            queue = (await channel.queue_declare(exclusive=True)).queue
+            consumer = channel.consume(queue)
+            async with consumer:
+                pass
+            await channel.close()
+            with pytest.raises(cpika.exceptions.ChannelWrongStateError):
+                await consumer.__aenter__()
+            with pytest.raises(cpika.exceptions.ConsumerCancelled):
+                await consumer.__anext__()
 
     run(main())

@@ -274,7 +274,7 @@ def test_a_work_queue_without_a_size_has_no_limit(size: int) -> None:
 
 
 def test_a_work_queue_s_size_is_a_number() -> None:
-    with pytest.raises(TypeError, match="work_queue_maxsize must be an int, got None"):
+    with pytest.raises(TypeError, match="work_queue_maxsize must be a number, got None"):
         open_connection(work_queue_maxsize=None)
 
 

@@ -48,7 +48,6 @@ class Consumer(AsyncIterator[Message]):
 
     async def __aenter__(self) -> Consumer:
         channel = self.channel
-        self._reason = None  # it may have been entered before
         if self._prefetch is not None:
             await channel.qos(self._prefetch)
         auto_ack, exclusive, arguments = self._options
@@ -62,6 +61,7 @@ class Consumer(AsyncIterator[Message]):
             arguments,
             lambda frame: settle(begun, frame),
         )
+        self._reason = None  # of another time that it was entered
         channel._consumers[tag] = self
         channel._waiting.add(begun)
         try:

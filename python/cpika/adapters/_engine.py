@@ -144,9 +144,12 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
             nonsense = exceptions.InvalidFrameError(text)
             raise exceptions.StreamLostError(f"Stream connection lost: {nonsense!r}")
         frame_max, timeout = self._ask_parameters(_handshake.settle_limits, self, params, tune)
-        self._tune(frame_max, timeout, params.blocked_connection_timeout)
+        blocked, virtual_host = self._ask_parameters(
+            lambda: (params.blocked_connection_timeout, params.virtual_host)
+        )
+        self._tune(frame_max, timeout, blocked)
         self._send_method(spec.Connection.TuneOk(params.channel_max, frame_max, timeout))
-        opening = spec.Connection.Open(params.virtual_host, insist=True)
+        opening = spec.Connection.Open(virtual_host, insist=True)
         open_ok = self._await(opening, spec.Connection.OpenOk, deadline)
         self.known_hosts = open_ok.known_hosts
         self._opened = True

@@ -100,7 +100,7 @@ class _PollerBase(AbstractBase):
         if interrupt is not None:
             try:
                 interrupt.send(b"X")
-            except OSError:
+            except (BlockingIOError, ConnectionError):
                 pass  # it has been woken often enough, or has given up its own end
 
     def _read_interrupt(self, _fd: int, _events: int) -> None:

@@ -200,7 +200,10 @@ class _GeventSelectorIOLoop(AbstractSelectorIOLoop):
 
 
 def _raise(error: BaseException) -> None:
-    raise error
+    try:
+        raise error
+    finally:
+        del error  # its traceback has this frame
 
 
 class _GeventSelectorIOServicesAdapter(SelectorIOServicesAdapter):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import numbers
 import os
 import threading
 import time
@@ -77,8 +78,9 @@ class Connection:
             raise ValueError(
                 f"work_queue_put_timeout must be a positive number of seconds, got {work_queue_put_timeout!r}"
             )
-        if not isinstance(work_queue_maxsize, int):
-            raise TypeError(f"work_queue_maxsize must be an int, got {work_queue_maxsize!r}")
+        size: Any = work_queue_maxsize  # of any kind of number: mypy takes no int for one
+        if not isinstance(size, numbers.Real):
+            raise TypeError(f"work_queue_maxsize must be a number, got {work_queue_maxsize!r}")
         self._instance_id = next(self._instance_counter)
         self._pid = os.getpid()
         self._user_on_open_error = on_open_error_callback

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOGGER = logging.getLogger("pika.adapters.twisted_connection")
 
-FAREWELL_S = 5.0  # how long a peer may take to let a stream end in good order
+FAREWELL_S = 5.0  # how long a peer that was found dead may take to let the stream end in good order
 
 _home.at_home(__name__, ClosableDeferredQueue, ReceivedMessage, TwistedChannel)
 
@@ -75,17 +75,14 @@ class _TwistedConnectionAdapter(connection.Connection):
 
     def _adapter_disconnect_stream(self) -> None:
         self._emit()
-        self._lose_connection()
-
-    def _lose_connection(self) -> None:
-        """End the stream: in good order if the peer lets us.
-
-        Twisted waits for it to take what is unsent, and over TLS for its farewell; a peer that was found dead
-        gives neither, and nothing else would end the connection any more.
-        """
         if self._transport is not None:
             self._transport.loseConnection()
-        if self._transport is not None and self._abort_timer is None:
+        # Twisted waits for the peer to take what is unsent, and over TLS for its farewell. One that was found
+        # dead gives neither, and nothing else would end the connection any more.
+        found_dead = isinstance(
+            self._error, (exceptions.AMQPHeartbeatTimeout, exceptions.ConnectionBlockedTimeout)
+        )
+        if found_dead and hasattr(self._transport, "abortConnection") and self._abort_timer is None:
             self._abort_timer = self._reactor.callLater(FAREWELL_S, self._abort)
 
     def _abort(self) -> None:
@@ -102,7 +99,7 @@ class _TwistedConnectionAdapter(connection.Connection):
         """Twisted has connected."""
         self._transport = transport
         if self.is_closing:  # `close()` came before the transport: nothing is said to the broker
-            self._lose_connection()
+            transport.loseConnection()
             return
         self._on_stream_connected()
         self._emit()
