@@ -143,9 +143,7 @@ class Connection(Closing):
     async def _channel(self, confirms: bool) -> Channel:
         opened: asyncio.Future[Any] = self._loop.create_future()
         raw = self.raw.channel(on_open_callback=lambda channel: settle(opened, channel))
-        channel = Channel(
-            self, raw
-        )  # before it opens: it may end in the same turn, and is to be told of that
+        channel = Channel(self, raw)  # in time: it may end in the turn in which it opens
         channel._waiting.add(opened)
         try:
             await opened

@@ -9,8 +9,8 @@
 static int
 is_string(PyObject *value)
 {
-    int is = PyObject_IsInstance(value, (PyObject *)&PyBytes_Type);
-    return is != 0 ? is : PyObject_IsInstance(value, (PyObject *)&PyUnicode_Type);
+    int is = cpika_passes_for(value, &PyBytes_Type);
+    return is != 0 ? is : cpika_passes_for(value, &PyUnicode_Type);
 }
 
 /* The bytes of what pika would join to the others: takes the reference. */
@@ -41,7 +41,7 @@ cpika_string_sent(cpika_values *v, PyObject *value)
     if (cpika_is_plain_string(value)) {
         return Py_NewRef(value);
     }
-    is_bytes = PyObject_IsInstance(value, (PyObject *)&PyBytes_Type);
+    is_bytes = cpika_passes_for(value, &PyBytes_Type);
     if (is_bytes < 0) {
         return NULL;
     }

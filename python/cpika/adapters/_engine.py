@@ -110,7 +110,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         :raises pika.exceptions._AnswerTimeout: there was none by the deadline
         """
         if method is not None:
-            self._ask_parameters(method.encode)
+            self._ask_parameters(method.encode)  # what cannot be sent is theirs, and found before it is sent
         timeout = None if deadline is None else deadline - time.monotonic()
         return self._rpc(method, reply.INDEX, timeout)
 

@@ -5,7 +5,6 @@ In pika it is a `SelectConnection`.  Everything here is made when it is asked fo
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any, cast
@@ -112,9 +111,7 @@ class _Transport:
         if self._given is not None:
             return self._given
         if self._copy is None:
-            self._copy = socket.socket(fileno=os.dup(self._engine._descriptor()))
-            self._copy.setblocking(False)
-            _forked.sockets.add(self._copy)
+            self._copy = _forked.copy_of(self._engine._descriptor())
         return self._copy
 
     def get_write_buffer_size(self) -> int:

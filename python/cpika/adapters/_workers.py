@@ -43,9 +43,9 @@ def here() -> object:
     return _here.role if _here.role is not None and _here.pid == os.getpid() else None
 
 
-def lasting(timeout: float) -> float:
-    """Return seconds that the standard library can wait for: neither negative nor without end."""
-    return max(0.0, min(timeout, 1e6))
+def lasting(timeout: float | None) -> float | None:
+    """Return seconds that the standard library can wait for, neither negative nor infinite; or None."""
+    return None if timeout is None else max(0.0, min(timeout, 1e6))
 
 
 class Worker:
@@ -138,7 +138,7 @@ class Worker:
         thread = self._thread
         if thread is None or isinstance(here(), Worker):
             return True
-        thread.join(None if deadline is None else lasting(deadline - time.monotonic()))
+        thread.join(lasting(None if deadline is None else deadline - time.monotonic()))
         return not thread.is_alive()
 
     def _run(self) -> None:
@@ -225,7 +225,8 @@ class Call(Generic[T]):
         :raises TimeoutError: there was none in time
         :raises BaseException: what it failed with
         """
-        if not self._done.acquire(timeout=-1 if timeout is None else lasting(timeout)):
+        seconds = lasting(timeout)
+        if not self._done.acquire(timeout=-1 if seconds is None else seconds):
             if self._said.acquire(blocking=False):
                 raise TimeoutError(f"{what} timed out after {timeout} seconds")
             self._done.acquire()  # the word is being said

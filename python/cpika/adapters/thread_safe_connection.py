@@ -104,7 +104,7 @@ class Connection:
         except BaseException:
             self._ioloop.add_callback_threadsafe(self._ioloop.stop)
             if self._thread.ident is not None:  # else it has not begun, and ends as soon as it does
-                self._thread.join(None if timeout is None else lasting(timeout))
+                self._thread.join(lasting(timeout))
             raise
 
     def _new_worker(self, name: str) -> Worker:
@@ -281,7 +281,7 @@ class Connection:
                 role.relax()
             if self._thread.is_alive() and self._closed_reason is None:
                 self._ioloop.add_callback_threadsafe(begin)
-            self._thread.join(None if timeout is None else lasting(timeout))
+            self._thread.join(lasting(timeout))
             if self._thread.is_alive():
                 LOGGER.warning("Connection %s did not close within %s s", self._instance_id, timeout)
                 self._ioloop.add_callback_threadsafe(self._drop)

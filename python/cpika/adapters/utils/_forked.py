@@ -26,6 +26,14 @@ pollers: References[Any] = References()
 """What loops of our own wait with: a child gets others."""
 
 
+def copy_of(descriptor: int) -> socket.socket:
+    """Return a socket object for a stream, by a descriptor of its own."""
+    made = socket.socket(fileno=os.dup(descriptor))
+    made.setblocking(False)
+    sockets.add(made)
+    return made
+
+
 def _end(sock: socket.socket) -> None:
     """Put a stream that has ended in the place of its descriptor, which a loop may watch."""
     if sock.fileno() >= 0:  # else it is closed, or an engine's

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
 import socket
 import ssl
 from collections import deque
@@ -171,9 +170,7 @@ class EngineTransport(_Transport):
         if fd < 0 or self._given is not None:
             return None if fd < 0 else self._given
         if self._copy is None:
-            self._copy = socket.socket(fileno=os.dup(fd))
-            self._copy.setblocking(False)
-            _forked.sockets.add(self._copy)
+            self._copy = _forked.copy_of(fd)
         return self._copy
 
     def _on_outcome(self, bits: int | None, raised: BaseException | None) -> None:
