@@ -6,13 +6,15 @@ import contextlib
 import itertools
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from support.certs import Certificates
-from support.nodes import LocalNode, allow_client, broker, host_and_port, tls_broker
+from support.nodes import LocalNode, allow_client, broker, tls_broker
 from support.proxy import Proxy
+from support.urls import host_and_port
 
 TEST_TIMEOUT = (
     60  # seconds, where a test does not say; the first test that uses a node waits for its start as well
@@ -22,6 +24,9 @@ COMPILING = {"test_c", "test_layers", "test_packaging", "test_sanitizers", "test
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Workers and the interpreters of scenes inherit it: each would compile all that it imports again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     config.addinivalue_line("markers", "rule(number): the rule of docs/architecture.md that the test holds")
 
 

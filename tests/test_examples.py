@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import runpy
 import secrets
 import sys
@@ -94,6 +95,7 @@ def one(outputs: list[Output], role: str) -> Output:
 # ---- what they are
 
 
+@functools.cache
 def trees() -> dict[str, ast.Module]:
     return {script: ast.parse((EXAMPLES / script).read_text()) for script in SCRIPTS}
 

@@ -17,7 +17,8 @@ import pytest
 from support import amqp, answers
 from support.certs import Certificates
 from support.fakeserver import FakeServer, Peer
-from support.nodes import LocalNode, host_and_port
+from support.nodes import LocalNode
+from support.urls import host_and_port
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "troubleshooting.md"
 HEADINGS = re.findall(r"^### `(.+)`$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)

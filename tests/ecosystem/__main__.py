@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from support.nodes import broker, host_and_port
+from support.nodes import broker
+from support.urls import host_and_port
 
 from . import tests_of, traced
 from .agents import AGENTS, Agent

@@ -24,9 +24,9 @@ from support.apart import (
 )
 from support.fakeserver import FakeServer, Peer
 from support.moments import at_moment, interrupted_at_moment
-from support.nodes import host_and_port
 from support.proxy import CLIENT, SERVER, Proxy
 from support.subject import pika
+from support.urls import host_and_port
 
 # ---- row 8: the message of an interrupted basic_get ----
 

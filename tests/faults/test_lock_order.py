@@ -58,17 +58,20 @@ def forever(call: Callable[[], Any]) -> Callable[[], str]:
     return run
 
 
-def workers(connection: Any, writing_only: bool) -> list[Callable[[], str]]:
-    """What the threads do: publish, publish in a block; and, unless they only write, ack and dispatch."""
+def workers(connection: Any, writing_only: bool, size: int = 100) -> list[Callable[[], str]]:
+    """What the threads do: publish, publish in a block; and, unless they only write, ack and dispatch.
+
+    :param size: bytes of a body
+    """
     plain, acking, blocks = connection.channel(), connection.channel(), connection.channel()
 
     def in_a_block() -> None:
         with blocks.buffered(max_delay=0.0005):
             for _ in range(20):
-                blocks.basic_publish("", "q", bytes(100))
+                blocks.basic_publish("", "q", bytes(size))
             time.sleep(0.001)  # so that the background thread sends what is held
 
-    calls: list[Callable[[], Any]] = [lambda: plain.basic_publish("", "q", bytes(100))] * 4
+    calls: list[Callable[[], Any]] = [lambda: plain.basic_publish("", "q", bytes(size))] * 4
     calls.append(in_a_block)
     if not writing_only:
         calls[:2] = [lambda: acking.basic_ack(1), lambda: connection.process_data_events(0.001)]
@@ -116,7 +119,8 @@ def contend_while_it_is_closed() -> list[Any]:
 
         with FakeServer(script) as server:
             connection = connect(server, stack_timeout=3)
-            threads = Together(*workers(connection, True))
+            # The peer goes through all that is under way before it answers: few frames in full pipes.
+            threads = Together(*workers(connection, True, size=20_000))
             threading.Event().wait(0.1 + 0.01 * number)
             Together(connection.close).join(6)
             told.update(threads.join(6))

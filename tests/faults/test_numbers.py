@@ -13,8 +13,8 @@ import pytest
 from support import amqp, answers
 from support.apart import Together, apart, connect, interrupt_main, interruptible, outcome
 from support.fakeserver import FakeServer, Peer
-from support.nodes import host_and_port
 from support.subject import exceptions, pika
+from support.urls import host_and_port
 
 NAN = float("nan")
 

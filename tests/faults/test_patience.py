@@ -13,8 +13,8 @@ from typing import Any
 from support import answers
 from support.apart import Together, apart, connect
 from support.fakeserver import FakeServer, Peer
-from support.nodes import host_and_port
 from support.proxy import SERVER, Proxy
+from support.urls import host_and_port
 
 LIMIT = 6.0  # seconds that a peer may be silent at a heartbeat of one second
 LATE = 1.5  # seconds by which a busy machine, or the library's own rounds, may be late

@@ -14,8 +14,8 @@ from cpika import exceptions, spec
 from cpika.adapters.utils import connection_workflow
 from parity.harness import Broker
 from parity.loops import Loop
-from support.nodes import host_and_port
 from support.proxy import Proxy
+from support.urls import host_and_port
 from test_adapters import Env
 
 Connect = Callable[..., Any]

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from support.certs import Certificates
-from support.nodes import LocalNode, host_and_port
+from support.nodes import LocalNode
 from support.proxy import CLIENT, Proxy
 from support.scripts import Script
 from support.subject import exceptions
+from support.urls import host_and_port
 
 pytestmark = pytest.mark.rule(3)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from support.nodes import host_and_port
 from support.subject import StackTimeout, exceptions, pika
+from support.urls import host_and_port
 
 from .case import Case, Part, Room
 from .cutter import CLIENT, FIN, HALF, RST, SERVER, SILENCE, Cutter, Knife

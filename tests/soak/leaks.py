@@ -14,8 +14,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from support.nodes import host_and_port
 from support.subject import exceptions, pika
+from support.urls import host_and_port
 
 from . import memory
 from .case import Case, Part, Room

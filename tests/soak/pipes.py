@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from support import amqp
-from support.nodes import host_and_port
 from support.proxy import CLIENT, SERVER, Proxy
 from support.subject import exceptions, pika
+from support.urls import host_and_port
 
 from . import memory, say
 from .case import Case, Part, Room

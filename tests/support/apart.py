@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .nodes import host_and_port
+from . import late_pytest
+from .urls import host_and_port
 
 TESTS = Path(__file__).parents[1]
 # How many times as long as usual everything may take: tools/free_threading.py says so to its interpreter.
@@ -92,6 +93,7 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     faulthandler.enable()
     faulthandler.dump_traceback_later(timeout, exit=True)
+    late_pytest.install()
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     assert spec is not None
     assert spec.loader is not None

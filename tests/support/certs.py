@@ -7,8 +7,6 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-import trustme
-
 CLIENT_NAME = (
     "cpika-client"  # common name of the client's certificate; the broker's EXTERNAL takes it as the user
 )
@@ -18,6 +16,8 @@ class Certificates:
     """PEM files in `folder`."""
 
     def __init__(self, folder: Path) -> None:
+        import trustme  # with all of cryptography: most who import this module make none
+
         authority = trustme.CA(organization_name="cpika tests")
         server = authority.issue_cert("localhost", "127.0.0.1", "::1", common_name="localhost")
         client = authority.issue_cert("client@cpika.test", common_name=CLIENT_NAME)

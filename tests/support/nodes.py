@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import urllib.parse
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
@@ -31,9 +30,3 @@ def allow_client(node: LocalNode) -> None:
         f'ok = rabbit_auth_backend_internal:set_permissions({user}, <<"/">>, '
         f'<<".*">>, <<".*">>, <<".*">>, <<"tests">>).'
     )
-
-
-def host_and_port(url: str) -> tuple[str, int]:
-    """Host and port of an AMQP URL."""
-    parts = urllib.parse.urlsplit(url)
-    return parts.hostname or "127.0.0.1", parts.port or (5671 if parts.scheme == "amqps" else 5672)
