@@ -91,10 +91,9 @@ class Builder:
     python: str
     run: Callable[[Sequence[str], dict[str, str]], None]
 
-    def build(self, sdist: Path, target: zig.Target) -> Path:
-        """A wheel of the sdist for the target, as setuptools makes it."""
+    def build(self, sdist: Path, target: zig.Target, variables: dict[str, str]) -> Path:
+        """A wheel of the sdist for the target, as setuptools makes it in this `environment`."""
         folder = WORK / f"{self.minor}-{target.triple}"
-        variables = environment(self.minor, target)
         digest = contents(sdist, variables)
         stamp = folder / "digest"
         if not stamp.exists() or stamp.read_text() != digest:
@@ -205,20 +204,25 @@ def name_musl(members: dict[str, bytes], target: zig.Target) -> None:
 
 
 def make_all(sdist: Path, chosen: Sequence[Builder], targets: Sequence[zig.Target]) -> None:
-    """All wheels, as many at a time as there are cores."""
+    """All wheels, as many at a time as there are cores.
+
+    What several of them use is made before the first begins; each has a folder of its own.
+    """
     if not SETUPTOOLS.exists():
         pip = [sys.executable, "-m", "pip", "install", "-q", "--target", str(SETUPTOOLS)]
         run_here([*pip, SETUPTOOLS_VERSION], {})
     for target in targets:
         rabbitmq_c.static(target=target)
 
-    def one(job: tuple[Builder, zig.Target]) -> None:
-        builder, target = job
-        made = repair(builder.build(sdist, target), target)
+    jobs = [(builder, target, environment(builder.minor, target)) for builder in chosen for target in targets]
+
+    def one(job: tuple[Builder, zig.Target, dict[str, str]]) -> None:
+        builder, target, variables = job
+        made = repair(builder.build(sdist, target, variables), target)
         say(f"{made.name}: {made.stat().st_size // 1024} KB")
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, [(builder, target) for builder in chosen for target in targets]))
+        list(pool.map(one, jobs))
 
 
 def main() -> int:
