@@ -1,5 +1,5 @@
 /* compat.h - what newer CPython headers give and older ones lack.
- * Layer: values.  Owns: nothing.  Threads: with the GIL.  Errors: none. */
+ * Layer: values.  Owns: nothing.  Threads: with the GIL.  Errors: none, but what a function here is for. */
 #ifndef CPIKA_VALUES_COMPAT_H
 #define CPIKA_VALUES_COMPAT_H
 
@@ -16,6 +16,13 @@ cpika_newref(PyObject *obj)
 }
 #    define Py_NewRef(obj) cpika_newref((PyObject *)(obj))
 #    define Py_XNewRef(obj) cpika_newref((PyObject *)(obj))
+#endif
+
+/* What is raised while the message is made - by a __repr__, by a signal's handler on the way into it - is raised.
+ * Older CPythons (3.10.13, 3.11.2) raise the error all the same, without its message, and what a handler raised is lost. */
+#if PY_VERSION_HEX < 0x030C0000
+PyObject *cpika_err_format(PyObject *type, const char *format, ...);
+#    define PyErr_Format cpika_err_format
 #endif
 
 /* Without the GIL another thread may take out at any moment what a borrowed reference is to. */

@@ -1,4 +1,4 @@
-"""An interrupt that comes while another exception is on its way leaves the call and has it as its context."""
+"""An interrupt while another exception is on its way, or made, leaves the call, with that as its context."""
 
 from __future__ import annotations
 
@@ -114,3 +114,48 @@ def test_while_a_delivery_tag_says_its_number(connect: Connect) -> None:
     channel = connect().channel()
     with pytest.raises(Interrupted):
         channel.basic_ack(Tag())
+
+
+def test_while_the_message_of_an_error_is_made(connect: Connect) -> None:
+    """What a __repr__ raises is raised, as in pika, whose messages are Python's."""
+
+    class Odd:
+        def __repr__(self) -> str:
+            raise Interrupted
+
+    channel = connect().channel()
+    for call in (channel.publish_many, lambda odd: channel.publish_many([("", odd)])):
+        with pytest.raises(Interrupted) as caught:
+            call([Odd()])
+        assert caught.value.__context__ is None
+
+
+def test_while_a_timer_is_removed(connect: Connect) -> None:
+    """At any moment of it.  (Standard containers, too, make messages that hold the repr of a value.)"""
+    connection = connect()
+    remove = type(connection).remove_timeout.__code__
+    struck: list[Interrupted] = []
+    came: list[Interrupted] = []
+
+    def strike(number: int, frame: Any) -> None:
+        if frame.f_code is remove:
+            struck.append(Interrupted())
+            raise struck[-1]
+        signal.setitimer(signal.ITIMER_REAL, 50e-6)  # too early, or too late
+
+    before = signal.signal(signal.SIGALRM, strike)
+    signal.setitimer(signal.ITIMER_REAL, 50e-6)
+    try:
+        while len(struck) < 300:
+            timer = connection.call_later(600.0, print)
+            try:
+                connection.remove_timeout(timer)
+            except Interrupted as error:
+                came.append(error)
+                signal.setitimer(signal.ITIMER_REAL, 50e-6 + 1e-7 * (len(struck) % 40))
+            if len(came) != len(struck):
+                break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert came == struck

@@ -98,6 +98,8 @@ class Child:
             print(
                 f"== {self.outcome.mode}, round {self.round}: ended with {status}: {what}\n{shortened(said)}"
             )
+        elif self.kinds and said:  # where it was broken off, Python says what it has ignored, and where
+            print(f"== {self.outcome.mode}: its stderr\n{shortened(said)}")
         if status != 0 and server is not None:
             frames = Control(server.control_port)("frames")["frames"]
             print(

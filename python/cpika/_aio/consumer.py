@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions
@@ -142,7 +141,7 @@ class Consumer(AsyncIterator[Message]):
                 await waiter
             except asyncio.CancelledError:
                 if waiter.cancelled():
-                    with suppress(ValueError):  # a message may have come since, and passed it by
+                    if waiter in self._waiters:  # a message may have come since, and passed it by
                         self._waiters.remove(waiter)
                 else:
                     self._wake()  # it was woken for a message that another task may take

@@ -190,19 +190,22 @@ class BlockingConnection:
         Called by the core, by one dispatching call at a time.
         """
         self._collect_due()
-        ready = len(self._ready_events)
+        any_ready = False
         try:
-            for _ in range(ready):
+            for _ in range(len(self._ready_events)):
                 try:
                     evt = self._ready_events.popleft()
-                except IndexError:  # a callback has removed a timer
+                except IndexError:  # a callback has closed the connection
                     break
+                if isinstance(evt, _TimerEvt) and evt.callback is None:
+                    continue  # removed since it was due
+                any_ready = True
                 evt.dispatch()
         finally:
             self._tell_next_timer()
             if self._ready_events:
                 self._impl._set_due()
-        return ready > 0
+        return any_ready
 
     def _collect_due(self) -> None:
         """Move what is due behind what is ready: timers that are due by now, then thread-safe callbacks."""
@@ -276,8 +279,6 @@ class BlockingConnection:
         self._removed_timers += 1
         if self._removed_timers > len(self._timers) // 2:
             self._sweep_timers(timing=False)
-        with contextlib.suppress(ValueError):
-            self._ready_events.remove(timeout_id)
 
     def add_callback_threadsafe(self, callback: Callable[[], Any]) -> None:
         """Have a callback called as soon as possible by the thread that dispatches; for other threads.
