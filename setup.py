@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -65,14 +66,25 @@ def rabbitmq_c_missing(reason: str) -> NoReturn:
     )
 
 
+def use_headers(ext: Extension, folders: Iterable[str]) -> bool:
+    """Takes those in the first of the folders that has any, whatever headers the system has besides."""
+    for folder in folders:
+        if os.path.exists(os.path.join(folder, "rabbitmq-c", "amqp.h")):
+            return True
+        if os.path.exists(os.path.join(folder, "amqp.h")):  # before 0.12
+            ext.define_macros.append(("CPIKA_RMQ_OLD_LAYOUT", None))
+            return True
+    return False
+
+
 def use_static_rabbitmq_c(ext: Extension, prefix: str) -> None:
-    headers = [os.path.join(prefix, "include", name) for name in ("rabbitmq-c/amqp.h", "amqp.h")]
+    include = os.path.join(prefix, "include")
     archives = sorted(
         glob.glob(os.path.join(glob.escape(prefix), "lib*", "**", "librabbitmq.a"), recursive=True)
     )
-    if not archives or not any(map(os.path.exists, headers)):
+    if not archives or not use_headers(ext, [include]):
         rabbitmq_c_missing(f"{PREFIX_VARIABLE}={prefix} holds no librabbitmq.a with its headers")
-    ext.include_dirs.append(os.path.join(prefix, "include"))
+    ext.include_dirs.append(include)
     ext.extra_objects.append(archives[0])
     # The archive's functions stay inside.
     if sys.platform == "darwin":
@@ -89,8 +101,10 @@ def use_system_rabbitmq_c(ext: Extension) -> None:
         rabbitmq_c_missing("pkg-config knows no such librabbitmq")
     flags = {
         option: subprocess.check_output([PKG_CONFIG, option, "librabbitmq"], text=True).split()
-        for option in ("--cflags", "--libs")
+        for option in ("--cflags", "--libs", "--cflags-only-I", "--variable=includedir")
     }
+    folders = [flag[len("-I") :] for flag in flags["--cflags-only-I"]] + flags["--variable=includedir"]
+    use_headers(ext, folders)  # none found: the compiler knows where they are
     ext.extra_compile_args += flags["--cflags"]
     ext.extra_link_args += flags["--libs"]
 

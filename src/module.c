@@ -19,6 +19,7 @@
 #include "values/setup.h"
 #include "values/within.h"
 #include "wire/debug.h"
+#include "wire/method.h"
 
 #ifdef CPIKA_DEBUG
 static bool
@@ -63,6 +64,22 @@ intern_names(cpika_state *st)
     return st->empty_bytes == NULL ? -1 : 0;
 }
 
+/* Methods that an older rabbitmq-c does not know would be refused one by one, as if the peer had sent nonsense. */
+static int
+check_codec(void)
+{
+    cpika_codec_versions v = cpika_codec_versions_here();
+    if (v.library >= v.headers) {
+        return 0;
+    }
+    PyErr_Format(
+        PyExc_ImportError,
+        "cpika was built with the headers of rabbitmq-c %u.%u, but the library that is loaded is %u.%u: "
+        "it has to be that version or newer",
+        v.headers >> 8, v.headers & 0xFF, v.library >> 8, v.library & 0xFF);
+    return -1;
+}
+
 static int
 core_exec(PyObject *module)
 {
@@ -73,7 +90,7 @@ core_exec(PyObject *module)
     st->signal_rd = st->signal_wr = -1;
     st->modules_seen = -1;
     st->modules = Py_NewRef(PyImport_GetModuleDict());
-    if (cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_deque_exec(st) < 0
+    if (check_codec() < 0 || cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_deque_exec(st) < 0
         || cpika_values_exec(module, &st->values) < 0 || cpika_consumer_exec(module, st) < 0
         || cpika_asked_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
         || cpika_channel_exec(module, st) < 0 || cpika_loop_channel_exec(module, st) < 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -95,6 +96,53 @@ def test_the_metadata_states_name_version_licence_and_pythons() -> None:
     assert stated["Description-Content-Type"] == "text/markdown"
     required = [line for line in stated.get_all("Requires-Dist") or [] if "extra ==" not in line]
     assert required == []  # a program that takes cpika takes nothing else with it
+
+
+OLD_AND_NEW = {"0.11": "amqp.h", "0.12 or newer": "rabbitmq-c/amqp.h"}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("system", OLD_AND_NEW)
+@pytest.mark.parametrize("linked", OLD_AND_NEW)
+def test_the_headers_are_those_of_the_rabbitmq_c_that_is_linked(
+    linked: str, system: str, tree: Path, tmp_path: Path
+) -> None:
+    """Whatever the system has besides.  The compiler says whose it reads, by the arguments of a build."""
+    prefix, besides = tmp_path / "prefix", tmp_path / "system"
+    for folder, layout, whose in ((prefix / "include", linked, "linked"), (besides, system, "system's")):
+        header = folder / OLD_AND_NEW[layout]
+        header.parent.mkdir(parents=True)
+        header.write_text(f'#error "{whose}"\n')
+    (prefix / "lib").mkdir()
+    (prefix / "lib" / "librabbitmq.a").touch()
+    compiler = tmp_path / "cc"
+    compiler.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/arguments\nexit 1\n')
+    compiler.chmod(0o755)
+    environment = {"CPIKA_RABBITMQ_C_PREFIX": str(prefix), "CC": str(compiler), "CPIKA_LTO": "0"}
+    python("setup.py", "build_ext", "--build-temp", str(tmp_path), cwd=tree, **environment)
+    arguments = (tmp_path / "arguments").read_text().split()
+    options = [argument for argument in arguments if argument.startswith(("-I", "-D"))]
+    done = subprocess.run(
+        ["cc", "-fsyntax-only", *options, "-isystem", besides, "src/wire/method.c"],
+        cwd=tree,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert re.findall(r"#error \"(.*)\"", done.stderr)[:1] == ["linked"], done.stderr
+
+
+def test_a_rabbitmq_c_that_is_older_than_its_headers_is_refused_at_the_import(tmp_path: Path) -> None:
+    (tmp_path / "older.c").write_text("unsigned amqp_version_number(void) { return 0x00010000; }\n")
+    older = tmp_path / "older.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", older, tmp_path / "older.c"], check=True)
+    core = importlib.util.find_spec("cpika._core")
+    assert core is not None and core.origin is not None
+    shared = b"amqp_version_number" in subprocess.check_output(["nm", "--dynamic", core.origin])
+    done = python("-c", "import cpika._core", cwd=tmp_path, LD_PRELOAD=str(older))
+    assert (done.returncode != 0) == shared, done.stdout  # what is linked statically is what it is
+    assert not shared or re.search(
+        r"ImportError: cpika was built with the headers of rabbitmq-c \d+\.\d+, but .* is 0\.1: ", done.stdout
+    )
 
 
 @pytest.mark.parametrize(

@@ -430,3 +430,9 @@ cpika_method_encode_args(const cpika_method_spec *spec, const cpika_value *value
     }
     return encode_by_rmq(spec, values, total, table_at, out);
 }
+
+cpika_codec_versions
+cpika_codec_versions_here(void)
+{
+    return (cpika_codec_versions){.headers = AMQP_VERSION >> 16, .library = amqp_version_number() >> 16};
+}

@@ -111,6 +111,14 @@ int cpika_method_decode_args(const cpika_method_spec *spec, const uint8_t *args,
 /* Appends the arguments (without the id).  Numbers above their kind's range are the caller's to refuse: they are cut. */
 int cpika_method_encode_args(const cpika_method_spec *spec, const cpika_value *values, cpika_buf *out);
 
+/* Major and minor version of rabbitmq-c, 0x000B for 0.11: whose headers this was compiled with, and what runs. */
+typedef struct {
+    unsigned headers;
+    unsigned library;
+} cpika_codec_versions;
+
+cpika_codec_versions cpika_codec_versions_here(void);
+
 /* Reads one field of any kind but bit from data[*pos]; the walk that all decoding begins with. */
 int cpika_field_walk(cpika_kind kind, const uint8_t *data, size_t len, size_t *pos, cpika_value *value);
 

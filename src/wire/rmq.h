@@ -3,7 +3,8 @@
 #ifndef CPIKA_WIRE_RMQ_H
 #define CPIKA_WIRE_RMQ_H
 
-#if defined(__has_include)
+/* CPIKA_RMQ_OLD_LAYOUT: the library that is linked has the old one, whatever else is installed. */
+#if defined(__has_include) && !defined(CPIKA_RMQ_OLD_LAYOUT)
 #    if __has_include(<rabbitmq-c/amqp.h>)
 #        define CPIKA_RMQ_NEW_LAYOUT 1
 #    endif
