@@ -100,6 +100,8 @@ for body in (b"5", b"6"):
 for message in channel.consume("{name}", inactivity_timeout=5):
     print(message)
     channel.basic_ack(message[0].delivery_tag)
+    while not channel.get_waiting_message_count():  # the other one goes back at the end, on both
+        connection.process_data_events(1)
     break
 tell("generator", channel.cancel)
 tell("purge", channel.queue_purge, "{name}")
