@@ -31,6 +31,7 @@ AGAIN = 500e-6  # seconds in which an impatient one's second interrupt may come,
 PUT_OFF = 100e-6
 AT_THE_BORDER = "in C, or at its border"
 WEAK = ("weakref.py", "_weakrefset.py")  # of the standard library
+LOGGING = os.path.join("logging", "__init__.py")  # before 3.13 it would keep its lock, which others wait for
 HOLD = 0.02  # seconds that the scripted server keeps what it has interrupted
 METHODS = (
     "any",
@@ -207,6 +208,8 @@ def raising_place(frame: FrameType | None) -> str | None:
     """Where the library, or the call into it, was interrupted; None where nothing may be raised."""
     place = AT_THE_BORDER
     inside = None
+    if frame is not None and frame.f_code.co_filename.endswith(LOGGING):
+        return None
     while frame is not None:
         code = frame.f_code
         if code.co_name == "__del__" or code.co_filename.endswith(WEAK):
