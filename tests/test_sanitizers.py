@@ -71,6 +71,17 @@ def test_waits_beside_a_second_interpreter_give_the_interpreters_lock_away(
     run(sanitized_environment, "second_interpreter.py", broker_url)
 
 
+@pytest.mark.timeout(300)
+def test_nothing_is_asked_of_python_while_an_exception_is_set(sanitized_environment: dict[str, str]) -> None:
+    """Which allocation failed does not matter then, nor what CPython's caches hold: a debug build aborts."""
+    pytest.importorskip("_testcapi")
+    command = [sys.executable, "-m", "support.value_uses"]
+    done = subprocess.run(command, env=sanitized_environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    told, count = done.stdout.split()
+    assert told == "injected" and int(count) > 1000
+
+
 @pytest.mark.rule(13)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("sanitizer, rooms", [("address", "threads,signals,hooks"), ("thread", "threads")])

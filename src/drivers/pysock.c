@@ -17,9 +17,9 @@ cpika_pysock_is_plain(PyObject *sock)
 {
     PyObject *type = (PyObject *)Py_TYPE(sock);
     PyObject *module = PyObject_GetAttrString(type, "__module__");
-    PyObject *name = PyObject_GetAttrString(type, "__qualname__");
+    PyObject *name = module == NULL ? NULL : PyObject_GetAttrString(type, "__qualname__");
     int plain = -1;
-    if (module != NULL && name != NULL) {
+    if (name != NULL) {
         plain = PyUnicode_Check(module) && PyUnicode_CompareWithASCIIString(module, "socket") == 0
                 && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "socket") == 0;
     }

@@ -181,10 +181,10 @@ static int
 split_decimal(PyObject *value, PyObject **scale, PyObject **unscaled)
 {
     PyObject *zero = PyLong_FromLong(0);
-    PyObject *tuple = PyObject_CallMethod(value, "as_tuple", NULL);
+    PyObject *tuple = zero == NULL ? NULL : PyObject_CallMethod(value, "as_tuple", NULL);
     PyObject *exponent = tuple == NULL ? NULL : PyObject_GetAttrString(tuple, "exponent");
     PyObject *shifted = NULL;
-    int negative = zero == NULL || exponent == NULL ? -1 : PyObject_RichCompareBool(exponent, zero, Py_LT);
+    int negative = exponent == NULL ? -1 : PyObject_RichCompareBool(exponent, zero, Py_LT);
 
     *scale = NULL;
     *unscaled = NULL;

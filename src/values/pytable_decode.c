@@ -79,12 +79,13 @@ static PyObject *
 decode_timestamp(cpika_values *v, const uint8_t *p)
 {
     PyObject *seconds = PyLong_FromUnsignedLongLong(cpika_get64(p));
-    PyObject *type = cpika_module_get(&v->datetime_module, "datetime", v->str_datetime);
+    PyObject *type =
+        seconds == NULL ? NULL : cpika_module_get(&v->datetime_module, "datetime", v->str_datetime);
     PyObject *zones = type == NULL ? NULL : cpika_look_up(v->datetime_module, v->str_timezone);
     PyObject *utc = zones == NULL ? NULL : PyObject_GetAttr(zones, v->str_utc);
     PyObject *result = NULL;
 
-    if (seconds != NULL && utc != NULL) {
+    if (utc != NULL) {
         result = PyObject_CallMethod(type, "fromtimestamp", "OO", seconds, utc);
         if (result == NULL
             && (PyErr_ExceptionMatches(PyExc_ValueError) || PyErr_ExceptionMatches(PyExc_OverflowError)

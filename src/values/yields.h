@@ -8,8 +8,7 @@
 #ifndef CPIKA_VALUES_YIELDS_H
 #define CPIKA_VALUES_YIELDS_H
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
+#include "raised.h"  // Python.h before any other header
 
 /* Lets go of what somebody else holds, too: no other thread runs. */
 static inline void
@@ -55,13 +54,13 @@ cpika_let_go_of_any(PyObject *object)
 #    define Py_SETREF(place, value) CPIKA_REPLACE(place, value, cpika_let_go)
 #    define Py_XSETREF(place, value) CPIKA_REPLACE(place, value, cpika_let_go_of_any)
 
-#    define PyDict_SetItem(...) (cpika_yield(), PyDict_SetItem(__VA_ARGS__))
-#    define PyDict_DelItem(...) (cpika_yield(), PyDict_DelItem(__VA_ARGS__))
-#    define PyDict_SetDefault(...) (cpika_yield(), PyDict_SetDefault(__VA_ARGS__))
-#    define PyDict_GetItemRef(...) (cpika_yield(), PyDict_GetItemRef(__VA_ARGS__))
-#    define PyDict_GetItemWithError(...) (cpika_yield(), PyDict_GetItemWithError(__VA_ARGS__))
-#    define PyList_Append(...) (cpika_yield(), PyList_Append(__VA_ARGS__))
-#    define PyList_SetItem(...) (cpika_yield(), PyList_SetItem(__VA_ARGS__))
+#    define PyDict_SetItem(...) (cpika_yield(), CPIKA_UNRAISED(PyDict_SetItem, __VA_ARGS__))
+#    define PyDict_DelItem(...) (cpika_yield(), CPIKA_UNRAISED(PyDict_DelItem, __VA_ARGS__))
+#    define PyDict_SetDefault(...) (cpika_yield(), CPIKA_UNRAISED(PyDict_SetDefault, __VA_ARGS__))
+#    define PyDict_GetItemRef(...) (cpika_yield(), CPIKA_UNRAISED(PyDict_GetItemRef, __VA_ARGS__))
+#    define PyDict_GetItemWithError(...) (cpika_yield(), CPIKA_UNRAISED(PyDict_GetItemWithError, __VA_ARGS__))
+#    define PyList_Append(...) (cpika_yield(), CPIKA_UNRAISED(PyList_Append, __VA_ARGS__))
+#    define PyList_SetItem(...) (cpika_yield(), CPIKA_UNRAISED(PyList_SetItem, __VA_ARGS__))
 #endif
 
 #endif

@@ -25,6 +25,7 @@ from support.apart import (
     give_way,
     interrupt_main,
     interruptible,
+    on_signal,
     outcome,
 )
 from support.fakeserver import FakeServer, Peer
@@ -277,6 +278,15 @@ def interrupts_among_messages() -> list[Any]:
     count = 3000
     seen: list[int] = []
     begun = threading.Event()
+    inside = False
+    raised = caught = 0
+
+    def strike() -> None:
+        nonlocal inside, raised
+        if inside:
+            inside = False  # behind the call this function's own lines would be struck
+            raised += 1
+            raise Interrupted
 
     def script(peer: Peer) -> None:
         peer.handshake()
@@ -288,10 +298,9 @@ def interrupts_among_messages() -> list[Any]:
                 interrupt_main()
         answers.serve_to_end(peer)
 
-    with FakeServer(script) as server, interruptible() as raised:
+    with FakeServer(script) as server, on_signal(strike):
         connection = connect(server)
         channel = connection.channel()
-        caught = 0
 
         def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
             seen.append(int(body))
@@ -302,11 +311,12 @@ def interrupts_among_messages() -> list[Any]:
         while not seen or seen[-1] != count:
             try:
                 begun.set()
+                inside = True
                 channel.start_consuming()
             except Interrupted:
                 caught += 1
         whole = seen == sorted(set(seen))
-        return [len(raised) == caught, whole, count - len(seen) <= caught]
+        return [0 < raised == caught, whole, count - len(seen) <= caught]
 
 
 def test_interrupts_between_callbacks_lose_no_message() -> None:

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from support.proxy import CLIENT, SERVER, Proxy
 from support.scripts import Script
 
 COUNT = 60
 
 SCENE = """
-connection = pika.BlockingConnection(pika.URLParameters(sys.argv[1]))
+connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", int(sys.argv[1])))
 channel = connection.channel()
 seen = 0
 
@@ -109,25 +110,40 @@ if sys.version_info < (3, 11):
     del WAYS["exec"]  # nobody can listen to audit events there without a crash elsewhere: docs/differences.md
 
 
+def kept_and_acked(proxy: Proxy) -> tuple[list[int], list[int]]:
+    """Delivery tags that the program did not give back, and those that it has acknowledged, in its order."""
+    kept = [number for number, _ in enumerate(proxy.frames("Basic.Deliver", SERVER), 1)]
+    acked: list[int] = []
+    for event in proxy.frames():
+        if event.frame is None or event.name not in ("Basic.Ack", "Basic.Nack", "Basic.Reject"):
+            continue
+        tag = event.frame.delivery_tag
+        multiple = event.name != "Basic.Reject" and event.frame.multiple
+        settled = [one for one in kept if one == tag or (multiple and one < tag and one not in acked)]
+        if event.name == "Basic.Ack":
+            acked += settled
+        else:
+            kept = [one for one in kept if one not in settled]
+    return kept, acked
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_no_ack_is_lost_when_a_program_goes(
-    broker_url: str, connect: Callable[..., Any], queue_name: str, way: str
+    connect: Callable[..., Any], proxy: Proxy, queue_name: str, way: str
 ) -> None:
-    """Row 32, acks that are held: one message is left, the one that was not acked."""
+    """Row 32, acks that are held: all have left when the program's end of the stream comes.
+
+    What RabbitMQ makes of them is another matter: where a connection ends without a close, its channels end
+    at once, and a broker that is busy forgets what it has not come to yet, whichever library sent it.
+    """
     channel = connect().channel()
     channel.queue_declare(queue_name)
     channel.confirm_delivery()
     for number in range(COUNT):
         channel.basic_publish("", queue_name, b"%d" % number)
-    with Script(SCENE + WAYS[way], broker_url, queue_name) as script:
+    with Script(SCENE + WAYS[way], proxy.port, queue_name) as script:
         script.finish()
-    left = []
-    for _ in range(200):
-        body = channel.basic_get(queue_name, auto_ack=True)[2]
-        if body is not None:
-            left.append(int(body))
-        elif left:
-            break
-        else:
-            channel.connection.sleep(0.02)
-    assert left == [COUNT - 1]
+    proxy.wait_for(lambda event: event.kind == "eof" and event.origin == CLIENT)
+    kept, acked = kept_and_acked(proxy)
+    assert acked == kept[: COUNT - 1]
+    assert len(acked) == COUNT - 1

@@ -135,6 +135,7 @@ def main() -> None:
     import _testcapi
 
     def failing(use: Callable[[], Any], at: int) -> str:
+        clear_caches()  # a look-up that is not in it takes another way
         _testcapi.set_nomemory(at, at + 1)
         try:
             use()
