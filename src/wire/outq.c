@@ -61,13 +61,9 @@ outq_at(const cpika_outq *q, size_t i)
     return &q->segments[(q->head + i) & (q->cap - 1)];  // cap is a power of two
 }
 
-/* Room in the ring for `extra` more segments. */
 static int
-outq_reserve_ring(cpika_outq *q, size_t extra)
+outq_grow_ring(cpika_outq *q, size_t extra)
 {
-    if (extra <= q->cap - q->count) {
-        return CPIKA_OK;
-    }
     if (extra > SIZE_MAX / (4 * sizeof(cpika_segment)) - q->count) {
         return CPIKA_E_NOMEM;
     }
@@ -87,6 +83,13 @@ outq_reserve_ring(cpika_outq *q, size_t extra)
     q->head = 0;
     q->cap = cap;
     return CPIKA_OK;
+}
+
+/* Room in the ring for `extra` more segments. */
+static inline int
+outq_reserve_ring(cpika_outq *q, size_t extra)
+{
+    return extra <= q->cap - q->count ? CPIKA_OK : outq_grow_ring(q, extra);
 }
 
 /* The only thread that changes the queue holds the link's lock; others may look at the number without. */
