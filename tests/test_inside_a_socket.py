@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import amqp
 from support.fakeserver import FakeServer, Peer
+from support.moments import interrupted_at_moment
 from support.subject import exceptions, pika
 
 pytestmark = pytest.mark.rule(9)
@@ -361,3 +364,69 @@ def test_what_interrupts_the_text_of_an_exception_that_ends_the_connection_leave
     assert isinstance(caught.value.__context__, Interruptible)
     assert open_channel.connection.is_closed
     assert "Interrupted" in str(open_channel.connection._impl._error)
+
+
+@pytest.mark.timeout(20)
+def test_an_interrupt_while_held_acks_leave_behind_a_failed_callback_is_raised(
+    open_channel: Any, queue_name: str
+) -> None:
+    open_channel.queue_declare(queue_name)
+    for _ in range(100):
+        open_channel.basic_publish("", queue_name, b"")
+
+    def interrupt() -> None:
+        raise Interrupted
+
+    def on_message(channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        channel.basic_ack(method.delivery_tag)
+        if method.delivery_tag == 10:
+            Socket.inside_send = interrupt  # the ack is held back, for more messages stand ready
+            raise KeyError("the callback's")
+
+    open_channel.basic_consume(queue_name, on_message)
+    open_channel.queue_declare(queue_name, passive=True)
+    with pytest.raises(Interrupted) as caught:
+        while True:
+            open_channel.connection.process_data_events(1)
+    assert isinstance(caught.value.__context__, KeyError)
+
+
+@pytest.mark.timeout(20)
+def test_an_interrupt_of_close_outlives_an_error_of_the_second_attempt(open_channel: Any) -> None:
+    strikes = iter([Interrupted(), OSError(107, "of the second")])
+
+    def strike() -> None:
+        for error in strikes:
+            raise error
+
+    Socket.closing = strike
+    connection = open_channel.connection
+    with pytest.raises(Interrupted):
+        connection.close()
+    assert connection.is_closed
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="CPython breaks where a trace function raises")
+@pytest.mark.timeout(60)
+def test_what_is_held_leaves_in_time_though_an_interrupt_struck_while_its_keeper_was_told(
+    open_channel: Any, connect: Callable[..., Any], queue_name: str
+) -> None:
+    other = connect().channel()
+    other.queue_declare(queue_name)
+
+    def publish() -> None:
+        open_channel.basic_publish("", queue_name, b"")
+
+    publish()
+    moment = 0
+    struck = True
+    while struck:
+        other.queue_purge(queue_name)
+        with open_channel.buffered(max_bytes=1 << 20, max_delay=0.01):
+            struck = interrupted_at_moment(publish, moment) is not None
+            publish()
+            end = time.monotonic() + 5
+            while other.queue_declare(queue_name, passive=True).method.message_count == 0:
+                assert time.monotonic() < end, moment
+        moment += 1
+    assert moment > 1

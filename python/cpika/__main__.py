@@ -209,8 +209,12 @@ def _show_own_frames_only(run: Callable[[], Any]) -> None:
         hook = sys.excepthook
 
         def show(kind: type[BaseException], value: BaseException, _: TracebackType | None) -> None:
-            sys.last_traceback = traceback
-            hook(kind, value.with_traceback(traceback), traceback)
+            nonlocal traceback
+            # Nothing of it stays in `sys`, which ends behind the collection that ends the program's objects.
+            own, traceback = traceback, None
+            sys.excepthook = hook
+            sys.last_traceback = own
+            hook(kind, value.with_traceback(own), own)
 
         sys.excepthook = show
         raise

@@ -6,6 +6,7 @@
 #include "drivers/ended.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "values/errors.h"
 
 int
 bulk_need_window(CpikaChannel *ch, cpika_window **w, uint64_t before)
@@ -142,13 +143,12 @@ bulk_note_progress(const cpika_window *w)
     }
     PyMem_Free(open.items);
     PyObject *confirmed = unconfirmed == NULL ? NULL : PyLong_FromUnsignedLongLong(leading);
-    if (error == NULL || confirmed == NULL || PyObject_SetAttrString(error, "confirmed", confirmed) < 0
-        || PyObject_SetAttrString(error, "unconfirmed", unconfirmed) < 0) {
-        PyErr_Clear();
+    if (error != NULL && confirmed != NULL && PyObject_SetAttrString(error, "confirmed", confirmed) == 0) {
+        (void)PyObject_SetAttrString(error, "unconfirmed", unconfirmed);
     }
     Py_XDECREF(confirmed);
     Py_XDECREF(unconfirmed);
-    PyErr_Restore(type, error, traceback);
+    cpika_drop_for(type, error, traceback);
 }
 
 int

@@ -186,6 +186,8 @@ channel_close_for_nobody(PyObject *op, PyObject *ignored)
         Py_RETURN_NONE;
     }
     if (cpika_engine_close_for_nobody(&ch->conn->engine, &ch->engine) < 0) {
+        // No connection is better than a channel that nobody can close.
+        cpika_engine_input_over(&ch->conn->engine, CPIKA_ENDING_NO_MEMORY, 0);
         return PyErr_NoMemory();
     }
     return cpika_settle(ch->conn) < 0 ? NULL : Py_NewRef(Py_None);

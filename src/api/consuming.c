@@ -10,6 +10,7 @@
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
+#include "values/errors.h"
 #include "values/gate.h"
 #include "wire/frame.h"
 #include "wire/method.h"
@@ -71,12 +72,15 @@ send_cancel(CpikaChannel *ch, const cpika_consumer_tag *tag, uint64_t deadline)
     return answer == NULL ? -1 : 0;
 }
 
-/* The consumer is not known any more, whatever exception is on its way. */
-static void
+/* The consumer is not known any more, whatever exception is on its way.  -1: with that, or with what the program's tag has
+ * raised meanwhile. */
+static int
 forget_consumer(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
 {
     if (info->forgotten) {
-        return;  // whoever forgets first takes it out: what is there now may be another one
+        return PyErr_Occurred()
+                   ? -1
+                   : 0;  // whoever forgets first takes it out: what is there now may be another one
     }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -89,10 +93,23 @@ forget_consumer(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
     }
     Py_XDECREF(known);
     Py_DECREF(infos);
-    PyErr_Clear();
     cpika_forget_found(ch);  // behind that: whoever delivers meanwhile may have found it
     cpika_roles_ask_return(&ch->conn->roles, ch->conn->io.link);
-    PyErr_Restore(type, value, traceback);
+    cpika_drop_for(type, value, traceback);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* Has the engine cancel it, whoever waits for the answer.  Without memory for that, no connection is better than a consumer
+ * that the broker alone knows. */
+static int
+cancel_by_engine(CpikaChannel *ch, const cpika_consumer_tag *bytes, bool refuse)
+{
+    cpika_engine *e = &ch->conn->engine;
+    int rc = cpika_engine_cancel_for_nobody(e, &ch->engine, bytes->bytes, bytes->n, refuse);
+    if (rc < 0) {
+        cpika_engine_input_over(e, CPIKA_ENDING_NO_MEMORY, 0);
+    }
+    return rc;
 }
 
 /* What is left of _cancel() when its arguments are there; `bytes` are those of `tag`. */
@@ -106,8 +123,7 @@ cancel(CpikaChannel *ch, CpikaConsumerInfo *info, PyObject *tag, const cpika_con
     }
     if (usable && info->unsent) {  // by the time its turn comes, it is not wanted any more
         info->state = CONSUMER_TEARING_DOWN;
-        forget_consumer(ch, tag, info);
-        return PyList_New(0);
+        return forget_consumer(ch, tag, info) < 0 ? NULL : PyList_New(0);
     }
     int before = usable ? begin_cancel(ch, info, bytes) : -1;
     if (before == CONSUMER_TEARING_DOWN) {
@@ -115,7 +131,13 @@ cancel(CpikaChannel *ch, CpikaConsumerInfo *info, PyObject *tag, const cpika_con
     }
     int rc = before < 0 ? -1 : before == CONSUMER_CANCELLED_BY_BROKER ? 0 : send_cancel(ch, bytes, deadline);
     PyObject *pending = rc < 0 ? NULL : cpika_take_pending(ch, tag);
-    forget_consumer(ch, tag, info);
+    if (usable && rc < 0 && PyErr_ExceptionMatches(PyExc_MemoryError)) {
+        (void)cancel_by_engine(ch, bytes,
+                               !info->auto_ack);  // nothing was sent; a second one would harm nobody
+    }
+    if (forget_consumer(ch, tag, info) < 0) {
+        Py_CLEAR(pending);
+    }
     return pending;
 }
 
@@ -209,7 +231,7 @@ channel_consume(PyObject *op, PyObject *const *args, Py_ssize_t nargs)
     if (answer == NULL && !PyErr_Occurred()) {
         answer = Py_NewRef(Py_None);  // cancelled before it was sent
     } else if (answer == NULL) {
-        forget_consumer(ch, tag, info);
+        (void)forget_consumer(ch, tag, info);
     } else if (info->state == CONSUMER_SETTING_UP) {  // the broker may have cancelled it already
         info->state = CONSUMER_ACTIVE;
     }
@@ -247,7 +269,7 @@ channel_cancel_for_nobody(PyObject *op, PyObject *tag)
     if (ch->conn == NULL || cpika_transport_forked(&ch->conn->io)) {
         Py_RETURN_NONE;
     }
-    if (cpika_engine_cancel_for_nobody(&ch->conn->engine, &ch->engine, bytes.bytes, bytes.n, refuse) < 0) {
+    if (cancel_by_engine(ch, &bytes, refuse) < 0) {
         return PyErr_NoMemory();
     }
     if (refuse && cpika_reject_pending(ch, &bytes) < 0) {

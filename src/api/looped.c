@@ -224,6 +224,9 @@ looped_request(PyObject *op, PyObject *args)
         return NULL;
     }
     CpikaChannel *ch = (CpikaChannel *)channel;
+    if (ch->conn != conn) {
+        Py_RETURN_FALSE;
+    }
     cpika_buf frame = CPIKA_BUF_INIT;
     int rc = cpika_encode_method(conn, ch->engine.number, method, &frame);
     int idle = rc < 0 ? -1 : is_idle(ch, loop, callbacks);

@@ -2,6 +2,7 @@
  * Layer: api.  Owns: nothing.  Threads: see numbers.h.  Errors: see numbers.h. */
 #include "numbers.h"
 
+#include "values/errors.h"
 #include "values/gate.h"
 
 PyDoc_STRVAR(take_number_doc, "_take_channel_number($self, taken, reference, first, last, /)\n--\n\n"
@@ -95,7 +96,69 @@ connection_take_number(PyObject *op, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* Whether a reservation is of that call: 1, 0, or -1. */
+static int
+is_of_call(PyObject *reservation, PyObject *call)
+{
+    if (reservation == call) {
+        return 1;
+    }
+    PyObject *callback = PyObject_GetAttrString(reservation, "on_open_callback");
+    int same = callback == NULL ? -1 : PyObject_RichCompareBool(callback, call, Py_EQ);
+    Py_XDECREF(callback);
+    return same;
+}
+
+/* 0, or -1. */
+static int
+give_back_of_call(PyObject *taken, PyObject *call)
+{
+    PyObject *items = PyDict_Items(taken);
+    int rc = items == NULL ? -1 : 0;
+    for (Py_ssize_t i = 0; rc == 0 && i < PyList_GET_SIZE(items); i++) {
+        PyObject *number = PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 0);
+        PyObject *reference = PyTuple_GET_ITEM(PyList_GET_ITEM(items, i), 1);
+        PyObject *reservation = PyObject_CallNoArgs(reference);
+        int same = reservation == NULL ? -1 : reservation == Py_None ? 0 : is_of_call(reservation, call);
+        Py_XDECREF(reservation);
+        rc = same < 0 ? -1 : same > 0 ? give_back(taken, reference, number) : 0;
+    }
+    Py_XDECREF(items);
+    return rc;
+}
+
+PyDoc_STRVAR(give_up_doc, "_give_up_channel($self, taken, call, channel, /)\n--\n\n"
+                          "Have the numbers in the dict `taken` be free that stand there with the reservation `call`, or with one\n"
+                          "whose callback it is, and close `channel` (None: there is none yet) for nobody. In one step: an\n"
+                          "interrupt behind the one that made it necessary finds it done.");
+
+static PyObject *
+connection_give_up_channel(PyObject *op, PyObject *args)
+{
+    CPIKA_GATE;
+    (void)op;
+    PyObject *taken, *call, *channel;
+    if (!PyArg_ParseTuple(args, "O!OO:_give_up_channel", &PyDict_Type, &taken, &call, &channel)) {
+        return NULL;
+    }
+    PyObject *closed =
+        channel == Py_None ? Py_NewRef(Py_None) : PyObject_CallMethod(channel, "_close_for_nobody", NULL);
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    int rc = give_back_of_call(taken, call);
+    if (type != NULL && rc < 0) {
+        cpika_put_behind(type, error, traceback);
+    } else if (type != NULL) {
+        PyErr_Restore(type, error, traceback);
+    }
+    if (rc < 0) {
+        Py_CLEAR(closed);
+    }
+    return closed;
+}
+
 PyMethodDef cpika_numbers_methods[] = {
+    {"_give_up_channel", connection_give_up_channel, METH_VARARGS, give_up_doc},
     {"_take_channel_number", connection_take_number, METH_VARARGS, take_number_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -8,6 +8,7 @@
 #include "fair.h"
 #include "made.h"
 #include "settle.h"
+#include "values/errors.h"
 #include "values/gate.h"
 #include "wait.h"
 #include "wire/hot.h"
@@ -130,7 +131,7 @@ release_held(CpikaConnection *conn)
     return slow && cpika_transport_flush(io) == CPIKA_IO_RAISED ? -1 : 0;
 }
 
-/* Sends what is still held; an exception on its way stays. */
+/* Sends what is still held; an exception on its way stays, behind what is raised meanwhile. */
 static int
 flush_held(CpikaConnection *conn, int rc)
 {
@@ -140,9 +141,10 @@ flush_held(CpikaConnection *conn, int rc)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     int flushed = cpika_transport_flush(&conn->io);
-    if (type != NULL) {
+    if (type != NULL && flushed == CPIKA_IO_RAISED) {
+        cpika_put_behind(type, value, traceback);
+    } else if (type != NULL) {
         PyErr_Restore(type, value, traceback);
-        return rc;
     }
     return flushed == CPIKA_IO_RAISED ? -1 : rc;
 }

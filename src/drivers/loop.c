@@ -466,10 +466,10 @@ leave(CpikaConnection *conn, int rc)
     }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    if (!cpika_engine_ended(&conn->engine) && cpika_ask(conn) < 0) {
-        PyErr_Clear();
+    if (!cpika_engine_ended(&conn->engine)) {
+        (void)cpika_ask(conn);
     }
-    PyErr_Restore(type, value, traceback);
+    cpika_drop_for(type, value, traceback);
     return -1;
 }
 

@@ -106,6 +106,12 @@ close_again(PyObject *sock)
         PyErr_Restore(type, error, traceback);
         return;
     }
+    if (PyErr_ExceptionMatches(PyExc_OSError)) {  // it is closed all the same
+        PyErr_Clear();
+        close_below_python(sock);
+        PyErr_Restore(type, error, traceback);
+        return;
+    }
     PyObject *again_type, *again, *again_traceback;
     PyErr_Fetch(&again_type, &again, &again_traceback);
     close_below_python(sock);
@@ -122,16 +128,15 @@ close_sock(cpika_transport *t)
     t->sock_closed = true;
     Py_CLEAR(t->chunk);
     PyObject *done = PyObject_CallMethod(t->sock, "close", NULL);
-    if (done == NULL && !PyErr_ExceptionMatches(PyExc_OSError)) {
+    bool struck = done == NULL && !PyErr_ExceptionMatches(PyExc_OSError);
+    if (struck) {
         close_again(t->sock);
+    } else if (done == NULL) {
+        PyErr_Clear();  // it is closed all the same
     }
     cpika_link_wake(t->link);
-    if (done == NULL && PyErr_ExceptionMatches(PyExc_OSError)) {
-        PyErr_Clear();  // it is closed all the same
-        return 0;
-    }
     Py_XDECREF(done);
-    return done == NULL ? -1 : 0;
+    return struck ? -1 : 0;
 }
 
 static uint64_t
@@ -170,6 +175,21 @@ static int
 close_on_the_way_out(cpika_transport *t)
 {
     return may_close_here(t) ? close_sock(t) : 0;  // else who wanted it waits
+}
+
+/* The same with an exception on its way, which stays, behind what is raised meanwhile. */
+static int
+close_behind(cpika_transport *t)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    int rc = close_on_the_way_out(t);
+    if (type != NULL && rc < 0) {
+        cpika_put_behind(type, error, traceback);
+    } else if (type != NULL) {
+        PyErr_Restore(type, error, traceback);
+    }
+    return rc;
 }
 
 int
@@ -369,7 +389,7 @@ cpika_pysock_flush(cpika_transport *t)
     }
     leave(t);
     t->left_over = false;
-    if (t->closed && close_on_the_way_out(t) < 0) {
+    if (t->closed && close_behind(t) < 0) {
         return CPIKA_IO_RAISED;
     }
     return rc;
@@ -439,8 +459,14 @@ cpika_pysock_read(cpika_transport *t)
         return 0;
     }
     PyObject *data = receive(t);
+    if (data == NULL && PyErr_Occurred() != NULL) {
+        if (t->closed) {
+            (void)close_behind(t);
+        }
+        return CPIKA_IO_RAISED;
+    }
     if (data == NULL) {
-        return PyErr_Occurred() != NULL || after(t) < 0 ? CPIKA_IO_RAISED : 0;
+        return after(t) < 0 ? CPIKA_IO_RAISED : 0;
     }
     Py_ssize_t n = 0;
     if (!cpika_engine_ended(t->engine)) {  // else it ended meanwhile

@@ -84,7 +84,8 @@ is_settled(void *arg)
     return request->state >= CPIKA_REQUEST_ANSWERED;
 }
 
-static cpika_message *
+/* The request, which has been answered; or NULL, and it is not the caller's any more. */
+static cpika_request *
 call(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const cpika_joining *joining,
      const uint8_t *bytes, size_t n, uint64_t deadline_ns)
 {
@@ -103,10 +104,7 @@ call(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const cpik
         rc = cpika_wait(conn, is_settled, request, deadline_ns, false);
     }
     if (rc == 0 && request->state == CPIKA_REQUEST_ANSWERED) {
-        cpika_message *answer = request->answer;
-        request->answer = NULL;
-        cpika_request_free(request);
-        return answer;
+        return request;
     }
     if (cpika_transport_forked(&conn->io)) {
         request->abandoned = true;  // it is the parent's: nobody looks at it here
@@ -125,7 +123,14 @@ cpika_message *
 cpika_call_bytes(CpikaConnection *conn, CpikaChannel *ch, cpika_request *request, const uint8_t *bytes,
                  size_t n, uint64_t deadline_ns)
 {
-    return call(conn, ch, request, NULL, bytes, n, deadline_ns);
+    request = call(conn, ch, request, NULL, bytes, n, deadline_ns);
+    if (request == NULL) {
+        return NULL;
+    }
+    cpika_message *answer = request->answer;
+    request->answer = NULL;
+    cpika_request_free(request);
+    return answer;
 }
 
 PyObject *
@@ -140,15 +145,18 @@ cpika_call_method(CpikaConnection *conn, CpikaChannel *ch, PyObject *method, uin
         return NULL;
     }
     cpika_request *request = cpika_request_new(reply, 0);
-    cpika_message *answer = NULL;
     if (request == NULL) {
         PyErr_NoMemory();
     } else {
-        answer = call(conn, ch, request, joining, frame.data, frame.len, deadline_ns);
+        request = call(conn, ch, request, joining, frame.data, frame.len, deadline_ns);
     }
     cpika_buf_free(&frame);
-    PyObject *object = answer == NULL ? NULL : cpika_make_method(conn, answer);
-    cpika_message_decref(answer);
+    PyObject *object = request == NULL ? NULL : cpika_make_method(conn, request->answer);
+    if (object != NULL) {
+        cpika_request_free(request);
+    } else if (request != NULL) {  // what it has begun is undone: the caller will not hear of it
+        cpika_engine_abandon(&conn->engine, ch == NULL ? NULL : &ch->engine, request);
+    }
     return object;
 }
 

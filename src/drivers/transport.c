@@ -368,7 +368,9 @@ cpika_transport_hold_unlock(cpika_transport *t, const uint8_t *bytes, size_t n, 
     if (!known || until < t->holding_until_ns) {  // for the rest of a burst it knows
         t->holding = true;
         t->holding_until_ns = until;
-        return notify_keeper(t);
+        rc = notify_keeper(t);
+        t->holding = t->holding && rc == CPIKA_OK;  // else the next one is to tell it
+        return rc;
     }
     return CPIKA_OK;
 }

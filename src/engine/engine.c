@@ -282,8 +282,12 @@ cpika_engine_close_for_nobody(cpika_engine *e, cpika_channel *ch)
         return CPIKA_OK;
     }
     ch->state = CHANNEL_CLOSING;
-    return request_for_nobody(e, ch, CPIKA_ID_channel_close, CPIKA_ID_channel_close_ok, arguments,
-                              sizeof arguments);
+    int rc = request_for_nobody(e, ch, CPIKA_ID_channel_close, CPIKA_ID_channel_close_ok, arguments,
+                                sizeof arguments);
+    if (rc < 0) {
+        ch->state = CHANNEL_OPEN;
+    }
+    return rc;
 }
 
 int

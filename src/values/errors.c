@@ -133,7 +133,10 @@ cpika_raise_again(PyObject *error)
     // A fresh instance: the traceback of the one that is kept would hold the frames that hold the connection.
     PyObject *fresh = another(error);
     if (fresh == NULL) {
-        PyErr_Clear();
+        cpika_drop_for(NULL, NULL, NULL);
+        if (PyErr_Occurred()) {
+            return -1;  // the one that is kept is told to the next who asks
+        }
         fresh = Py_NewRef(error);
     } else {
         PyException_SetCause(fresh, PyException_GetCause(error));
@@ -166,4 +169,14 @@ cpika_put_behind(PyObject *type, PyObject *error, PyObject *traceback)
     Py_DECREF(later_type);
     Py_DECREF(later);
     Py_XDECREF(later_traceback);
+}
+
+void
+cpika_drop_for(PyObject *type, PyObject *error, PyObject *traceback)
+{
+    if (PyErr_Occurred() == NULL || PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Restore(type, error, traceback);
+    } else if (type != NULL) {
+        cpika_put_behind(type, error, traceback);
+    }
 }

@@ -27,4 +27,8 @@ int cpika_raise_again(PyObject *error);
  * references are taken. */
 void cpika_put_behind(PyObject *type, PyObject *error, PyObject *traceback);
 
+/* The given exception, or none (NULL), is the one that counts, as PyErr_Fetch gave it: a pending one that is an Exception is
+ * dropped, any other - an interrupt - goes before it.  The references are taken. */
+void cpika_drop_for(PyObject *type, PyObject *error, PyObject *traceback);
+
 #endif

@@ -380,11 +380,15 @@ def lowest_number(connection: Any) -> int:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="CPython breaks where a trace function raises")
-def test_a_channel_that_is_lost_to_an_interrupt_is_closed_wherever_it_struck(broker_url: str) -> None:
+@pytest.mark.parametrize("again", [None, 0, 1, 2])
+def test_a_channel_that_is_lost_to_an_interrupt_is_closed_wherever_it_struck(
+    broker_url: str, again: int | None
+) -> None:
+    """And wherever a second one strikes behind the first."""
     with pika.BlockingConnection(pika.URLParameters(broker_url)) as connection:
         connection.channel().close()  # what is imported and made once, is
         kept: list[Interrupted] = []  # with their tracebacks, and all that those hold
-        while (error := interrupted_at_moment(connection.channel, len(kept))) is not None:
+        while (error := interrupted_at_moment(connection.channel, len(kept), again)) is not None:
             kept.append(error)
             assert (len(kept), lowest_number(connection)) == (len(kept), 1)
         assert len(kept) > 200

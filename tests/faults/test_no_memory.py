@@ -8,6 +8,8 @@ import signal
 import socket
 import struct
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,48 @@ def test_what_has_not_left_of_a_body_is_never_somebody_elses(broker_url: str) ->
     """The rest was sent from where the body had been."""
     wanted = {"told": "Struck", "closed": True, "next": "MemoryError", "others": 0}
     assert apart(publish_without_room) == wanted
+
+
+def forgotten(what: str) -> list[Any]:
+    """Which failing allocations of a call leave a consumer that only the broker knows; how many failed."""
+    import _testcapi  # type: ignore[import-not-found]
+
+    bad = []
+    for failing in range(100):
+        connection = connect()
+        channel, other = connection.channel(), connection.channel()
+        queue = other.queue_declare("", exclusive=True).method.queue
+        calls: dict[str, Callable[[], Any]] = {
+            "consume": lambda: channel.basic_consume(queue, print, auto_ack=True),  # noqa: B023
+            "cancel": lambda: channel.basic_cancel("tag"),  # noqa: B023
+        }
+        if what == "cancel":
+            channel.basic_consume(queue, print, auto_ack=failing % 2 == 0, consumer_tag="tag")
+        _testcapi.set_nomemory(failing, failing + 1)
+        try:
+            calls[what]()
+            _testcapi.remove_mem_hooks()
+            return [bad, failing]
+        except MemoryError:
+            _testcapi.remove_mem_hooks()
+        if channel.is_open and not channel.consumer_tags:
+            end = time.monotonic() + 5
+            while other.queue_declare(queue, passive=True).method.consumer_count:
+                if time.monotonic() > end:
+                    bad.append(failing)
+                    break
+        if connection.is_open:
+            connection.close()
+    raise AssertionError("it never succeeds")
+
+
+@pytest.mark.parametrize("what", ["consume", "cancel"])
+def test_a_consumer_that_the_channel_has_forgotten_is_cancelled(broker_url: str, what: str) -> None:
+    """Its messages would be lost, or go back and come again without end."""
+    pytest.importorskip("_testcapi")
+    bad, failed = apart(forgotten, what)
+    assert bad == []
+    assert failed > 2
 
 
 NESTED = 57  # publishes of the inner call until the outer one's list of 256 is full

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from cpika._core import raise_again
 from support.proxy import CLIENT, SERVER, Proxy
 
 NOWHERE = "cpika-test-nowhere"  # a routing key that no queue has
@@ -159,3 +160,58 @@ def test_while_a_timer_is_removed(connect: Connect) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert came == struck
+
+
+def test_while_progress_is_noted_at_an_exception_of_the_iterable(connect: Connect) -> None:
+    """`confirmed` and `unconfirmed`; that it takes no attributes would be no word of anybody's."""
+
+    class Odd(Exception):
+        def __setattr__(self, name: str, value: Any) -> None:
+            raise Interrupted
+
+    def messages() -> Iterator[tuple[str, str, bytes]]:
+        yield "", NOWHERE, b"x"
+        raise Odd
+
+    channel = connect().channel()
+    channel.confirm_delivery()
+    with pytest.raises(Interrupted) as caught:
+        channel.publish_many(messages())
+    assert isinstance(caught.value.__context__, Odd)
+
+
+def test_while_a_consumer_is_forgotten_whose_tag_is_the_programs(connect: Connect) -> None:
+    class Tag(str):
+        def __hash__(self) -> int:
+            for error in handlers:
+                raise error
+            return str.__hash__(self)
+
+        __eq__ = str.__eq__
+
+    handlers: Iterator[BaseException] = iter(())
+    channel = connect().channel()
+    tag = Tag("cpika-test-tag")
+    channel.basic_consume(channel.queue_declare("", exclusive=True).method.queue, print, consumer_tag=tag)
+    info = channel._consumer_infos[tag]
+    handlers = iter([Interrupted()])
+    with pytest.raises(Interrupted):
+        channel._cancel(info)
+
+
+def test_while_a_kept_error_is_made_anew() -> None:
+    """Of a class whose constructor is the program's."""
+    handlers: Iterator[BaseException] = iter(())
+
+    class Odd(OSError):
+        def __init__(self, *arguments: object) -> None:
+            for error in handlers:
+                raise error
+            super().__init__(*arguments)
+
+    kept = Odd("kept")
+    handlers = iter([Interrupted()])
+    with pytest.raises(Interrupted):
+        raise_again(kept)
+    with pytest.raises(Odd):
+        raise_again(kept)

@@ -135,3 +135,11 @@ def test_what_a_handler_raises_while_the_loop_is_woken_leaves_the_call(loop: Any
     poller._w_interrupt = Alarmed(fileno=poller._w_interrupt.detach())
     with pytest.raises(TimeoutError, match="the program's"):
         loop.add_callback_threadsafe(int)
+
+
+def test_a_loop_that_is_closed_does_not_start(loop: Any) -> None:
+    """Nothing could end its wait."""
+    loop.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        loop.start()
+    loop.close()

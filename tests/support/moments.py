@@ -18,23 +18,37 @@ PACKAGE = str(Path(pika.__file__).parent)
 UNDIVIDED = {"LOAD_CONST", "LOAD_COMMON_CONSTANT", "RETURN_CONST", "RETURN_VALUE"}
 
 
-def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -> bool:
+def at_moment(
+    call: Callable[[], Any], number: int, action: Callable[[], Any], again: int | None = None
+) -> bool:
     """Makes a call; `action()` runs as a handler would, at the n-th moment in the library.
 
     A moment is right before an instruction, and right after a call of a function in C, still within the
     instruction that calls: what it returns is lost when the action raises, a block behind it has not begun.
 
+    :param again: it runs once more, so many of the library's calls later, of functions in C or its own: where
+        CPython looks for signals; None: it does not
     :returns: whether it has so many
     """
     left = number
+    calls_left = again
 
     def pass_moment() -> None:
         nonlocal left
         left -= 1
         if left < 0:
             sys.settrace(None)
-            sys.setprofile(None)
+            if again is None:
+                sys.setprofile(None)
             action()
+
+    def pass_call() -> None:
+        nonlocal calls_left
+        if calls_left is not None:
+            calls_left -= 1
+            if calls_left < 0:
+                sys.setprofile(None)
+                action()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         if PACKAGE not in frame.f_code.co_filename:
@@ -45,9 +59,11 @@ def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -
         return trace
 
     def profile(frame: FrameType, event: str, argument: Any) -> None:
-        counts = event == "c_return" and PACKAGE in frame.f_code.co_filename
+        inside = PACKAGE in frame.f_code.co_filename
         del argument  # a method that has returned, with its object, which tracebacks would keep
-        if counts:
+        if inside and left < 0 and event in ("call", "c_return"):
+            pass_call()
+        elif inside and left >= 0 and event == "c_return":
             pass_moment()
 
     # 3.12 asks for instructions only if some frame wants them when the tracer is set.
@@ -62,14 +78,18 @@ def at_moment(call: Callable[[], Any], number: int, action: Callable[[], Any]) -
     return left < 0
 
 
-def interrupted_at_moment(call: Callable[[], Any], number: int) -> Interrupted | None:
-    """Makes a call whose n-th moment in the library's Python raises; None: it has not so many."""
+def interrupted_at_moment(
+    call: Callable[[], Any], number: int, again: int | None = None
+) -> Interrupted | None:
+    """Makes a call whose n-th moment in the library's Python raises, and one behind it as `at_moment` has it;
+    None: it has not so many.
+    """
 
     def interrupt() -> None:
         raise Interrupted
 
     try:
-        at_moment(call, number, interrupt)
+        at_moment(call, number, interrupt, again)
     except Interrupted as error:
         return error
     return None

@@ -54,7 +54,8 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             self._queue_consumer_generator = None
             LOGGER.info("Created channel=%s", self.channel_number)
         except BaseException:
-            if vars(self).get("_impl") in (None, channel_impl):  # else it stays the channel that it is
+            own = self.__dict__  # no call stands before the end: behind each a signal's handler may raise
+            if "_impl" not in own or own["_impl"] is channel_impl:  # else it stays the channel that it is
                 self._close_for_nobody()  # the traceback keeps this object, which must not keep its number
             raise
 

@@ -206,6 +206,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         """
         close = spec.Connection.Close(reply_code, reply_text, 0, 0)
         close.encode()  # an impossible argument is the caller's, and closes nothing
+        closed = exceptions.ConnectionClosedByClient(reply_code, reply_text)
         me = object()
         try:
             if self._closer.setdefault("closer", me) is not me:
@@ -216,8 +217,10 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         except exceptions._AnswerTimeout:
             _LOG.warning("The broker did not answer Connection.Close within %s s", timeout)
         finally:
-            if self._closer.get("closer") is me:  # else this would keep the answer from who awaits it
-                self._terminate(exceptions.ConnectionClosedByClient(reply_code, reply_text))
+            # Another call's end would keep the answer from who awaits it.  Behind each function
+            # that is called a signal's handler may raise: there is none before the end.
+            if "closer" in self._closer and self._closer["closer"] is me:
+                self._terminate(closed)
 
     # ---- called by the core, by whatever call drives the connection: what these raise leaves that call ----
 

@@ -204,18 +204,8 @@ class EngineNames(_core.Connection):
             channel._reservation = reservation
             return channel
         except BaseException:
-            self._free_numbers(lambda taken: taken is reservation)
+            self._give_up_channel(self._numbers_taken, reservation, None)
             raise
-
-    def _give_back_numbers(self, on_open_callback: Callable[[Any], Any]) -> None:
-        """Have the numbers be free that were taken by the call of `channel` with this callback."""
-        self._free_numbers(lambda taken: taken.on_open_callback == on_open_callback)
-
-    def _free_numbers(self, which: Callable[[_Reservation], bool]) -> None:
-        for number, reference in list(self._numbers_taken.items()):
-            reservation = reference()
-            if reservation is not None and which(reservation):
-                self._numbers_taken.pop(number, None)
 
     def _choose_number(self, wanted: int | None, reference: ref[_Reservation]) -> int:
         limit = self.params.channel_max or MAX_CHANNELS

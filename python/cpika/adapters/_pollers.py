@@ -176,10 +176,12 @@ class _PollerBase(AbstractBase):
     def start(self) -> None:
         """Run until `stop`.
 
-        :raises RuntimeError: it runs already
+        :raises RuntimeError: it runs already, or is closed
         """
         if self._running:
             raise RuntimeError("IOLoop is not reentrant and is already running")
+        if self._r_interrupt is None:  # nothing could end the wait
+            raise RuntimeError("IOLoop is closed")
         self._running = True
         try:
             self.activate_poller()

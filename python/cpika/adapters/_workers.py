@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from cpika import exceptions
 from cpika._core import raise_again
@@ -172,14 +172,15 @@ class Call(Generic[T]):
     :param undo: takes the result back, in the loop's thread, where nobody has got it
     """
 
-    __slots__ = ("_done", "_said", "_undo", "error", "results")
+    __slots__ = ("_done", "_has_result", "_result", "_said", "_undo", "error")
 
     def __init__(self, undo: Callable[[T], Any] | None = None) -> None:
         self._done = threading.Lock()
         self._done.acquire()
         self._said = threading.Lock()  # held from the first word on; those who wait hold the other one, too
         self._undo = undo
-        self.results: list[T] = []
+        self._result: T | None = None
+        self._has_result = False
         self.error: BaseException | None = None
 
     @property
@@ -199,7 +200,8 @@ class Call(Generic[T]):
     def succeed(self, result: T) -> None:
         """It has happened; only the first word counts."""
         if self._said.acquire(blocking=False):
-            self.results.append(result)
+            self._result = result  # into a place that is there: nothing can fail between the two locks
+            self._has_result = True
             self._done.release()
         elif self._undo is not None:
             self._undo(result)
@@ -216,8 +218,9 @@ class Call(Generic[T]):
 
     def take_back(self) -> None:
         """Undo what has happened, if it has: nobody has got the result."""
-        if self._undo is not None and self.results:
-            self._undo(self.results.pop())
+        if self._undo is not None and self._has_result:
+            self._has_result = False
+            self._undo(cast("T", self._result))
 
     def wait(self, timeout: float | None, what: str) -> T:
         """Return the result.
@@ -233,4 +236,4 @@ class Call(Generic[T]):
         self._done.release()
         if self.error is not None:
             raise_again(self.error)
-        return self.results[0]
+        return cast("T", self._result)

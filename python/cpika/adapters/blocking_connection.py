@@ -357,9 +357,7 @@ class BlockingConnection:
         except BaseException:
             # Wherever an interrupt has struck, nobody else can: tracebacks keep what has been made.
             if opened_args is not None:
-                impl._give_back_numbers(opened_args.set_value_once)
-            if channel is not None:
-                channel._close_for_nobody()
+                impl._give_up_channel(impl._numbers_taken, opened_args.set_value_once, channel)
             raise
 
     def _flush_output(self, *waiters: Callable[[], bool]) -> None:
