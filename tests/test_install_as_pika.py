@@ -362,6 +362,7 @@ PROGRAMS = {
     "interrupted_by_signal": "import os, signal; os.kill(os.getpid(), signal.SIGINT)",
     "terminated": "import os, signal; os.kill(os.getpid(), signal.SIGTERM)",
     "own_hook": "import sys\nsys.excepthook = lambda *a: print(a[0], a[2].tb_lineno, a[2].tb_next)\n1 / 0\n",
+    "ends_with_cycles": "class A:\n    def __del__(self): print('gone')\na = A()\na.me = a\n1 / 0\n",
     "group": "raise BaseException('base')",
     "pickles": "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))) is A, A)\n",
     "annotated": "x: int = 5\nprint(__annotations__)\n",

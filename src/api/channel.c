@@ -471,9 +471,7 @@ cpika_channel_dealloc(PyObject *op)
     CpikaChannel *ch = (CpikaChannel *)op;
     PyTypeObject *type = Py_TYPE(op);
     PyObject_GC_UnTrack(op);
-    if (ch->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
+    cpika_clear_weakrefs(op, &ch->weakrefs);
     cpika_channel_clear(op);
     cpika_channel_free(&ch->engine);
     if (ch->conn != NULL) {

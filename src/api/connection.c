@@ -501,9 +501,7 @@ connection_dealloc(PyObject *op)
         return;
     }
     PyObject_GC_UnTrack(op);
-    if (conn->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
+    cpika_clear_weakrefs(op, &conn->weakrefs);
     PyObject *pending_type, *value, *traceback;
     PyErr_Fetch(&pending_type, &value, &traceback);
     connection_clear(op);

@@ -77,10 +77,8 @@ send_cancel(CpikaChannel *ch, const cpika_consumer_tag *tag, uint64_t deadline)
 static int
 forget_consumer(CpikaChannel *ch, PyObject *tag, CpikaConsumerInfo *info)
 {
-    if (info->forgotten) {
-        return PyErr_Occurred()
-                   ? -1
-                   : 0;  // whoever forgets first takes it out: what is there now may be another one
+    if (info->forgotten) {  // whoever forgets first takes it out: what is there now may be another one
+        return PyErr_Occurred() ? -1 : 0;
     }
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
@@ -132,8 +130,8 @@ cancel(CpikaChannel *ch, CpikaConsumerInfo *info, PyObject *tag, const cpika_con
     int rc = before < 0 ? -1 : before == CONSUMER_CANCELLED_BY_BROKER ? 0 : send_cancel(ch, bytes, deadline);
     PyObject *pending = rc < 0 ? NULL : cpika_take_pending(ch, tag);
     if (usable && rc < 0 && PyErr_ExceptionMatches(PyExc_MemoryError)) {
-        (void)cancel_by_engine(ch, bytes,
-                               !info->auto_ack);  // nothing was sent; a second one would harm nobody
+        // Nothing was sent; and a second one would harm nobody.
+        (void)cancel_by_engine(ch, bytes, !info->auto_ack);
     }
     if (forget_consumer(ch, tag, info) < 0) {
         Py_CLEAR(pending);

@@ -68,6 +68,16 @@ cpika_is_only_reference(PyObject *object)
 #endif
 }
 
+/* For a dealloc: none of its weak references finds the object any more.  Without the GIL, one may just be dying in another
+ * thread, which takes itself out of the list. */
+static inline void
+cpika_clear_weakrefs(PyObject *object, PyObject *const *list)
+{
+    if (__atomic_load_n(list, __ATOMIC_RELAXED) != NULL) {
+        PyObject_ClearWeakRefs(object);
+    }
+}
+
 /* Whether a weak reference's object lives; an object that is no weak reference does not. */
 static inline bool
 cpika_weakref_lives(PyObject *reference)

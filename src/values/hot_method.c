@@ -210,9 +210,7 @@ hot_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
 
     PyObject_GC_UnTrack(op);
-    if (self->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
+    cpika_clear_weakrefs(op, &self->weakrefs);
     Py_XDECREF(self->twin);
     Py_XDECREF(self->descriptor);
     Py_XDECREF(self->code);

@@ -174,9 +174,7 @@ cpika_object_dealloc(PyObject *op)
         return;
     }
     PyObject_GC_UnTrack(op);
-    if (((CpikaObject *)op)->weakrefs != NULL) {
-        PyObject_ClearWeakRefs(op);
-    }
+    cpika_clear_weakrefs(op, &((CpikaObject *)op)->weakrefs);
     if (chained) {
         destroy_chained(op);
     } else {

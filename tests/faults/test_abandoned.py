@@ -380,6 +380,8 @@ def lowest_number(connection: Any) -> int:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="CPython breaks where a trace function raises")
+# The end of a generator is struck, too.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("again", [None, 0, 1, 2])
 def test_a_channel_that_is_lost_to_an_interrupt_is_closed_wherever_it_struck(
     broker_url: str, again: int | None
