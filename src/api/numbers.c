@@ -146,11 +146,7 @@ connection_give_up_channel(PyObject *op, PyObject *args)
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     int rc = give_back_of_call(taken, call);
-    if (type != NULL && rc < 0) {
-        cpika_put_behind(type, error, traceback);
-    } else if (type != NULL) {
-        PyErr_Restore(type, error, traceback);
-    }
+    cpika_restore_behind(type, error, traceback);
     if (rc < 0) {
         Py_CLEAR(closed);
     }

@@ -141,11 +141,7 @@ flush_held(CpikaConnection *conn, int rc)
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     int flushed = cpika_transport_flush(&conn->io);
-    if (type != NULL && flushed == CPIKA_IO_RAISED) {
-        cpika_put_behind(type, value, traceback);
-    } else if (type != NULL) {
-        PyErr_Restore(type, value, traceback);
-    }
+    cpika_restore_behind(type, value, traceback);
     return flushed == CPIKA_IO_RAISED ? -1 : rc;
 }
 

@@ -106,17 +106,14 @@ close_again(PyObject *sock)
         PyErr_Restore(type, error, traceback);
         return;
     }
-    if (PyErr_ExceptionMatches(PyExc_OSError)) {  // it is closed all the same
-        PyErr_Clear();
-        close_below_python(sock);
-        PyErr_Restore(type, error, traceback);
-        return;
-    }
     PyObject *again_type, *again, *again_traceback;
     PyErr_Fetch(&again_type, &again, &again_traceback);
     close_below_python(sock);
     PyErr_Restore(again_type, again, again_traceback);
-    cpika_put_behind(type, error, traceback);
+    if (PyErr_ExceptionMatches(PyExc_OSError)) {
+        PyErr_Clear();  // it is closed all the same
+    }
+    cpika_restore_behind(type, error, traceback);
 }
 
 static int
@@ -184,11 +181,7 @@ close_behind(cpika_transport *t)
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     int rc = close_on_the_way_out(t);
-    if (type != NULL && rc < 0) {
-        cpika_put_behind(type, error, traceback);
-    } else if (type != NULL) {
-        PyErr_Restore(type, error, traceback);
-    }
+    cpika_restore_behind(type, error, traceback);
     return rc;
 }
 
@@ -249,11 +242,8 @@ failed(cpika_transport *t)
         // taken the descriptor from what it watches: not before, its number would be another's.)
         t->engine->ending.told = true;
         t->closed = true;
-        if (close_sock(t) < 0) {
-            cpika_put_behind(type, error, traceback);
-        } else {
-            PyErr_Restore(type, error, traceback);
-        }
+        (void)close_sock(t);
+        cpika_restore_behind(type, error, traceback);
         return CPIKA_IO_RAISED;
     }
     if (!tell) {

@@ -225,11 +225,7 @@ cpika_transport_close_behind(cpika_transport *t)
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     bool closed = cpika_transport_close(t) == 0;
-    if (type != NULL && closed) {
-        PyErr_Restore(type, error, traceback);
-    } else if (type != NULL) {
-        cpika_put_behind(type, error, traceback);
-    }
+    cpika_restore_behind(type, error, traceback);
     return closed ? 0 : -1;
 }
 

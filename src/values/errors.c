@@ -172,11 +172,20 @@ cpika_put_behind(PyObject *type, PyObject *error, PyObject *traceback)
 }
 
 void
-cpika_drop_for(PyObject *type, PyObject *error, PyObject *traceback)
+cpika_restore_behind(PyObject *type, PyObject *error, PyObject *traceback)
 {
-    if (PyErr_Occurred() == NULL || PyErr_ExceptionMatches(PyExc_Exception)) {
+    if (PyErr_Occurred() == NULL) {
         PyErr_Restore(type, error, traceback);
     } else if (type != NULL) {
         cpika_put_behind(type, error, traceback);
     }
+}
+
+void
+cpika_drop_for(PyObject *type, PyObject *error, PyObject *traceback)
+{
+    if (PyErr_Occurred() != NULL && PyErr_ExceptionMatches(PyExc_Exception)) {
+        PyErr_Clear();
+    }
+    cpika_restore_behind(type, error, traceback);
 }

@@ -27,6 +27,10 @@ int cpika_raise_again(PyObject *error);
  * references are taken. */
 void cpika_put_behind(PyObject *type, PyObject *error, PyObject *traceback);
 
+/* The given exception, or none (NULL), as PyErr_Fetch gave it, is on its way again: behind the pending one, if there is one.
+ * The references are taken. */
+void cpika_restore_behind(PyObject *type, PyObject *error, PyObject *traceback);
+
 /* The given exception, or none (NULL), is the one that counts, as PyErr_Fetch gave it: a pending one that is an Exception is
  * dropped, any other - an interrupt - goes before it.  The references are taken. */
 void cpika_drop_for(PyObject *type, PyObject *error, PyObject *traceback);
