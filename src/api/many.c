@@ -97,10 +97,11 @@ drain(CpikaChannel *ch, cpika_window *w, int rc)
     if (drained == 0 && w != NULL) {
         drained = bulk_await_confirms(ch, w, 0);
     }
-    if (rc < 0 && drained < 0 && !cpika_drop_second(ch->conn, told)) {
-        cpika_put_behind(type, error, traceback);
-    } else if (rc < 0) {
-        PyErr_Restore(type, error, traceback);
+    if (rc < 0 && drained < 0) {
+        (void)cpika_drop_second(ch->conn, told);
+    }
+    if (rc < 0) {
+        cpika_restore_behind(type, error, traceback);
     }
     return rc < 0 ? rc : drained;
 }

@@ -40,10 +40,8 @@ offer_surely(PyObject *soon, PyObject *made, bool *kept)
     *kept = offer(soon, made) == 0;
     if (*kept || PyErr_ExceptionMatches(type)) {  // the same again: the loop is closed, for example
         PyErr_Clear();
-        PyErr_Restore(type, error, traceback);
-    } else {
-        cpika_put_behind(type, error, traceback);
     }
+    cpika_restore_behind(type, error, traceback);
     return -1;
 }
 

@@ -31,7 +31,7 @@ def at_moment(
     :returns: whether it has so many
     """
     left = number
-    calls_left = again
+    calls_left = again or 0
 
     def pass_moment() -> None:
         nonlocal left
@@ -44,11 +44,10 @@ def at_moment(
 
     def pass_call() -> None:
         nonlocal calls_left
-        if calls_left is not None:
-            calls_left -= 1
-            if calls_left < 0:
-                sys.setprofile(None)
-                action()
+        calls_left -= 1
+        if calls_left < 0:
+            sys.setprofile(None)
+            action()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
         if PACKAGE not in frame.f_code.co_filename:
