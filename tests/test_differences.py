@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import parity.twisted_differences  # noqa: F401 adds to DIFFERENCES
+import parity.twisted_differences
+import parity.wire_differences  # noqa: F401 adds to DIFFERENCES
 import pytest
 from parity.differences import DIFFERENCES, Difference
 from parity.harness import Broker, difference, load

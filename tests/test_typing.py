@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import shutil
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import cpika
 import pytest
 from cpika import _core, spec
 from support.type_checkers import pyright
@@ -138,3 +144,45 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def check(*arguments: str) -> None:
     done = run(*arguments)
     assert done.returncode == 0, done.stdout
+
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(cpika.__path__, "cpika.")
+    if "._" not in module.name and module.name != "cpika.bench"
+)
+
+
+def interface(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """Its public functions and classes, with the constructors, methods and properties of these."""
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        yield name, value
+        for member in dir(value) if isinstance(value, type) else ():
+            if member == "__init__" or not member.startswith("_"):
+                found = inspect.getattr_static(value, member)
+                yield f"{name}.{member}", getattr(found, "__func__", getattr(found, "fget", found))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_hints_can_be_evaluated(name: str) -> None:
+    """By `typing.get_type_hints`, as libraries do that validate or document by them."""
+    for other in ("adapters._engine", "adapters.thread_safe_connection", "aio"):  # named by hints of others
+        importlib.import_module(f"cpika.{other}")
+    unknown = {}
+    for where, value in interface(importlib.import_module(name)):
+        if not callable(value) or not getattr(value, "__annotations__", None):
+            continue
+        try:
+            typing.get_type_hints(value)
+        except (NameError, AttributeError) as error:
+            unknown[where] = error
+        except TypeError:
+            if sys.version_info >= (3, 10):  # 3.9 has no `int | None`
+                raise
+    if (
+        name == "cpika.exceptions"
+    ):  # it loads nothing of the rest: what holds returned messages is not at hand
+        unknown = {where: error for where, error in unknown.items() if error.name != "ReturnedMessage"}
+    assert not unknown

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, NoReturn
+from types import CodeType, ModuleType, TracebackType
+from typing import Any, Callable, NoReturn
 
 from cpika import _as_pika
-
-if TYPE_CHECKING:
-    from types import CodeType, ModuleType, TracebackType
 
 _PROGRAM = (getattr(sys, "orig_argv", None) or [sys.executable])[0]
 

@@ -11,13 +11,13 @@ import importlib.machinery
 import importlib.util
 import sys
 import threading
+from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
     from importlib.abc import Loader
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
 
 
 class _Finder:

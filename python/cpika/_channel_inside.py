@@ -9,22 +9,22 @@ import functools
 import logging
 import uuid
 import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+import cpika
 from cpika import _wrappers, exceptions, frame, spec, validators
 from cpika._core import Channel as _CoreChannel
 from cpika._forgetting import CLOSE_KEY, Forgetting
+from cpika.amqp_object import Method
+from cpika.callback import CallbackManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from cpika.adapters._engine import Engine
+    import cpika.adapters._engine
+    import cpika.connection
     from cpika.adapters.blocking_connection import BlockingChannel
-    from cpika.amqp_object import Method
-    from cpika.callback import CallbackManager
-    from cpika.connection import Connection
 
 LOGGER = logging.getLogger("pika.channel")
 
@@ -78,7 +78,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
 
     def __init__(
         self,
-        connection: Connection | Engine,
+        connection: cpika.connection.Connection | cpika.adapters._engine.Engine,
         channel_number: int,
         on_open_callback: Callable[[Any], Any] | None,
     ) -> None:
@@ -87,7 +87,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
         validators.rpc_completion_callback(on_open_callback)
         super().__init__()
         self.channel_number = channel_number
-        self.connection: Connection = connection  # type: ignore[assignment]  # it stands for one
+        self.connection: cpika.connection.Connection = connection  # type: ignore[assignment]  # it stands for one
         self.flow_active = True
         self._on_openok_callback = on_open_callback
         self._reservation: object = None  # while that lives, its number is taken

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import operator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cpika import spec
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 CLOSE_KEY = "_on_channel_close"
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cpika
+import cpika.connection
 from cpika import exceptions, frame, spec
 from cpika._states import ConnectionStates
-
-if TYPE_CHECKING:
-    from cpika.connection import Parameters
+from cpika.connection import Parameters
 
 PROTOCOL_HEADER = b"AMQP" + bytes((0, *spec.PROTOCOL_VERSION))
 
@@ -39,10 +38,16 @@ def capabilities(start: Any) -> dict[str, Any]:
     return told if isinstance(told, dict) else {}
 
 
+def _product() -> str:
+    """Return this library's name, or what a program has put in the place of pika's."""
+    product = cpika.connection.PRODUCT
+    return "cpika" if product == cpika.connection._PIKAS_PRODUCT else product
+
+
 def client_properties(params: Parameters) -> dict[str, Any]:
     """Return what the broker is told about this client."""
     return {
-        "product": "cpika",
+        "product": _product(),
         # As platform.python_version(): that module takes a tenth of what importing this library does.
         "platform": f"Python {sys.version.split()[0]}",
         "capabilities": {

@@ -8,16 +8,14 @@ from then on the calls go pika's way: what looks at each call costs each call.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from cpika._core import LoopChannel, hot_method
 from cpika._references import References
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 _EVERYTHING = frozenset({"_send_method", "_rpc"})  # every other method calls one of these
 

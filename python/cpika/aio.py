@@ -17,20 +17,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import Any, Union
 
 from cpika import exceptions, spec
 from cpika._aio.consumer import Consumer
 from cpika._aio.messages import Message, ReturnedMessage
 from cpika._aio.parts import Closing, Opening, fail, settle
 from cpika._async.mandatory import Mandatory, covered
+from cpika._buffer import Buffer
 from cpika._core import raise_again
 from cpika.adapters.asyncio_connection import AsyncioConnection
 from cpika.adapters.utils import connection_workflow
 from cpika.connection import Parameters, URLParameters
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 __all__ = ["Channel", "Connection", "Consumer", "Message", "ReturnedMessage", "connect"]
 

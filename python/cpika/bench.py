@@ -17,14 +17,12 @@ import socket
 import statistics
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple
 
 import cpika
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import ModuleType
 
 URL_VARIABLE = "CPIKA_BROKER_URL"
 DEFAULT_URL = "amqp://guest:guest@127.0.0.1:5672/%2f"

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, Callable, Literal, TypeVar, Union, cast
+from collections.abc import Mapping
+from typing import Any, Callable, Literal, TypeVar, Union, cast
 
 from cpika import amqp_object, frame
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LOGGER = logging.getLogger("pika.callback")
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable
 
 from cpika import _home, _wrappers, exceptions, spec, validators
 from cpika._channel_inside import ChannelInside
 from cpika._content import ContentFrameAssembler as ContentFrameAssembler
 from cpika._forgetting import CLOSE_KEY
+from cpika.amqp_object import Method
 from cpika.exchange_type import ExchangeType
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from cpika.amqp_object import Method
 
 LOGGER = logging.getLogger("pika.channel")
 

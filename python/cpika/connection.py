@@ -9,23 +9,24 @@ from __future__ import annotations
 import copy
 import logging
 import numbers
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Union
 from urllib.parse import parse_qs, unquote
 
+import cpika
 from cpika import _home
 from cpika import credentials as _credentials
 from cpika._url import mask_url, parse_number, parse_ssl_options, split_url, without_secret
 from cpika.validators import require_string
 
 if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable, Mapping
+    import ssl as ssl
 
     from cpika._async.connection import Connection as Connection
 
-    HeartbeatOption = Union[int, Callable[[Any, Any], int], None]
+HeartbeatOption = Union[int, Callable[[Any, Any], int], None]
 
-PRODUCT = "Pika Python Client Library"
+PRODUCT = _PIKAS_PRODUCT = "Pika Python Client Library"
 
 LOGGER = logging.getLogger("pika.connection")
 
@@ -347,22 +348,22 @@ class ConnectionParameters(Parameters):
 
     def __init__(
         self,
-        host: str | type[_DEFAULT] = _DEFAULT,
-        port: int | type[_DEFAULT] = _DEFAULT,
-        virtual_host: str | type[_DEFAULT] = _DEFAULT,
-        credentials: _credentials._Credentials | type[_DEFAULT] = _DEFAULT,
-        channel_max: int | type[_DEFAULT] = _DEFAULT,
-        frame_max: int | type[_DEFAULT] = _DEFAULT,
-        heartbeat: HeartbeatOption | type[_DEFAULT] = _DEFAULT,
-        ssl_options: SSLOptions | type[_DEFAULT] | None = _DEFAULT,
-        connection_attempts: int | type[_DEFAULT] = _DEFAULT,
-        retry_delay: float | type[_DEFAULT] = _DEFAULT,
-        socket_timeout: float | type[_DEFAULT] | None = _DEFAULT,
-        stack_timeout: float | type[_DEFAULT] | None = _DEFAULT,
-        locale: str | type[_DEFAULT] = _DEFAULT,
-        blocked_connection_timeout: float | type[_DEFAULT] | None = _DEFAULT,
-        client_properties: Mapping[str, Any] | type[_DEFAULT] | None = _DEFAULT,
-        tcp_options: Mapping[str, int] | type[_DEFAULT] | None = _DEFAULT,
+        host: str | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        port: int | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        virtual_host: str | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        credentials: _credentials._Credentials | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        channel_max: int | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        frame_max: int | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        heartbeat: HeartbeatOption | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        ssl_options: SSLOptions | type[ConnectionParameters._DEFAULT] | None = _DEFAULT,
+        connection_attempts: int | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        retry_delay: float | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        socket_timeout: float | type[ConnectionParameters._DEFAULT] | None = _DEFAULT,
+        stack_timeout: float | type[ConnectionParameters._DEFAULT] | None = _DEFAULT,
+        locale: str | type[ConnectionParameters._DEFAULT] = _DEFAULT,
+        blocked_connection_timeout: float | type[ConnectionParameters._DEFAULT] | None = _DEFAULT,
+        client_properties: Mapping[str, Any] | type[ConnectionParameters._DEFAULT] | None = _DEFAULT,
+        tcp_options: Mapping[str, int] | type[ConnectionParameters._DEFAULT] | None = _DEFAULT,
         **kwargs: Any,
     ) -> None:
         """
@@ -553,7 +554,7 @@ class SSLOptions:
         "server_hostname": "The name to ask for and to check; None for the host of the parameters.",
     }
 
-    def __init__(self, context: ssl.SSLContext, server_hostname: str | None = None) -> None:
+    def __init__(self, context: cpika.connection.ssl.SSLContext, server_hostname: str | None = None) -> None:
         """
         :param context: decides on certificates, versions and ciphers
         :param server_hostname: the name to ask for (SNI) and to check; the host of the parameters if None
@@ -568,7 +569,11 @@ class SSLOptions:
 
 
 def __getattr__(name: str) -> Any:
-    """Load `Connection`, which needs the C core, when it is first asked for."""
+    """Load `Connection`, which needs the C core, and `ssl`, when they are first asked for."""
+    if name == "ssl":
+        import ssl
+
+        return ssl
     if name != "Connection":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from cpika._async.connection import Connection

@@ -6,29 +6,28 @@ No repr and no error of these classes contains a password.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Union
 
+import cpika
 from cpika.compat import as_bytes
 
 if TYPE_CHECKING:
-    from typing import ClassVar, Protocol
-
-    from cpika import spec
-
-    class _Credentials(Protocol):
-        """What a class of credentials of one's own needs, beside a place in VALID_TYPES."""
-
-        TYPE: ClassVar[str]
-        erase_on_connect: bool
-
-        def response_for(self, start: spec.Connection.Start) -> tuple[str | None, bytes | None]: ...
-        def erase_credentials(self) -> None: ...
-
+    import cpika.spec
 
 LOGGER = logging.getLogger("pika.credentials")
 
 
-def _offers(start: spec.Connection.Start, mechanism: str) -> bool:
+class _Credentials(Protocol):
+    """What a class of credentials of one's own needs, beside a place in VALID_TYPES."""
+
+    TYPE: ClassVar[str]
+    erase_on_connect: bool
+
+    def response_for(self, start: cpika.spec.Connection.Start) -> tuple[str | None, bytes | None]: ...
+    def erase_credentials(self) -> None: ...
+
+
+def _offers(start: cpika.spec.Connection.Start, mechanism: str) -> bool:
     """Return whether the broker's Connection.Start names the mechanism."""
     return as_bytes(mechanism) in as_bytes(start.mechanisms).split()
 
@@ -76,7 +75,7 @@ class PlainCredentials:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def response_for(self, start: spec.Connection.Start) -> tuple[str | None, bytes | None]:
+    def response_for(self, start: cpika.spec.Connection.Start) -> tuple[str | None, bytes | None]:
         """Return the mechanism and the response for Connection.StartOk.
 
         :param start: the broker's Connection.Start
@@ -113,7 +112,7 @@ class ExternalCredentials:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def response_for(self, start: spec.Connection.Start) -> tuple[str | None, bytes | None]:
+    def response_for(self, start: cpika.spec.Connection.Start) -> tuple[str | None, bytes | None]:
         """Return the mechanism and an empty response for Connection.StartOk.
 
         :param start: the broker's Connection.Start

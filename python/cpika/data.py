@@ -6,6 +6,7 @@ the offset behind it. Beside pika's types a float can be encoded (as a double); 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from cpika._core import (
@@ -18,7 +19,6 @@ from cpika._core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
     _ArgumentMapping = Mapping[str, Any]

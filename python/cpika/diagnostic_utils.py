@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import traceback
-from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
-
-if TYPE_CHECKING:
-    import logging
+from typing import Any, Callable, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from cpika.compat import SOL_TCP
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 LOGGER = logging.getLogger("pika.tcp_socket_opts")
 

@@ -234,7 +234,8 @@ def a_name_that_does_not_resolve_in_a_sequence(pika: Any, env: Any) -> None:
 @differs(
     "The product that the broker is told",
     "Pika Python Client Library",
-    "cpika; `version` is cpika's and `information` names both. `client_properties` overrides each",
+    "cpika; `version` is cpika's and `information` names both. `client_properties` overrides each, "
+    "`pika.connection.PRODUCT` the first",
 )
 def the_product_that_the_broker_is_told(pika: Any, env: Any) -> None:
     def talk(client: socket.socket) -> None:

@@ -86,7 +86,8 @@ publisher = threading.Thread(target=publish)
 original = pika.spec.Basic.Deliver.__init__
 plain, socket.socket = socket.socket, Socket  # type: ignore[misc]
 with FakeServer(serve) as server:
-    connection = pika.BlockingConnection(pika.ConnectionParameters(server.host, server.port))
+    parameters = pika.ConnectionParameters(server.host, server.port, blocked_connection_timeout=60)
+    connection = pika.BlockingConnection(parameters)
     socket.socket = plain  # type: ignore[misc]
     channel = connection.channel()
     Socket.received = 0

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import cpika
 from cpika import exceptions
 from cpika._aio.messages import Message
 from cpika._aio.parts import settle
 from cpika._core import raise_again
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
-    from cpika.aio import Channel
+    import cpika.aio
 
 
 class Consumer(AsyncIterator[Message]):
@@ -28,7 +28,7 @@ class Consumer(AsyncIterator[Message]):
 
     def __init__(
         self,
-        channel: Channel,
+        channel: cpika.aio.Channel,
         queue: str,
         auto_ack: bool,
         exclusive: bool,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import cpika
+from cpika import spec
+
 if TYPE_CHECKING:
-    from cpika import spec
-    from cpika.aio import Channel
+    import cpika.aio
 
 
 class Message:
@@ -20,7 +22,7 @@ class Message:
     }
 
     def __init__(
-        self, channel: Channel, delivery: Any, properties: spec.BasicProperties, body: bytes
+        self, channel: cpika.aio.Channel, delivery: Any, properties: spec.BasicProperties, body: bytes
     ) -> None:
         self._channel = channel
         self.delivery = delivery

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T", bound="Closing")
 
@@ -19,7 +16,7 @@ class Closing:
     async def close(self) -> None:
         raise NotImplementedError
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self: T) -> T:
         return self
 
     async def __aexit__(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import functools
 import logging
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, cast
 
 from cpika import _handshake, _wrappers, exceptions, heartbeat, spec, validators
 from cpika import callback as _callback
@@ -16,11 +17,6 @@ from cpika._async.output import Output
 from cpika._loggable import loggable
 from cpika.compat import AbstractBase
 from cpika.connection import ConnectionParameters, Parameters, copy_parameters
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cpika.channel import Channel as PublicChannel  # what instance checks say of it, too
 
 LOGGER = logging.getLogger("pika.connection")
 
@@ -178,8 +174,8 @@ class Connection(Output, AbstractBase):
     def channel(
         self,
         channel_number: int | None = None,
-        on_open_callback: Callable[[PublicChannel], Any] | None = None,
-    ) -> PublicChannel:
+        on_open_callback: Callable[[public.Channel], Any] | None = None,
+    ) -> public.Channel:
         """Return a new channel, which is being opened (AMQP Channel.Open).
 
         :param channel_number: 1 to 65535; None for the lowest that is free
@@ -190,7 +186,7 @@ class Connection(Output, AbstractBase):
         """
         owner: Any = self
         if not isinstance(owner, Connection):  # what stands behind a BlockingConnection: tracers wrap it here
-            made: PublicChannel = owner._open_channel(channel_number, on_open_callback)
+            made: public.Channel = owner._open_channel(channel_number, on_open_callback)
             return made
         if not self.is_open:
             raise exceptions.ConnectionWrongStateError(
@@ -200,7 +196,7 @@ class Connection(Output, AbstractBase):
         channel = self._add_channel(channel_number, on_open_callback)
         channel._add_on_cleanup_callback(self._on_channel_cleanup)
         channel.open()
-        return cast("PublicChannel", channel)
+        return cast("public.Channel", channel)
 
     def update_secret(
         self, new_secret: str | bytes, reason: str | bytes, callback: Callable[[Any], Any] | None = None

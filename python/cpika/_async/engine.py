@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import socket
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cpika import _core
 from cpika.adapters import _pykeeper
 from cpika.adapters.utils import _forked
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 WANTS_WRITE = 1
 ENDED = 2

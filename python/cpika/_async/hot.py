@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from cpika import spec
+from cpika._buffer import Buffer
 from cpika._core import LoopChannel as _CoreChannel
 from cpika._core import hot_method
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-else:
-    Buffer = Any  # for typing.get_type_hints: what says it is new in Python 3.12
 
 _MethodT = TypeVar("_MethodT", bound=Callable[..., Any])
 

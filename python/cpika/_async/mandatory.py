@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from cpika._buffer import Buffer
 
 Identity = tuple[bytes, bytes, bytes]
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions, frame, spec
 from cpika._async.engine import LoopEngine
 from cpika._states import ConnectionStates
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cpika.callback import CallbackManager
-    from cpika.connection import Parameters
+from cpika.callback import CallbackManager
+from cpika.connection import Parameters
 
 LOGGER = logging.getLogger("pika.connection")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,8 +13,6 @@ from cpika.amqp_object import Method
 from cpika.exchange_type import ExchangeType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cpika.adapters.blocking_connection import BlockingConnection
 
 _ReplyT = TypeVar("_ReplyT", bound=Method)
@@ -25,7 +24,8 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
     It has the name of the class that users know: the errors about a call's arguments show it.
     """
 
-    _connection: BlockingConnection
+    if TYPE_CHECKING:
+        _connection: BlockingConnection
 
     def _call(self, method: Method, reply: type[_ReplyT]) -> frame.Method[_ReplyT]:
         """Send a method and return the answer's method frame.

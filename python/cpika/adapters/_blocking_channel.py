@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from collections.abc import Callable, Generator, Mapping
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
 
+import cpika
 from cpika import exceptions, frame, spec, validators
 from cpika._core import BufferedPublishing, Claim, _ConsumerInfo, raise_again
 from cpika._wrappers import outside
@@ -17,18 +20,15 @@ from cpika.adapters._blocking_events import (
     _QueueConsumerGeneratorInfo,
     _ReturnedMessageEvt,
 )
+from cpika.channel import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
-    from types import TracebackType
+    import cpika.adapters.blocking_connection
 
-    from cpika.adapters.blocking_connection import BlockingConnection
-    from cpika.channel import Channel
-
-    Message = tuple[spec.Basic.Deliver, spec.BasicProperties, bytes]
-    OnMessage = Callable[["BlockingChannel", spec.Basic.Deliver, spec.BasicProperties, bytes], Any]
-    OnReturn = Callable[["BlockingChannel", spec.Basic.Return, spec.BasicProperties, bytes], Any]
-    OnCancel = Callable[[frame.Method[spec.Basic.Cancel]], Any]
+Message = tuple[spec.Basic.Deliver, spec.BasicProperties, bytes]
+OnMessage = Callable[["BlockingChannel", spec.Basic.Deliver, spec.BasicProperties, bytes], Any]
+OnReturn = Callable[["BlockingChannel", spec.Basic.Return, spec.BasicProperties, bytes], Any]
+OnCancel = Callable[[frame.Method[spec.Basic.Cancel]], Any]
 
 LOGGER = logging.getLogger("pika.adapters.blocking_connection")
 _CHANNEL_LOGGER = logging.getLogger("pika.channel")
@@ -46,7 +46,9 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
     :param connection: its connection
     """
 
-    def __init__(self, channel_impl: Channel, connection: BlockingConnection) -> None:
+    def __init__(
+        self, channel_impl: Channel, connection: cpika.adapters.blocking_connection.BlockingConnection
+    ) -> None:
         try:
             super().__init__(connection._impl, channel_impl.channel_number)
             self._impl, self._connection = channel_impl, connection
@@ -78,7 +80,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             self.close()
 
     @property
-    def connection(self) -> BlockingConnection:
+    def connection(self) -> cpika.adapters.blocking_connection.BlockingConnection:
         """The channel's BlockingConnection."""
         return self._connection
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 from abc import ABC
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cpika import spec
 from cpika._core import _ConsumerDeliveryEvt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cpika import spec
     from cpika.adapters.blocking_connection import BlockingChannel
+
+if TYPE_CHECKING:
+    pass
 
 _LOG = logging.getLogger("pika.adapters.blocking_connection")
 

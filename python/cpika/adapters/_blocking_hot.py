@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from cpika import _wrappers, spec
+from cpika._buffer import Buffer
 from cpika._core import Channel as _CoreChannel
 from cpika._core import hot_method
 from cpika.adapters import _blocking_through as _through
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
     from cpika.channel import Channel
-else:
-    Buffer = Any  # for typing.get_type_hints: what says it is new in Python 3.12
 
 # Further methods of pika.channel.Channel that have a part in the work of one of these.
 _ALSO_WRAPPED = {"basic_get": ("_on_getok", "_on_getempty")}
@@ -36,7 +33,8 @@ class BlockingChannel(_CoreChannel):
     It has the name of the class that users know: the errors about a call's arguments show it.
     """
 
-    _impl: Channel
+    if TYPE_CHECKING:
+        _impl: Channel
 
     def __copy__(self) -> BlockingChannel:
         """`copy.copy`: what it holds is the channel itself, and there are no two of one number."""

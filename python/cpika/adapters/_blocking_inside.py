@@ -7,7 +7,9 @@ call there.
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque, namedtuple
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Callable, cast
 
 from cpika import exceptions, frame, spec
@@ -21,8 +23,6 @@ from cpika.adapters._blocking_events import (
 from cpika.adapters._blocking_through import ThroughConsumer, reject_all, sink_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from cpika.amqp_object import Method
 
 LOGGER = logging.getLogger("pika.adapters.blocking_connection")
@@ -89,6 +89,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
 
     _message_confirmation_result = _Confirmations()
 
+    _opened_at = 0.0  # an interrupt may come before it is set
+
     def _begin_inside(self) -> None:
         """Set up the attributes of this half."""
         self._expected_consumers: dict[str, _ConsumerInfo] = {}
@@ -96,6 +98,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         self._own_pending_events: _PendingEvents | None = None
         self._return_callbacks: list[Callable[..., Any]] = []
         self._cancel_callbacks: list[Callable[..., Any]] = []
+        self._opened_at = time.monotonic()
 
     def _forget_inside(self) -> None:
         """Drop what refers to users' objects."""

@@ -6,6 +6,7 @@ and awaits the answer when that, and all that is wrapped around it, has returned
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cpika import exceptions, frame, spec, validators
@@ -15,8 +16,6 @@ from cpika._wrappers import outside
 from cpika.adapters._blocking_results import _CallbackResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from cpika._core import _ConsumerDeliveryEvt, _ConsumerInfo
 
     Message = tuple[spec.Basic.Deliver, spec.BasicProperties, bytes]

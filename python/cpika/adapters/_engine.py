@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpika import _handshake, exceptions, frame, spec
 from cpika._loggable import loggable
 from cpika._states import ConnectionStates
 from cpika.adapters import _engine_names, _pykeeper
-from cpika.adapters.utils import _forked, _green, _waiting
+from cpika.adapters.utils import _forked, _green, _lost, _waiting
 from cpika.adapters.utils.connection_workflow import (
     AMQPConnectorAMQPHandshakeError,
     AMQPConnectorStackTimeout,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from cpika.adapters.blocking_connection import BlockingChannel
     from cpika.connection import Parameters
 
@@ -28,6 +27,7 @@ T = TypeVar("T")
 _LOG = logging.getLogger("pika.connection")
 _CHANNEL_LOG = logging.getLogger("pika.channel")
 _BLOCKING_LOG = logging.getLogger("pika.adapters.blocking_connection")
+_BASE_LOG = logging.getLogger("pika.adapters.base_connection")
 
 
 class Engine(_engine_names.EngineNames, ConnectionStates):
@@ -125,7 +125,11 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         self._enter(self.CONNECTION_START)
         self.server_properties = start.server_properties
         self.server_capabilities = _handshake.capabilities(start)
-        start_ok = self._ask_parameters(_handshake.start_ok, self.params, start)
+        try:
+            start_ok = self._ask_parameters(_handshake.start_ok, self.params, start)
+        except AMQPConnectorAMQPHandshakeError as error:
+            _LOG.error("Error processing Connection.Start.", exc_info=error.exception)
+            raise
         self._on_tune(self._await(start_ok, spec.Connection.Tune, deadline), deadline)
 
     @property
@@ -228,20 +232,26 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         """A method came that nobody waits for: for the log, and for callbacks, which are queued first."""
         number = 0 if channel is None else channel.channel_number
         method_frame = frame.Method(number, method)
-        if self._callbacks is not None:
-            self._callbacks.process(number, method, self if channel is None else channel._impl, method_frame)
+        asked = self._callbacks is not None and self._callbacks.process(
+            number, method, self if channel is None else channel._impl, method_frame
+        )
         if isinstance(method, spec.Connection.Blocked):
             _call_all(self._blocked_callbacks, method_frame)
-            _LOG.warning("Received %s from broker", method_frame)
+            if self.params.blocked_connection_timeout is not None:
+                _LOG.warning("Received %s from broker", method_frame)
         elif isinstance(method, spec.Connection.Unblocked):
             _call_all(self._unblocked_callbacks, method_frame)
-            _LOG.info("Received %s from broker", method_frame)
+            if self.params.blocked_connection_timeout is not None:
+                _LOG.info("Received %s from broker", method_frame)
         elif channel is not None and isinstance(method, spec.Basic.Cancel):
             channel._on_cancelled_by_broker(method)
         elif isinstance(method, (spec.Basic.Ack, spec.Basic.Nack)):
             pass  # the core keeps the books; the callbacks have been told
         elif channel is not None and isinstance(method, spec.Channel.Flow):
-            _CHANNEL_LOG.warning("Channel.Flow received from server")
+            if not asked:
+                _CHANNEL_LOG.warning("Channel.Flow received from server")
+        elif channel is not None and not asked:
+            _CHANNEL_LOG.error("Unexpected frame: %r", loggable(method_frame))
         else:
             _LOG.debug("Discarding frame %r", loggable(method_frame))
 
@@ -250,6 +260,8 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         self._blocked_callbacks.clear()
         self._unblocked_callbacks.clear()
         self._tell_ended(error)
+        if isinstance(error, exceptions.StreamLostError):
+            self._log_lost(error)
         if not self._opened:
             return
         _LOG.info("Stack terminated due to %r", error)
@@ -258,6 +270,13 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
             _BLOCKING_LOG.info("User-initiated close: result=%s", result)
         else:
             _BLOCKING_LOG.error("Unexpected connection close detected: %r", error)
+
+    def _log_lost(self, error: exceptions.StreamLostError) -> None:
+        """Say in pika's loggers of the stream how it was lost."""
+        _lost.log_lost(error, self)
+        if error.args == (_lost.END_OF_FILE,):
+            _BASE_LOG.error("Transport indicated EOF.")
+        _BASE_LOG.error("connection_lost: %r", error)
 
     def _on_held(self) -> None:
         """Output over a Python socket is held back: it has to leave in time."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
@@ -17,7 +18,6 @@ from cpika.channel import MAX_CHANNELS, Channel
 from cpika.spec import Basic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from weakref import ref
 
     from cpika.adapters._engine import Engine
@@ -224,8 +224,9 @@ class EngineNames(_core.Connection):
 
     @property
     def _channels(self) -> dict[int, Any]:
-        """pika's name for the open channels by number: what stands behind each `BlockingChannel`."""
-        return {number: channel._impl for number, channel in self._open_channels.items()}
+        """pika's name for the open channels by number, oldest first: what stands behind each of them."""
+        channels = sorted(self._open_channels.items(), key=lambda found: found[1]._opened_at)
+        return {number: channel._impl for number, channel in channels}
 
     # ---- callbacks ----
 

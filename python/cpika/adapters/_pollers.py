@@ -6,14 +6,12 @@ import abc
 import select
 import socket
 import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cpika.adapters.utils import _forked, _green
 from cpika.compat import AbstractBase
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
 
 
 class PollEvents:

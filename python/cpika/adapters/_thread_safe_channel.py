@@ -8,15 +8,15 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import cpika
 from cpika import exceptions, spec
 from cpika._async.requests import Answer, Requests
+from cpika._buffer import Buffer
 from cpika._core import Within
 from cpika.adapters._workers import Call, Callback, Worker
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-    from cpika.adapters.thread_safe_connection import Connection
+    import cpika.adapters.thread_safe_connection
 
 _TIMEOUT = 10
 _TAG = attrgetter("method.consumer_tag")
@@ -70,7 +70,9 @@ class Channel:
     connection has ended.
     """
 
-    def __init__(self, channel: Any, wrapper: Connection, worker: Worker) -> None:
+    def __init__(
+        self, channel: Any, wrapper: cpika.adapters.thread_safe_connection.Connection, worker: Worker
+    ) -> None:
         self._channel = channel
         self._wrapper = wrapper
         self._worker = worker

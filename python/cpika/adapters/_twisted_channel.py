@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 from twisted.internet import defer
 
 from cpika import exceptions, spec
 from cpika._async.mandatory import Mandatory, covered
 from cpika._async.requests import Arguments
+from cpika._buffer import Buffer
+from cpika.connection import Connection
 from cpika.exchange_type import ExchangeType
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from typing_extensions import Buffer
-
-    from cpika.connection import Connection
 
 LOGGER = logging.getLogger("pika.adapters.twisted_connection")
 

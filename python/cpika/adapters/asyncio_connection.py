@@ -7,16 +7,12 @@ import logging
 import os
 import threading
 from asyncio import _get_running_loop  # what get_running_loop() asks; it raises nothing
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
+from cpika import connection
 from cpika.adapters import base_connection
-from cpika.adapters.utils import io_services_utils, nbio_interface
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-
-    from cpika import connection
-    from cpika.adapters.utils import connection_workflow
+from cpika.adapters.utils import connection_workflow, io_services_utils, nbio_interface
 
 LOGGER = logging.getLogger("pika.adapters.asyncio_connection")
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import abc
 import functools
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cpika import connection, exceptions
 from cpika.adapters.utils import _workflow as _workflow  # else the first connection would load it
 from cpika.adapters.utils import connection_workflow, nbio_interface
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 LOGGER = logging.getLogger("pika.adapters.base_connection")
 

@@ -12,9 +12,12 @@ import threading
 import time
 import weakref
 from collections import deque, namedtuple
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
+from types import TracebackType
+from typing import Any
 
-from cpika import _home, exceptions, spec, validators
+from cpika import _home, exceptions, frame, spec, validators
 from cpika._core import Claim, Within, _ConsumerDeliveryEvt, _ConsumerInfo
 from cpika.adapters._blocking_channel import BlockingChannel
 from cpika.adapters._blocking_events import (
@@ -31,19 +34,13 @@ from cpika.adapters._blocking_events import (
 from cpika.adapters._blocking_results import _CallbackResult
 from cpika.adapters._engine import Engine
 from cpika.adapters.utils.connection_workflow import as_configs, open_stream
+from cpika.connection import Parameters
 from cpika.credentials import encode_secret
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-
-    from cpika import frame
-    from cpika.connection import Parameters
-
-    # They get this connection, although pika's annotations say `pika.connection.Connection`: programs that
-    # are typed either way are right.
-    OnBlocked = Callable[[Any, frame.Method[spec.Connection.Blocked]], Any]
-    OnUnblocked = Callable[[Any, frame.Method[spec.Connection.Unblocked]], Any]
+# They get this connection, although pika's annotations say `pika.connection.Connection`: programs that
+# are typed either way are right.
+OnBlocked = Callable[[Any, frame.Method[spec.Connection.Blocked]], Any]
+OnUnblocked = Callable[[Any, frame.Method[spec.Connection.Unblocked]], Any]
 
 __all__ = [
     "BlockingChannel",
@@ -399,7 +396,7 @@ class BlockingConnection:
                 self._forget_events()
 
     def _close_channels(self, reply_code: int, reply_text: str) -> None:
-        for channel in list(self._impl._open_channels.values()):
+        for channel in sorted(self._impl._open_channels.values(), key=attrgetter("_opened_at")):
             try:
                 if channel.is_open:
                     channel.close(reply_code, reply_text)

@@ -7,22 +7,19 @@ import logging
 import os
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import gevent
 import gevent.hub
 import gevent.socket
 
+from cpika import connection
 from cpika.adapters.base_connection import BaseConnection
+from cpika.adapters.utils import connection_workflow
 from cpika.adapters.utils.io_services_utils import check_callback_arg
 from cpika.adapters.utils.nbio_interface import AbstractIOReference, AbstractIOServices
 from cpika.adapters.utils.selector_ioloop_adapter import AbstractSelectorIOLoop, SelectorIOServicesAdapter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cpika import connection
-    from cpika.adapters.utils import connection_workflow
 
 LOGGER = logging.getLogger("pika.adapters.gevent_connection")
 

@@ -7,10 +7,11 @@ import itertools
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cpika import _home
+from cpika import _home, connection
 from cpika.adapters._pollers import EPollPoller as EPollPoller
 from cpika.adapters._pollers import KQueuePoller as KQueuePoller
 from cpika.adapters._pollers import PollEvents as PollEvents
@@ -18,14 +19,8 @@ from cpika.adapters._pollers import PollPoller as PollPoller
 from cpika.adapters._pollers import SelectPoller as SelectPoller
 from cpika.adapters._pollers import has
 from cpika.adapters.base_connection import BaseConnection
-from cpika.adapters.utils import nbio_interface
+from cpika.adapters.utils import connection_workflow, nbio_interface
 from cpika.adapters.utils.selector_ioloop_adapter import AbstractSelectorIOLoop, SelectorIOServicesAdapter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cpika import connection
-    from cpika.adapters.utils import connection_workflow
 
 LOGGER = logging.getLogger("pika.adapters.select_connection")
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from tornado import ioloop
 
+from cpika import connection
 from cpika.adapters import base_connection
-from cpika.adapters.utils import nbio_interface, selector_ioloop_adapter
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from cpika import connection
-    from cpika.adapters.utils import connection_workflow
+from cpika.adapters.utils import connection_workflow, nbio_interface, selector_ioloop_adapter
 
 LOGGER = logging.getLogger("pika.adapters.tornado_connection")
 

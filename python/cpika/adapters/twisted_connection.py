@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import copy
 import logging
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet import defer, protocol
 from twisted.internet import error as twisted_error
 from twisted.python.failure import Failure
 
 from cpika import _home, connection, exceptions
+from cpika import spec as spec  # the hints of ReceivedMessage name it
 from cpika.adapters._twisted_channel import ClosableDeferredQueue as ClosableDeferredQueue
 from cpika.adapters._twisted_channel import ReceivedMessage as ReceivedMessage
 from cpika.adapters._twisted_channel import TwistedChannel as TwistedChannel
 from cpika.adapters.utils import nbio_interface
 from cpika.adapters.utils.io_services_utils import check_callback_arg
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LOGGER = logging.getLogger("pika.adapters.twisted_connection")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from parity.harness import covers
@@ -403,3 +404,14 @@ def confirms_and_transactions_exclude_each_other(pika: Any, env: Any, case: Any)
     for call in (*ordered, ordered[1]):  # what was refused is not taken for done
         env.call(call.__name__, call)
     env.show_state("channel", channel)
+
+
+@covers("semantics.channel-numbers", "semantics.logs", broker=True)
+def closing_a_connection_closes_its_channels_in_the_order_of_their_opening(pika: Any, env: Any) -> None:
+    connection = env.connect()
+    for number in (7, 3, None):
+        connection.channel(number)
+    with env.log("close", logging.INFO):
+        connection.close()
+    env.lines = [line for line in env.lines if "pika.channel INFO Closing channel" in line]
+    env.show("channels", len(env.lines))

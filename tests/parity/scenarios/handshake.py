@@ -347,3 +347,18 @@ def a_socket_timeout_is_a_float(pika: Any, env: Any) -> None:
     )
     env.show("value", (parameters.socket_timeout, parameters.stack_timeout))
     env.call("connect", pika.BlockingConnection, parameters)
+
+
+@covers("Parameters.client_properties")
+def a_product_that_the_program_names_is_told(pika: Any, env: Any) -> None:
+    def talk(client: socket.socket) -> None:
+        read_frame(client)
+        client.sendall(START)
+        env.show("product", read_frame(client).method.client_properties["product"])
+        end(client)
+
+    plain, pika.connection.PRODUCT = pika.connection.PRODUCT, "mine"
+    try:
+        connect(pika, env, talk)
+    finally:
+        pika.connection.PRODUCT = plain

@@ -11,10 +11,8 @@ import functools
 import select
 import sys
 import time
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 # Not 0: gevent comes back from that before it has looked at its timers and descriptors.
 _ONE_TURN_S = 1e-6

@@ -11,16 +11,12 @@ import logging
 import socket
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from cpika._async.engine import ENDED, MORE, WANTS_WRITE, LoopEngine
-from cpika.adapters.utils import _forked
-from cpika.adapters.utils.nbio_interface import AbstractStreamTransport
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cpika.adapters.utils.nbio_interface import AbstractStreamProtocol
+from cpika.adapters.utils import _forked, _lost
+from cpika.adapters.utils.nbio_interface import AbstractStreamProtocol, AbstractStreamTransport
 
 _LOGGER = logging.getLogger("pika.adapters.utils.io_services_utils")
 
@@ -178,9 +174,7 @@ class EngineTransport(_Transport):
         if bits is not None:
             self._note(bits)
         elif isinstance(raised, Exception):
-            _LOGGER.error(
-                "A callback failed, aborting connection: error=%r; %s", raised, self, exc_info=raised
-            )
+            _LOGGER.error(_lost.FAILED, "_consume", repr(raised), self, exc_info=raised)
             self._initiate_abort(raised)
         elif raised is not None:
             # It leaves the loop. What had come stands ready for the loop's next run.
@@ -195,11 +189,15 @@ class EngineTransport(_Transport):
             return  # a callback has ended it
         if bits & ENDED:
             error = self.engine._error
-            if error is not None and error.args == ("Transport indicated EOF",):
+            if error is not None and error.args == (_lost.END_OF_FILE,):
+                _lost.log_lost(error, self)
                 error = None
                 self._protocol.eof_received()
             elif error is not None and error.args == (f"Stream connection lost: {RxEndOfFile()!r}",):
+                _LOGGER.error("Socket EOF; %s", self)
                 error = RxEndOfFile()
+            elif error is not None:
+                _lost.log_lost(error, self)
             self._initiate_abort(error)
             return
         self._set_writing(bool(bits & WANTS_WRITE))
@@ -273,7 +271,7 @@ class PlainTransport(_Transport):
         except (BlockingIOError, InterruptedError):
             pass
         except Exception as error:
-            _LOGGER.exception("Transport failed, aborting connection: error=%r; %s", error, self._sock)
+            _LOGGER.exception(_lost.FAILED, action.__name__, repr(error), self._sock)
             self._initiate_abort(error)
         self._update()
 

@@ -12,12 +12,9 @@ from __future__ import annotations
 import math
 import select
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from cpika.adapters.utils import _green
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 MOST_MS = 2**31 - 1  # what poll() takes: 24 days
 _LONGEST_SLEEP = 86400.0  # seconds at a time; time.sleep() has a limit of its own

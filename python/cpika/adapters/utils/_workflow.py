@@ -6,18 +6,15 @@ import abc
 import functools
 import logging
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from cpika import exceptions
 from cpika.adapters.utils import _forked
 from cpika.adapters.utils import connection_workflow as errors
 from cpika.compat import SOL_TCP, AbstractBase
+from cpika.connection import Parameters
 from cpika.tcp_socket_opts import set_sock_opts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from cpika.connection import Parameters
 
 _LOG = logging.getLogger("pika.adapters.utils.connection_workflow")
 

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from cpika import _home, exceptions
@@ -22,15 +23,13 @@ from cpika.connection import Parameters, copy_parameters
 from cpika.tcp_socket_opts import set_sock_opts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from cpika.adapters.utils._workflow import (
         AbstractAMQPConnectionWorkflow as AbstractAMQPConnectionWorkflow,
     )
     from cpika.adapters.utils._workflow import AMQPConnectionWorkflow as AMQPConnectionWorkflow
     from cpika.adapters.utils._workflow import AMQPConnector as AMQPConnector
 
-    Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 T = TypeVar("T")
 

@@ -8,15 +8,11 @@ import numbers
 import os
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from cpika.adapters.utils import _forked, _streams
-from cpika.adapters.utils.nbio_interface import AbstractIOReference
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from cpika.adapters.utils.nbio_interface import AbstractStreamProtocol
+from cpika.adapters.utils.nbio_interface import AbstractIOReference, AbstractStreamProtocol
 
 LOGGER = _LOGGER = logging.getLogger("pika.adapters.utils.io_services_utils")
 

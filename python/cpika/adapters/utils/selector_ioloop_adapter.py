@@ -5,14 +5,12 @@ from __future__ import annotations
 import abc
 import logging
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from cpika.adapters.utils import io_services_utils, nbio_interface
 from cpika.adapters.utils._threads import start_thread
 from cpika.adapters.utils.io_services_utils import check_callback_arg, check_fd_arg
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LOGGER = logging.getLogger("pika.adapters.utils.selector_ioloop_adapter")
 
