@@ -247,7 +247,7 @@ class Parameters:
         try:
             self._port = int(value)
         except (TypeError, ValueError, OverflowError):
-            raise TypeError(f"port must be an int, but got {value!r}") from None
+            raise TypeError(f"port must be an int, but got {value!r}")  # noqa: B904 pika names the cause
 
     @property
     def retry_delay(self) -> float:

@@ -110,12 +110,14 @@ take_refused(CpikaChannel *ch, PyObject *tag)
     return same;
 }
 
-void
+int
 cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch)
 {
+    bool refused = ch->refused_in_hand != NULL;  // by whom cannot be told: it may be its consumer
     ch->in_hand = false;
     take_refused(ch, NULL);
     end_handing(conn, call, ch);
+    return refused ? -1 : cpika_not_handed();
 }
 
 /* Requeues the message that a Basic.Deliver tells of. */
@@ -170,12 +172,28 @@ cpika_give_back_all(CpikaChannel *ch, PyObject *events)
 
 /* ---- a consumer's ---- */
 
+/* No object can be made for a store, and none was: the message is not in there. */
+static int
+give_back_unkept(CpikaChannel *ch, const CpikaConsumerInfo *info, PyObject *method)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!info->auto_ack && give_back(ch, method) < 0) {
+        PyErr_Clear();  // no memory for this either
+    }
+    PyErr_Restore(type, value, traceback);
+    return -1;
+}
+
 /* Into the store of consume(): in one step where it is the library's own. */
 static PyObject *
-keep(CpikaChannel *ch, const CpikaConsumerInfo *info, PyObject *evt)
+keep(CpikaChannel *ch, const CpikaConsumerInfo *info, PyObject *evt, PyObject *method)
 {
     PyObject *events = PyObject_GetAttr(info->store, ch->st->names.pending_events);
     PyObject *done = events == NULL ? NULL : cpika_deque_append(ch->st, events, evt);
+    if (done == NULL && events != NULL && cpika_is_deque(ch->st, events)) {
+        give_back_unkept(ch, info, method);
+    }
     if (done != NULL && info->forgotten && !info->auto_ack && cpika_give_back_all(ch, events) < 0) {
         Py_CLEAR(done);
     }
@@ -190,11 +208,11 @@ feed_sink(CpikaConnection *conn, CpikaChannel *ch, CpikaConsumerInfo *info, cons
 {
     PyObject *evt = cpika_delivery_evt_new(conn->st, made->method, made->properties, made->body);
     if (evt == NULL) {
-        return -1;
+        return give_back_unkept(ch, info, made->method);
     }
     PyObject *done;
     if (is_kept) {
-        done = keep(ch, info, evt);
+        done = keep(ch, info, evt, made->method);
     } else {
         PyObject *sink = Py_NewRef(info->alternate_event_sink);
         cpika_gate_section *gate = cpika_gate_leave();

@@ -13,6 +13,16 @@
 #include "objects.h"
 #include "values/consumer.h"
 
+enum { CPIKA_NOT_HANDED = -2 };
+
+/* The result where objects could not be made: CPIKA_NOT_HANDED if memory was all that was missing, so that they can be
+ * made later, and -1. */
+static inline int
+cpika_not_handed(void)
+{
+    return PyErr_ExceptionMatches(PyExc_MemoryError) ? CPIKA_NOT_HANDED : -1;
+}
+
 /* A message of the channel is in hand from now on; its objects are made next. */
 static inline void
 cpika_take_in_hand(CpikaChannel *ch, cpika_call *call)
@@ -21,11 +31,11 @@ cpika_take_in_hand(CpikaChannel *ch, cpika_call *call)
     cpika_roles_begin_handing(call, &ch->roles);
 }
 
-/* Hands it over. */
+/* Hands it over.  What finds no room in a store goes back to its queue, unless nobody acknowledges it. */
 int cpika_deliver(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const cpika_made *made);
 
-/* It could not be made. */
-void cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch);
+/* It could not be made.  Returns what the caller does: CPIKA_NOT_HANDED if it is still wanted. */
+int cpika_drop_from_hand(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch);
 
 /* A consumer is cancelled: what is in hand for it and finds it gone goes back, unless nobody acknowledges it. */
 void cpika_refuse_in_hand(CpikaChannel *ch, CpikaConsumerInfo *info);

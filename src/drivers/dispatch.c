@@ -25,14 +25,15 @@ run_return(CpikaConnection *conn, const cpika_event *event)
 {
     cpika_made made = {0};
     PyObject *number = PyLong_FromLong(event->number);
-    PyObject *done = NULL;
-    if (number != NULL && cpika_make_message(conn, event->message, &made) == 0) {
-        PyObject *args[] = {event->owner, number, made.method, made.properties, made.body};
-        cpika_gate_section *gate = cpika_gate_leave();
-        done = PyObject_VectorcallMethod(conn->st->names._dispatch_return, args,
-                                         5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-        cpika_gate_return(gate);
+    if (number == NULL || cpika_make_message(conn, event->message, &made) < 0) {
+        Py_XDECREF(number);
+        return cpika_not_handed();
     }
+    PyObject *args[] = {event->owner, number, made.method, made.properties, made.body};
+    cpika_gate_section *gate = cpika_gate_leave();
+    PyObject *done = PyObject_VectorcallMethod(conn->st->names._dispatch_return, args,
+                                               5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
+    cpika_gate_return(gate);
     cpika_made_clear(&made);
     Py_XDECREF(number);
     Py_XDECREF(done);
@@ -43,12 +44,13 @@ static int
 run_cancel(CpikaConnection *conn, const cpika_event *event)
 {
     PyObject *method = cpika_make_method(conn, event->message);
+    if (method == NULL) {
+        return cpika_not_handed();
+    }
     cpika_gate_section *gate = cpika_gate_leave();
-    PyObject *done = method == NULL
-                         ? NULL
-                         : PyObject_CallMethodOneArg(event->owner, conn->st->names._dispatch_cancel, method);
+    PyObject *done = PyObject_CallMethodOneArg(event->owner, conn->st->names._dispatch_cancel, method);
     cpika_gate_return(gate);
-    Py_XDECREF(method);
+    Py_DECREF(method);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }
@@ -73,11 +75,12 @@ run_delivery(CpikaConnection *conn, cpika_call *call, CpikaChannel *ch, const cp
         rc = cpika_deliver(conn, call, ch, &made);
         cpika_made_clear(&made);
     } else {
-        cpika_drop_from_hand(conn, call, ch);
+        rc = cpika_drop_from_hand(conn, call, ch);
     }
     return rc;
 }
 
+/* 0, -1, or CPIKA_NOT_HANDED. */
 static int
 run_event(CpikaConnection *conn, cpika_call *call, const cpika_event *event)
 {
@@ -128,7 +131,10 @@ release_held(CpikaConnection *conn)
     uint64_t now = cpika_now_ns();
     bool slow = now - io->clock_ns > SLOW_CALLBACK_NS;
     io->clock_ns = now;
-    return slow && cpika_transport_flush(io) == CPIKA_IO_RAISED ? -1 : 0;
+    if (!slow) {
+        return 0;
+    }
+    return cpika_transport_flush(io) == CPIKA_IO_RAISED || cpika_look_between(conn) < 0 ? -1 : 0;
 }
 
 /* Sends what is still held; an exception on its way stays, behind what is raised meanwhile. */
@@ -147,15 +153,52 @@ flush_held(CpikaConnection *conn, int rc)
 
 /* ---- dispatch ---- */
 
+/* Whether what has come for the channel is still dispatched: making objects may have run code that closes it. */
+static bool
+is_listened_to(const cpika_channel *ch)
+{
+    return ch->state != CHANNEL_CLOSED || ch->closed_by == CPIKA_CLOSED_WITH_CONNECTION;
+}
+
+/* Runs an event that was taken out.  What nobody has seen, for want of memory, stays the next one. */
+static int
+run_taken(CpikaConnection *conn, cpika_call *call, cpika_event *event)
+{
+    int rc = run_event(conn, call, event);
+    if (rc == CPIKA_NOT_HANDED && is_listened_to(event->channel)) {
+        cpika_events_put_back(&conn->engine.events, &event->channel->events, event);
+    } else {
+        cpika_event_free(event);
+    }
+    return rc < 0 ? -1 : 0;
+}
+
 static int
 dispatch_event(CpikaConnection *conn, cpika_call *call, cpika_event *event)
 {
     cpika_channel_roles *channel = cpika_roles_of_channel(event->channel);
     before_callback(conn, call, channel);
-    int rc = run_event(conn, call, event);
+    int rc = run_taken(conn, call, event);
     after_callback(conn, call, channel);
-    cpika_event_free(event);
     return rc;
+}
+
+/* A delivery could not be made.  For want of memory: it is queued, and if that finds none either, the connection ends
+ * and its messages go back. */
+static void
+keep_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *raw, int rc)
+{
+    CpikaChannel *ch = cpika_channel_object(raw->channel);
+    bool violates = rc > 0;
+    rc = cpika_drop_from_hand(conn, call, ch);
+    if (violates || rc != CPIKA_NOT_HANDED || !is_listened_to(raw->channel)) {
+        cpika_input_unpin(raw->chunk);
+        return;
+    }
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    cpika_engine_queue_delivery(&conn->engine, raw);
+    PyErr_Restore(type, value, traceback);
 }
 
 static int
@@ -167,12 +210,12 @@ dispatch_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *
     before_callback(conn, call, &ch->roles);
     cpika_take_in_hand(ch, call);
     int rc = cpika_make_raw(conn, raw, &made);
-    cpika_input_unpin(raw->chunk);
     if (rc == 0) {
+        cpika_input_unpin(raw->chunk);
         rc = cpika_deliver(conn, call, ch, &made);
         cpika_made_clear(&made);
     } else {
-        cpika_drop_from_hand(conn, call, ch);
+        keep_raw(conn, call, raw, rc);
     }
     after_callback(conn, call, &ch->roles);
     Py_DECREF(ch);
@@ -331,8 +374,7 @@ cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
         if (event == NULL) {
             break;
         }
-        rc = run_event(conn, call, event);
-        cpika_event_free(event);
+        rc = run_taken(conn, call, event);
         n++;
         if (rc == 0 && n % OFFER_EVERY == 0) {
             rc = cpika_offer_gil(&conn->offer);

@@ -34,7 +34,7 @@ typedef struct {
     bool holding;            // acks or publishes are held
     uint64_t holding_until_ns;  // what the keeper was told
     uint64_t last_look_ns;      // when the input was last looked at, or that was left to another call
-    int looks_left_out;         // since it was looked at
+    uint64_t last_read_ns;      // when it was looked at
     uint64_t clock_ns;          // the last time that was read: good enough for what may leave early
     uint64_t frames_sent;
 } cpika_transport;

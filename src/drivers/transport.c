@@ -455,7 +455,7 @@ link_read(cpika_transport *t)
 static void
 note_read(cpika_transport *t, Py_ssize_t n)
 {
-    t->clock_ns = t->last_look_ns = cpika_now_ns();
+    t->clock_ns = t->last_look_ns = t->last_read_ns = cpika_now_ns();
     if (n > 0) {
         t->engine->bytes_received += (uint64_t)n;
         cpika_heartbeat_received(&t->engine->heartbeat, t->last_look_ns);

@@ -11,7 +11,8 @@
 
 enum {
     LOOK_EVERY_NS = CPIKA_NS_PER_MS,
-    MOST_LEFT_OUT = 9,  // looks, one after the other
+    LEFT_OUT_NS = 10 * CPIKA_NS_PER_MS,  // for so long looks may be left out
+    MOST_QUEUED = 1000,                  // messages that stand ready when more are read between two callbacks
     TURNS_A_TICK = 64,  // each of a short sleep, 50 ms, at most: 3.2 s of the 5 that are promised
 };
 
@@ -180,27 +181,23 @@ cpika_wait_output(CpikaConnection *conn)
 static bool
 left_to_dispatcher(CpikaConnection *conn)
 {
-    return conn->io.looks_left_out < MOST_LEFT_OUT && cpika_input_available(&conn->engine.in) > 0
+    return conn->io.clock_ns - conn->io.last_read_ns < LEFT_OUT_NS
+           && cpika_input_available(&conn->engine.in) > 0
            && cpika_roles_is_dispatching(&conn->roles, conn->st);
 }
 
-int
-cpika_look_quietly(CpikaConnection *conn)
+/* Whether reading is another call's at this moment. */
+static bool
+is_read_by_another(const CpikaConnection *conn)
+{
+    return conn->io.busy || (conn->roles.poller != NULL && conn->io.sock != NULL);
+}
+
+static int
+read_and_handle(CpikaConnection *conn)
 {
     cpika_engine *e = &conn->engine;
     cpika_transport *io = &conn->io;
-    uint64_t now = cpika_now_ns();
-    io->clock_ns = now;
-    if (now - io->last_look_ns < LOOK_EVERY_NS || io->busy
-        || (conn->roles.poller != NULL && io->sock != NULL)) {
-        return 0;
-    }
-    if (left_to_dispatcher(conn)) {
-        io->looks_left_out++;
-        io->last_look_ns = now;
-        return 0;
-    }
-    io->looks_left_out = 0;
     Py_ssize_t n = cpika_transport_read(io);
     if (n == CPIKA_IO_RAISED) {
         return -1;
@@ -211,6 +208,32 @@ cpika_look_quietly(CpikaConnection *conn)
     while (cpika_engine_step(e, NULL) == CPIKA_STEP_DONE) {
     }
     return 0;
+}
+
+int
+cpika_look_quietly(CpikaConnection *conn)
+{
+    cpika_transport *io = &conn->io;
+    io->clock_ns = cpika_now_ns();
+    if (io->clock_ns - io->last_look_ns < LOOK_EVERY_NS || is_read_by_another(conn)) {
+        return 0;
+    }
+    if (left_to_dispatcher(conn)) {
+        io->last_look_ns = io->clock_ns;
+        return 0;
+    }
+    return read_and_handle(conn);
+}
+
+int
+cpika_look_between(CpikaConnection *conn)
+{
+    const cpika_transport *io = &conn->io;
+    if (io->clock_ns - io->last_read_ns < LEFT_OUT_NS || is_read_by_another(conn)
+        || conn->engine.events.count >= MOST_QUEUED) {
+        return 0;
+    }
+    return read_and_handle(conn);
 }
 
 int

@@ -31,6 +31,10 @@ int cpika_look(CpikaConnection *conn);
 /* The same for a thread that is nobody's: it handles what it reads, and settles nothing. */
 int cpika_look_quietly(CpikaConnection *conn);
 
+/* The same between two callbacks, the first of which was slow, at the moment of io.clock_ns: what the broker says of the
+ * acks that it gave, an end for example, is not left for all that stands ready to be handed out first. */
+int cpika_look_between(CpikaConnection *conn);
+
 /* One turn of a driving call that has handled what there is: reads, or sleeps until there is something to read. */
 typedef enum {
     CPIKA_TURN_RAISED = -1,

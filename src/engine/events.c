@@ -51,6 +51,22 @@ cpika_events_append(cpika_events *all, cpika_channel_events *own, cpika_event *e
     own->last = event;
 }
 
+void
+cpika_events_put_back(cpika_events *all, cpika_channel_events *own, cpika_event *event)
+{
+    event->prev = NULL;
+    event->next = all->first;
+    *(all->first != NULL ? &all->first->prev : &all->last) = event;
+    all->first = event;
+    all->count++;
+    all->removals++;  // no place holds any more
+    event->next_of_channel = own->first;
+    own->first = event;
+    if (own->last == NULL) {
+        own->last = event;
+    }
+}
+
 static void
 unlink_of_all(cpika_events *all, cpika_event *event)
 {

@@ -66,6 +66,9 @@ void cpika_event_free(cpika_event *event);
 /* Behind all others.  `own` is the list of its channel; NULL: it stands in the one list only. */
 void cpika_events_append(cpika_events *all, cpika_channel_events *own, cpika_event *event);
 
+/* In front of all others: where it was taken from, if its channel is the first that has one. */
+void cpika_events_put_back(cpika_events *all, cpika_channel_events *own, cpika_event *event);
+
 /* Takes out the first event of a channel, or of the list. */
 cpika_event *cpika_events_take_first_of(cpika_events *all, cpika_channel_events *own);
 cpika_event *cpika_events_take_first(cpika_events *all);

@@ -17,8 +17,8 @@ cpika_deque_exec(cpika_state *st)
     return st->deque_append == NULL || st->deque_popleft == NULL ? -1 : 0;
 }
 
-static bool
-is_deque(const cpika_state *st, PyObject *events)
+bool
+cpika_is_deque(const cpika_state *st, PyObject *events)
 {
     return (PyObject *)Py_TYPE(events) == st->deque_type;
 }
@@ -26,7 +26,7 @@ is_deque(const cpika_state *st, PyObject *events)
 PyObject *
 cpika_deque_append(const cpika_state *st, PyObject *events, PyObject *item)
 {
-    if (!is_deque(st, events)) {
+    if (!cpika_is_deque(st, events)) {
         return PyObject_CallMethodOneArg(events, st->names.append, item);
     }
     PyObject *args[] = {events, item};
@@ -36,7 +36,7 @@ cpika_deque_append(const cpika_state *st, PyObject *events, PyObject *item)
 PyObject *
 cpika_deque_popleft(const cpika_state *st, PyObject *events)
 {
-    if (!is_deque(st, events)) {
+    if (!cpika_is_deque(st, events)) {
         return PyObject_CallMethodNoArgs(events, st->names.popleft);
     }
     PyObject *args[] = {events};

@@ -9,6 +9,9 @@
 
 int cpika_deque_exec(cpika_state *st);
 
+/* Whether it is a deque itself, which takes something in one step or not at all. */
+bool cpika_is_deque(const cpika_state *st, PyObject *events);
+
 /* events.append(item) and events.popleft(), of a deque or of whatever stands in its place: new references.  To look the
  * method up by name costs more than what it does. */
 PyObject *cpika_deque_append(const cpika_state *st, PyObject *events, PyObject *item);

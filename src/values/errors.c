@@ -139,7 +139,10 @@ cpika_raise_again(PyObject *error)
         }
         fresh = Py_NewRef(error);
     } else {
-        PyException_SetCause(fresh, PyException_GetCause(error));
+        PyObject *cause = PyException_GetCause(error);
+        if (cause != NULL) {  // to set one, even none, hides what the caller handles just now
+            PyException_SetCause(fresh, cause);
+        }
     }
     PyErr_SetObject((PyObject *)Py_TYPE(fresh), fresh);
     Py_DECREF(fresh);

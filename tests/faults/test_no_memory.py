@@ -170,3 +170,53 @@ def test_a_publish_that_could_not_be_counted_is_waited_for_by_nobody(broker_url:
     told, then = apart(nested, failing)
     assert told == "MemoryError"
     assert then in ("goes on", "closed")
+
+
+def delivered(auto_ack: bool) -> list[Any]:
+    """Which failing allocations of a dispatching call lose a message of three; how many raised."""
+    import _testcapi
+
+    wrong, raised = [], 0
+    for failing in range(40):
+        connection = connect()
+        channel = connection.channel()
+        queue = channel.queue_declare("", exclusive=True).method.queue
+        got: list[Any] = [None] * 4
+        count = bytearray(1)
+
+        def callback(_channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
+            got[count[0]] = body  # noqa: B023
+            count[0] += 1  # noqa: B023
+
+        callback(
+            None, None, None, b""
+        )  # what CPython keeps of a call is there from now on: it asks for no memory
+        count[0] = 0
+        channel.basic_consume(queue, callback, auto_ack=auto_ack)
+        bodies = [bytes([number]) * 600 for number in range(3)]
+        for body in bodies:
+            channel.basic_publish("", queue, body, pika.BasicProperties(headers={"number": 1}))
+        _testcapi.set_nomemory(failing, failing + 1)
+        try:
+            connection.process_data_events(0.2)
+            _testcapi.remove_mem_hooks()
+        except MemoryError:
+            _testcapi.remove_mem_hooks()
+            raised += 1
+        end = time.monotonic() + 5
+        while connection.is_open and count[0] < 3 and time.monotonic() < end:
+            connection.process_data_events(0.2)
+        if connection.is_open:  # else the broker has them again
+            if got[:3] != bodies:
+                wrong.append(failing)
+            connection.close()
+    return [wrong, raised]
+
+
+@pytest.mark.parametrize("auto_ack", [False, True])
+def test_a_message_that_could_not_be_made_comes_in_the_next_call(broker_url: str, auto_ack: bool) -> None:
+    """It was with nobody until its channel closed."""
+    pytest.importorskip("_testcapi")
+    wrong, raised = apart(delivered, auto_ack)
+    assert wrong == []
+    assert raised > 4

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from support import amqp
+from support.fakeserver import FakeServer, Peer
 from support.proxy import SERVER, Proxy
-from support.subject import exceptions
+from support.subject import exceptions, pika
 
 pytestmark = pytest.mark.rule(2)
 
@@ -118,3 +120,47 @@ def test_input_is_read_while_a_large_body_waits_for_room(
         connection.process_data_events(time_limit=1)
     assert received == [b"0", b"1", b"2", b"3", b"4"]
     assert len(proxy.frames("Basic.Deliver", origin=SERVER)) == 5
+
+
+WORK_S = 0.03  # seconds that a callback takes
+CLOSES = {
+    "Basic.Ack": amqp.method(
+        1, "Channel.Close", struct.pack(">H", 406) + amqp.short("no such tag") + bytes(4)
+    ),
+    "Basic.Publish": amqp.method(
+        0, "Connection.Close", struct.pack(">H", 320) + amqp.short("bye") + bytes(4)
+    ),
+}
+
+
+@pytest.mark.parametrize("sent", list(CLOSES))
+def test_callbacks_do_not_go_on_for_long_behind_the_end_of_their_channel(sent: str) -> None:
+    """With more messages at hand nothing was read: all of them were worked on, and what was sent was lost."""
+
+    def serve(peer: Peer) -> None:
+        peer.handshake()
+        peer.serve_until("Basic.Consume")
+        peer.send(*(amqp.message(1, peer.consumer_tag, number, b"x") for number in range(1, 31)))
+        peer.serve_until(sent)
+        peer.send(CLOSES[sent])
+        peer.serve_to_end()
+
+    done: list[int] = []
+
+    def work(channel: Any, method: Any, _properties: Any, _body: bytes) -> None:
+        time.sleep(WORK_S)
+        if sent == "Basic.Ack":
+            channel.basic_ack(method.delivery_tag)
+        else:
+            channel.basic_publish("", "result", b"x")
+        done.append(method.delivery_tag)
+
+    with FakeServer(serve) as server:
+        connection = pika.BlockingConnection(pika.ConnectionParameters(server.host, server.port))
+        channel = connection.channel()
+        channel.basic_consume("q", work, auto_ack=sent != "Basic.Ack")
+        with pytest.raises((exceptions.ChannelClosedByBroker, exceptions.ConnectionClosedByBroker)):
+            channel.start_consuming()
+        if connection.is_open:
+            connection.close()
+    assert len(done) <= 3

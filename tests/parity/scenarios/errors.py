@@ -147,3 +147,29 @@ def the_validators_say_what_they_want(pika: Any, env: Any) -> None:
         env.call("rpc_completion_callback", validators.rpc_completion_callback, value)
     for value in (0, 1, -1, "5", "-5", 1.5, -0.5, "x", None):
         env.call(f"zero_or_greater {value!r}", validators.zero_or_greater, "name", value)
+
+
+@covers("semantics.channel-closed-by-broker", broker=True)
+def an_exception_that_is_handled_is_the_context_of_the_brokers_reason(pika: Any, env: Any) -> None:
+    def declare() -> None:
+        try:
+            raise ValueError("the program's own")
+        except ValueError:
+            env.channel().queue_declare(env.name("missing"), passive=True)
+
+    def parse() -> None:
+        try:
+            raise ValueError("the program's own")
+        except ValueError:
+            pika.ConnectionParameters(port="none")
+
+    for do in (declare, parse):
+        try:
+            do()
+        except Exception as error:
+            chain = []
+            link: BaseException | None = error
+            while link is not None:
+                chain.append((type(link).__name__, link.__suppress_context__, link.__cause__ is None))
+                link = link.__context__
+            env.show("chain", chain)
