@@ -197,6 +197,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
             finally:
                 callbacks.process(self.channel_number, self._ON_CHANNEL_CLEANUP_CB_KEY, self, self)
                 callbacks.cleanup(str(self.channel_number))
+                self._look_again()  # nobody listens any more
 
     def _add_on_cleanup_callback(self, callback: Callable[..., Any]) -> None:
         """Have a callback called with the channel when everything else has been told that it is closed."""

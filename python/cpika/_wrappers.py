@@ -21,6 +21,7 @@ _EVERYTHING = frozenset({"_send_method", "_rpc"})  # every other method calls on
 
 _known: References[Traceable] = References()
 _shortcuts: dict[str, tuple[Any, frozenset[str]]] = {}
+_closed: set[str] = set()  # names of those that are not taken now
 
 
 class _Watched(type):
@@ -38,8 +39,24 @@ class _Watched(type):
     def __instancecheck__(cls, instance: Any) -> bool:
         # A channel on an event loop is one too, in C: `LoopChannel` is its base.
         return super().__instancecheck__(instance) or (
-            bool(cls._originals) and isinstance(instance, LoopChannel)
+            bool(vars(cls).get("_originals")) and isinstance(instance, LoopChannel)
         )
+
+    @property
+    def __signature__(cls) -> Any:
+        """What `inspect.signature` says: not that of `__call__`."""
+        import inspect
+
+        whole = inspect.signature(cls.__init__)  # type: ignore[misc]  # that of this very class
+        return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        kind = _kind_for(cls, args[0] if args else kwargs.get("connection"))
+        if kind is None:
+            return super().__call__(*args, **kwargs)
+        made = kind(*args, **kwargs)
+        wrap_loop_channel(made, _loops[-1][2])
+        return made
 
     def __setattr__(cls, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -81,6 +98,8 @@ class Traceable(metaclass=_Watched):
 
     def __init__(self) -> None:
         _known.add(self)
+        if _closed:
+            _set_shortcuts()  # a channel that is gone may have been the reason
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -146,16 +165,61 @@ def _for_loops_too(name: str, method: FunctionType) -> Callable[..., Any]:
     @functools.wraps(method)
     def either(self: Any, *args: Any, **kwargs: Any) -> Any:
         if isinstance(self, LoopChannel):
-            return getattr(type(self), name)(self, *args, **kwargs)
+            return getattr(_loops[-1][1], name)(self, *args, **kwargs)
         return method(self, *args, **kwargs)
 
     return either
 
 
+# ---- on event loops ----
+
+_loops: list[tuple[type, type, type[Traceable]]] = []  # connections, their channels, and `Channel`
+
+
+def serve_loops(connections: type, channels: type, cls: type[Traceable]) -> None:
+    """Have `Channel`, called for a connection of this class, make one of these channels."""
+    _loops[:] = [(connections, channels, cls)]
+
+
+def _kind_for(cls: _Watched, connection: Any) -> type | None:
+    """Return what is to be made in the place of a `Channel`, or of an object of a program's subclass of it.
+
+    None: just that, the connection is none on an event loop.
+    """
+    if not _loops or isinstance(cls, _OnLoops) or not isinstance(connection, _loops[-1][0]):
+        return None
+    _, channels, channel = _loops[-1]
+    if cls is channel:
+        return channels
+    kind: type | None = vars(cls).get("_on_loops")
+    if kind is None:
+        names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__doc__": cls.__doc__}
+        kind = _OnLoops(cls.__name__, (cls, channels), names)
+        type.__setattr__(cls, "_on_loops", kind)
+    return kind
+
+
+class _OnLoops(_Watched):
+    """The type of subclasses of `Channel` on event loops: behind the program's classes come the loop's."""
+
+    def mro(cls) -> list[type]:
+        _, channels, channel = _loops[-1]
+        library = {*channels.__mro__, *channel.__mro__}
+        own = [kind for kind in super().mro() if kind not in library]
+        return [*own, *channels.__mro__[:-1], channel, object]  # the last but one for issubclass()
+
+    def _look_over(cls) -> None:
+        """Nothing of the blocking interface goes through it."""
+
+
 def wrap_loop_channel(channel: Any, cls: type[Traceable]) -> None:
-    """Put the methods of `Channel` that somebody has wrapped on the class onto a channel on an event loop."""
+    """Put the methods of `Channel` that somebody has wrapped on the class onto a channel on an event loop.
+
+    Those that the program's own subclass defines stay: they stand above the wrappers.
+    """
     for name in cls._found:
-        if hasattr(type(channel), name):
+        inherited = getattr(type(channel), name, None)
+        if inherited is not None and inherited is getattr(_loops[-1][1], name):
             setattr(channel, name, getattr(cls, name).__get__(channel, cls))
 
 
@@ -173,8 +237,10 @@ def _set_shortcuts() -> None:
     wrapped = _wrapped_by_class(Traceable).union(
         *(vars(channel)["_wrapped"] for channel in _known.living() if "_wrapped" in vars(channel))
     )
-    for method, names in _shortcuts.values():
-        hot_method.set_direct(method, names.isdisjoint(wrapped))
+    for key, (method, names) in _shortcuts.items():
+        is_direct = names.isdisjoint(wrapped)
+        hot_method.set_direct(method, is_direct)
+        (_closed.discard if is_direct else _closed.add)(key)
 
 
 def _wrapped_by_class(cls: type[Traceable]) -> frozenset[str]:

@@ -20,7 +20,7 @@ from unittest import mock
 import cpika.adapters.blocking_connection as cpika_module
 import pika.adapters.blocking_connection as pika_module
 import pytest
-from cpika import _core
+from cpika import _core, _wrappers
 from cpika.adapters import _blocking_hot
 from support.outcomes import outcome
 
@@ -32,6 +32,7 @@ PikaChannel = pika_module.BlockingChannel
 def nobody_wraps() -> None:
     """A channel of an earlier test whose methods are wrapped has those of all channels go the long way."""
     gc.collect()
+    _wrappers._set_shortcuts()
 
 
 HOT = ("basic_publish", "basic_ack", "basic_nack", "basic_reject", "basic_get")

@@ -287,12 +287,17 @@ def test_the_short_way_is_open_again_when_nothing_is_wrapped(broker_url: str) ->
         print("basic_publish" in frames())
         Channel.basic_publish = original
         print(frames())
+        listened = connection.channel()
+        listened._impl.add_on_close_callback(lambda *args: None)
+        print("basic_publish" in frames())
+        listened.close()
+        print(frames())
         connection.close()
         """,
         "cpika",
         broker_url,
     )
-    assert lines == ["[]", "True", "[]"]
+    assert lines == ["[]", "True", "[]", "True", "[]"]
 
 
 def test_channels_made_through_wrappers_of_both_connections(broker_url: str) -> None:

@@ -536,3 +536,6 @@ class Connection(Output, AbstractBase):
         engine = self._engine
         if engine is not None and connection_state > self.CONNECTION_INIT and engine.connection_state:
             engine.connection_state = connection_state
+
+
+_wrappers.serve_loops(Connection, Channel, public.Channel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from parity.loops import Loop, frame_text, on_loops
@@ -208,3 +209,59 @@ def a_returned_message_comes_before_its_confirm(env: Any, loop: Loop) -> None:
         channel.basic_publish("", env.name("nobody"), b"x", mandatory=True)
 
     loop.channel(opened)
+
+
+@on_loops("loop.channel")
+def a_subclass_of_channel(env: Any, loop: Loop) -> None:
+    """Made by an override of `_create_channel`, as programs make it."""
+    public = importlib.import_module(f"{loop.pika.__name__}.channel").Channel
+
+    class Mixed:
+        def shout(self) -> str:
+            return "mixed in"
+
+    class Mine(Mixed, public):  # type: ignore[misc]
+        def __init__(self, connection: Any, number: int, on_open_callback: Any) -> None:
+            super().__init__(connection, number, on_open_callback)
+            self.mine = number
+
+        def queue_declare(self, queue: str, **options: Any) -> Any:
+            env.show("declares", sorted(options))
+            return super().queue_declare(queue, **options)
+
+        def basic_publish(self, *args: Any, **kwargs: Any) -> Any:
+            env.show("publishes", args[2:])
+            return public.basic_publish(self, *args, **kwargs)
+
+        def _on_deliver(self, method_frame: Any, header_frame: Any, body: bytes) -> None:
+            env.show("delivers", body)
+            super()._on_deliver(method_frame, header_frame, body)
+
+    class Adapter(loop.adapter):  # type: ignore[misc,name-defined]
+        def _create_channel(self, number: int, on_open_callback: Any) -> Any:
+            return Mine(self, number, on_open_callback)
+
+    def got(channel: Any, method: Any, _properties: Any, body: bytes) -> None:
+        env.show("got", body)
+        channel.basic_ack(method.delivery_tag)
+        channel.connection.close()
+
+    def opened(channel: Any) -> None:
+        env.show("made", [type(channel).__name__, channel.mine, channel.shout(), repr(channel)[:14]])
+        env.show("is one", [isinstance(channel, Mine), isinstance(channel, public)])
+        env.show("derives", [issubclass(type(channel), Mine), issubclass(type(channel), public)])
+
+        def declared(frame: Any) -> None:
+            channel.basic_publish("", frame.method.queue, b"one")
+            channel.basic_consume(frame.method.queue, got)
+
+        channel.queue_declare("", exclusive=True, callback=declared)
+
+    loop.connection = Adapter(
+        env.parameters(),
+        lambda connection: connection.channel(on_open_callback=opened),
+        loop._ended("on_open_error"),
+        loop._ended("on_close"),
+        loop.native,
+    )
+    loop.run()
