@@ -176,8 +176,7 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
             engine: Any = self.connection
             engine._listeners[self.channel_number] = self
             self._look_again()
-            object.__setattr__(self, "_wrapped", self._with_more(self._wrapped))
-            _wrappers._set_shortcuts()
+            self._set_wrapped(self._with_more(self._wrapped))
 
     def _with_more(self, names: frozenset[str]) -> frozenset[str]:
         return names.union(self._originals) - {"_on_deliver"} | names if self._listens else names

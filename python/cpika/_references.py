@@ -22,6 +22,9 @@ class References(Generic[T]):
         """Note it."""
         self._known.add(weakref.ref(thing, self._known.discard))
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def living(self) -> list[T]:
         """Return those that are there."""
         return [thing for reference in list(self._known) if (thing := reference()) is not None]

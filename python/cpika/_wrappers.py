@@ -21,7 +21,8 @@ _EVERYTHING = frozenset({"_send_method", "_rpc"})  # every other method calls on
 
 _known: References[Traceable] = References()
 _shortcuts: dict[str, tuple[Any, frozenset[str]]] = {}
-_closed: set[str] = set()  # names of those that are not taken now
+_reasons: References[Traceable] = References()  # objects that have a `_wrapped` of their own
+_counted = [0]  # of them, when the shortcuts were set
 
 
 class _Watched(type):
@@ -98,8 +99,8 @@ class Traceable(metaclass=_Watched):
 
     def __init__(self) -> None:
         _known.add(self)
-        if _closed:
-            _set_shortcuts()  # a channel that is gone may have been the reason
+        if len(_reasons) != _counted[0]:
+            _set_shortcuts()  # one is gone
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -120,9 +121,13 @@ class Traceable(metaclass=_Watched):
                 ._found.difference(own)
                 .union(name for name, value in own.items() if not self._is_original(name, value))
             )
-            object.__setattr__(self, "_wrapped", self._with_more(_with_callers(self._originals, found)))
-            _set_shortcuts()
+            self._set_wrapped(self._with_more(_with_callers(self._originals, found)))
         self._wrapping_changed()
+
+    def _set_wrapped(self, names: frozenset[str]) -> None:
+        object.__setattr__(self, "_wrapped", names)
+        _reasons.add(self)
+        _set_shortcuts()
 
     def _is_original(self, name: str, value: Any) -> bool:
         """Return whether it is the method as it was written: some agents put it back for one object."""
@@ -234,13 +239,10 @@ def _with_callers(originals: dict[str, FunctionType], found: frozenset[str]) -> 
 
 
 def _set_shortcuts() -> None:
-    wrapped = _wrapped_by_class(Traceable).union(
-        *(vars(channel)["_wrapped"] for channel in _known.living() if "_wrapped" in vars(channel))
-    )
-    for key, (method, names) in _shortcuts.items():
-        is_direct = names.isdisjoint(wrapped)
-        hot_method.set_direct(method, is_direct)
-        (_closed.discard if is_direct else _closed.add)(key)
+    _counted[0] = len(_reasons)
+    wrapped = _wrapped_by_class(Traceable).union(*(channel._wrapped for channel in _reasons.living()))
+    for method, names in _shortcuts.values():
+        hot_method.set_direct(method, names.isdisjoint(wrapped))
 
 
 def _wrapped_by_class(cls: type[Traceable]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 #include "inner.h"
 
 #include "buffered.h"
+#include "drivers/dispatch.h"
 #include "drivers/ended.h"
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
@@ -116,6 +117,23 @@ channel_waiting_events(PyObject *op, PyObject *ignored)
     return PyLong_FromSsize_t(n);
 }
 
+PyDoc_STRVAR(take_event_doc, "_take_event($self, /)\n--\n\n"
+                             "Takes the first of what _waiting_events counts: a delivery; (number of the callback, method,\n"
+                             "properties, body) of a message that came back; Basic.Cancel; or what _queue_event got. None:\n"
+                             "there is none.");
+
+static PyObject *
+channel_take_event(PyObject *op, PyObject *ignored)
+{
+    CPIKA_GATE;
+    (void)ignored;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->conn == NULL) {
+        Py_RETURN_NONE;
+    }
+    return cpika_take_event(ch);
+}
+
 PyDoc_STRVAR(is_buffered_doc, "_is_buffered($self, /)\n--\n\nWhether the caller is inside `with channel.buffered()`.");
 
 static PyObject *
@@ -129,6 +147,7 @@ channel_is_buffered(PyObject *op, PyObject *ignored)
 PyMethodDef cpika_inner_channel_methods[] = {
     {"_is_buffered", channel_is_buffered, METH_NOARGS, is_buffered_doc},
     {"_send_method", channel_send_method, METH_O, send_method_doc},
+    {"_take_event", channel_take_event, METH_NOARGS, take_event_doc},
     {"_waiting_events", channel_waiting_events, METH_NOARGS, waiting_events_doc},
     {NULL, NULL, 0, NULL},
 };

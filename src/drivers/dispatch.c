@@ -299,6 +299,45 @@ cpika_dispatch(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag
     return rc < 0 ? -1 : n;
 }
 
+/* ---- for a program that goes through them itself ---- */
+
+static PyObject *
+object_of(CpikaConnection *conn, const cpika_event *event)
+{
+    if (event->kind == CPIKA_EVENT_OBJECT) {
+        return Py_NewRef(event->object);
+    }
+    if (event->kind == CPIKA_EVENT_CANCEL) {
+        return cpika_make_method(conn, event->message);
+    }
+    cpika_made made = {0};
+    if (cpika_make_message(conn, event->message, &made) < 0) {
+        return NULL;
+    }
+    PyObject *object = event->kind == CPIKA_EVENT_DELIVERY
+                           ? cpika_delivery_evt_new(conn->st, made.method, made.properties, made.body)
+                           : Py_BuildValue("iOOO", event->number, made.method, made.properties, made.body);
+    cpika_made_clear(&made);
+    return object;
+}
+
+PyObject *
+cpika_take_event(CpikaChannel *ch)
+{
+    cpika_events *all = &ch->conn->engine.events;
+    cpika_event *event = cpika_events_take_first_of(all, &ch->engine.events);
+    if (event == NULL) {
+        Py_RETURN_NONE;
+    }
+    PyObject *object = object_of(ch->conn, event);
+    if (object == NULL && is_listened_to(event->channel)) {
+        cpika_events_put_back(all, &ch->engine.events, event);
+    } else {
+        cpika_event_free(event);
+    }
+    return object;
+}
+
 /* ---- of one consumer ---- */
 
 /* Puts (method, properties, body) of a delivery into the list. */

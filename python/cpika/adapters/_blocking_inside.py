@@ -19,6 +19,7 @@ from cpika.adapters._blocking_events import (
     ReturnedMessage,
     _ConsumerCancellationEvt,
     _QueueConsumerGeneratorInfo,
+    _ReturnedMessageEvt,
 )
 from cpika.adapters._blocking_through import ThroughConsumer, reject_all, sink_of
 
@@ -41,23 +42,70 @@ class _Confirmations:
 
 
 class _PendingEvents(deque):  # type: ignore[type-arg]
-    """What waits to be dispatched: holds what went through `Channel`; its length counts the core's, too."""
+    """What waits to be dispatched: holds what went through `Channel`, and what a program has had a look at.
+
+    The rest is the core's.  Its length counts that, too; who asks for the events themselves gets it out.
+    """
 
     channel: BlockingChannel
+    _is_queued = False  # in the core, for the next call that dispatches
+
+    def _own_length(self) -> int:
+        return super().__len__()
 
     def __len__(self) -> int:
-        return super().__len__() + self.channel._waiting_events()
+        return self._own_length() + max(0, self.channel._waiting_events() - self._is_queued)
 
     def __bool__(self) -> bool:
         return len(self) > 0
 
+    def _fetch(self) -> None:
+        """Take in what the core holds."""
+        channel = self.channel
+        if channel._waiting_events() > self._is_queued:
+            while (evt := channel._take_event()) is not None:
+                if evt is not self:
+                    channel._add_fetched(evt, super().append)
+            self._is_queued = False
+        self._queue()
+
+    def _queue(self) -> None:
+        """Have the next dispatching call go on with what is here."""
+        if self._own_length() and not self._is_queued and self.channel.is_open:
+            self.channel._queue_event(self)
+            self._is_queued = True
+
+    def popleft(self) -> Any:
+        """Take out the first one."""
+        self._fetch()
+        return super().popleft()
+
+    def pop(self) -> Any:  # type: ignore[override]
+        """Take out the last one."""
+        self._fetch()
+        return super().pop()
+
+    def clear(self) -> None:
+        """Drop all."""
+        self._fetch()
+        super().clear()
+
+    def __iter__(self) -> Iterator[Any]:
+        self._fetch()
+        return super().__iter__()
+
+    def __getitem__(self, index: Any) -> Any:
+        self._fetch()
+        return super().__getitem__(index)
+
     def held(self) -> Iterator[Any]:
         """Take out, one by one, what is here."""
-        while super().__len__():
-            yield self.popleft()
+        while self._own_length():
+            yield super().popleft()
 
     def dispatch(self) -> None:
-        """An event of the core: what a callback that raised has left."""
+        """An event of the core: dispatch what is here."""
+        self._is_queued = False
         self.channel._dispatch_events()
 
 
@@ -204,6 +252,26 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             self._own_pending_events.channel = self
         return self._own_pending_events
 
+    def _add_fetched(self, evt: Any, add: Callable[[Any], None]) -> None:
+        """Put what the core held where pika would have put it when it came."""
+        tag = None
+        if isinstance(evt, tuple):
+            number, *message = evt
+            evt = _ReturnedMessageEvt(self._return_callbacks[number], cast("Any", self), *message)
+        elif isinstance(evt, spec.Basic.Cancel):
+            tag = evt.consumer_tag
+            evt = _ConsumerCancellationEvt(frame.Method(self.channel_number, evt))
+            evt._channel = self
+        elif type(evt) is _ConsumerDeliveryEvt:
+            tag = evt.method.consumer_tag
+        info = None if tag is None else self._consumer_infos.get(tag)
+        if tag is not None and info is None:
+            if type(evt) is _ConsumerDeliveryEvt:
+                self._on_unexpected(evt.method)
+            return
+        sink = None if info is None else sink_of(info)
+        (add if sink is None else sink)(evt)
+
     def _add_pending_event(self, evt: Any) -> None:
         """Have an event dispatched."""
         self._pending_events.append(evt)
@@ -215,8 +283,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             for evt in pending.held():
                 self._dispatch_event(evt)
         except BaseException:
-            if deque.__len__(pending) and self.is_open:
-                self._queue_event(pending)  # the next dispatching call goes on with them
+            pending._queue()
             raise
 
     def _dispatch_event(self, evt: Any) -> None:

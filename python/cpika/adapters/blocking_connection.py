@@ -19,6 +19,7 @@ from typing import Any
 
 from cpika import _home, exceptions, frame, spec, validators
 from cpika._core import Claim, Within, _ConsumerDeliveryEvt, _ConsumerInfo
+from cpika._states import ConnectionStates
 from cpika.adapters._blocking_channel import BlockingChannel
 from cpika.adapters._blocking_events import (
     ReturnedMessage,
@@ -73,6 +74,19 @@ _home.at_home(
 )
 
 
+class _ReadyEvents(deque):  # type: ignore[type-arg]
+    """What a dispatching call runs that is no channel's: timers that are due, and what programs append."""
+
+    def __init__(self, impl: Engine) -> None:
+        super().__init__()
+        self._impl = impl
+
+    def append(self, evt: Any) -> None:
+        """Have `evt.dispatch()` called by the next call that dispatches, or by one that waits now."""
+        super().append(evt)
+        self._impl._set_timer(0.0)
+
+
 class BlockingConnection:
     """A connection to a broker whose methods block until their answer has come.
 
@@ -99,16 +113,24 @@ class BlockingConnection:
     def __init__(
         self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: Any = None
     ) -> None:
-        self._ready_events: deque[Any] = deque()
         self._threadsafe_callbacks: deque[Callable[[], Any]] = deque()
         self._timers: list[tuple[float, int, _TimerEvt]] = []
         self._timer_order = itertools.count()
         self._removed_timers = 0
         self._close_deadlines: set[tuple[float, int]] = set()  # of calls of close(), each with its thread
-        if _impl_class is not None:
-            raise TypeError(f"_impl_class must be None, but got {_impl_class!r}")
-        self._impl: Engine = open_stream(as_configs(parameters), Engine.open)
+        self._impl = self._create_connection(parameters, _impl_class)
+        if issubclass(type(self._impl), ConnectionStates) and not isinstance(self._impl, Engine):
+            raise TypeError(f"_create_connection() must not return a connection of a loop: {self._impl!r}")
         self._impl._owner = weakref.ref(self)
+        self._ready_events = _ReadyEvents(self._impl)
+
+    def _create_connection(
+        self, configs: Parameters | Sequence[Parameters] | None, impl_class: Any
+    ) -> Engine:
+        """Connect: return what `_impl` is from now on.  Programs' tests put something of theirs here."""
+        if impl_class is not None:
+            raise TypeError(f"_impl_class must be None, but got {impl_class!r}")
+        return open_stream(as_configs(configs), Engine.open)
 
     def __repr__(self) -> str:
         return f"<{self.__class__.__name__} impl={self._impl!r}>"
@@ -214,10 +236,10 @@ class BlockingConnection:
                 while self._timers[0][0] <= now:
                     evt = heapq.heappop(self._timers)[2]
                     if evt.callback is not None:
-                        self._ready_events.append(evt)
+                        deque.append(self._ready_events, evt)
         with contextlib.suppress(IndexError):
             for _ in range(len(self._threadsafe_callbacks)):
-                self._ready_events.append(_TimerEvt(self._threadsafe_callbacks.popleft()))
+                deque.append(self._ready_events, _TimerEvt(self._threadsafe_callbacks.popleft()))
 
     def _sweep_timers(self, timing: bool) -> None:
         if self._impl._sweep_timers(self._timers, timing):
@@ -315,7 +337,7 @@ class BlockingConnection:
         user_callback = functools.partial(callback, self)
 
         def queue(method_frame: Any) -> None:
-            self._ready_events.append(kind(user_callback, method_frame))
+            deque.append(self._ready_events, kind(user_callback, method_frame))
             self._impl._set_due()
 
         return queue

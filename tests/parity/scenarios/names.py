@@ -7,6 +7,7 @@ import inspect
 import types
 from collections import deque
 from typing import Any
+from unittest import mock
 
 import pika as oracle_pika
 
@@ -417,3 +418,83 @@ def the_classes_may_be_subclassed(pika: Any, env: Any) -> None:
     env.show_text("repr", repr(connection)[:20])
     env.call("close", connection.close)
     env.call("close", connection.close)
+
+
+@covers("used.channel._pending_events", broker=True)
+def programs_take_the_pending_events_apart(pika: Any, env: Any) -> None:
+    channel = env.channel()
+    queue = env.queue(channel)
+    got: list[bytes] = []
+    channel.basic_consume(queue, lambda ch, m, p, body: got.append(body), auto_ack=True)
+    channel.add_on_return_callback(lambda ch, method, p, body: got.append(body))
+    for number in range(5):
+        channel.basic_publish("", queue, b"%d" % number)
+    channel.basic_publish("", "nobody", b"comes back", mandatory=True)
+    pending = channel._pending_events
+    env.until(lambda: len(pending) == 6, lambda: channel.basic_qos(prefetch_count=10))
+    env.show("all", [type(evt).__name__ for evt in pending])
+    env.show("first", [pending[0].body, pending.popleft().body, len(pending)])
+    env.show("last", [type(pending[-1]).__name__, pending.pop().body, len(pending), bool(pending)])
+    channel.connection.process_data_events(0)
+    env.show("dispatched", got)
+    env.show("then", [len(pending), bool(pending), list(pending)])
+    channel.basic_publish("", queue, b"dropped")
+    env.until(lambda: pending, lambda: channel.basic_qos(prefetch_count=10))
+    pending.clear()
+    env.call("nothing", pending.popleft)
+    channel.connection.process_data_events(0)
+    env.show("at the end", got)
+
+
+@covers("used.channel._pending_events", "used.subclass", broker=True)
+def a_subclass_dispatches_the_pending_events_itself(pika: Any, env: Any) -> None:
+    blocking = pika.adapters.blocking_connection
+
+    class Channel(blocking.BlockingChannel):
+        def _dispatch_events(self) -> None:
+            while self._pending_events:
+                evt = self._pending_events.popleft()
+                env.show("dispatches", type(evt).__name__)
+                if type(evt) is blocking._ConsumerDeliveryEvt:
+                    info = self._consumer_infos[evt.method.consumer_tag]
+                    info.on_message_callback(self, evt.method, evt.properties, evt.body)
+                elif type(evt) is blocking._ConsumerCancellationEvt:
+                    del self._consumer_infos[evt.method_frame.method.consumer_tag]
+
+    connection = env.connect()
+    opened = blocking._CallbackResult(connection._OnChannelOpenedArgs)
+    impl = connection._impl.channel(on_open_callback=opened.set_value_once)
+    channel = Channel(impl, connection)
+    impl._set_cookie(channel)
+    channel._flush_output(opened.is_ready)
+    queue = env.queue(channel, bodies=(b"one",))
+    channel.basic_consume(queue, lambda ch, *_message: ch.queue_delete(queue), auto_ack=True)
+    channel.start_consuming()
+    env.show("consumers", dict(channel._consumer_infos))
+
+
+@covers("used.connection._ready_events", broker=True)
+def programs_append_ready_events(pika: Any, env: Any) -> None:
+    class Event:
+        def dispatch(self) -> None:
+            env.show("dispatched", 1)
+
+    connection = env.connect()
+    for limit in (0, 0.1, None):
+        connection._ready_events.append(Event())
+        if limit is None:
+            connection.call_later(0.1, lambda: None)
+        connection.process_data_events(limit)
+        env.show("left", len(connection._ready_events))
+    connection._ready_events.append(Event())
+    connection.sleep(0.05)
+
+
+@covers("used.connection._create_connection")
+def tests_of_programs_patch_create_connection(pika: Any, env: Any) -> None:
+    kind = pika.adapters.blocking_connection.BlockingConnection
+    with mock.patch.object(kind, "_create_connection", autospec=True) as create:
+        parameters = pika.ConnectionParameters("nowhere.invalid")
+        connection = kind(parameters)
+    env.show("asked", create.call_args == mock.call(connection, parameters, None))
+    env.show("is its own", connection._impl is create.return_value)
