@@ -6,6 +6,7 @@
 #include "api/channel.h"
 #include "api/claim.h"
 #include "api/connection.h"
+#include "api/forking.h"
 #include "api/loop_channel.h"
 #include "drivers/asked.h"
 #include "drivers/replaced.h"
@@ -95,7 +96,8 @@ core_exec(PyObject *module)
         || cpika_asked_exec(module, st) < 0 || cpika_connection_exec(module, st) < 0
         || cpika_channel_exec(module, st) < 0 || cpika_loop_channel_exec(module, st) < 0
         || cpika_buffered_exec(module, st) < 0 || cpika_claim_exec(module) < 0
-        || cpika_within_exec(module) < 0 || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
+        || cpika_within_exec(module) < 0 || cpika_forking_exec(module) < 0
+        || cpika_hot_method_exec(module) < 0 || cpika_watch_exec() < 0) {
         return -1;
     }
     return 0;

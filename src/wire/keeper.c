@@ -4,8 +4,8 @@
  * Threads: the list, the thread's life and every wait go by keeper.lock, and a pass over the links holds it, so whoever
  *          has taken it knows that the keeper is in no link.  Order: a link's lock may be held when keeper.lock is
  *          taken; the other way round only by trylock.
- *          The thread is made by the first cpika_keeper_add with every signal blocked, is detached, and ends when
- *          the list has been empty for a second.  It uses nothing but this file's statics and links it has a
+ *          The thread is made by the first cpika_keeper_add with every signal blocked, and ends when the list has been
+ *          empty for a second, detached then, or when cpika_keeper_pause joins it.  It uses nothing but this file's statics and links it has a
  *          reference to, so it may still run while the process exits or the interpreter is finalised.
  * Fork:    the forking thread holds keeper.lock over the fork; the child closes its copies of the links in the list,
  *          empties it, and has no thread until the next cpika_keeper_add.
@@ -36,6 +36,8 @@ static struct {
     pthread_cond_t changed;  // by CLOCK_MONOTONIC, made by keeper_install and again in a child
     cpika_link *first;
     bool running;       // there is a thread
+    bool leaving;       //   which somebody waits for the end of
+    pthread_t thread;   //   this one
     bool called;        // acks are held somewhere, says cpika_keeper_notify_held
     atomic_bool awake;  // it ticks and needs no word of held acks; written under the lock
     atomic_bool asked;  // see cpika_keeper_first_to_ask
@@ -203,10 +205,17 @@ keeper_main(void *unused)
         if (atomic_load(&keeper.awake)) {
             findings_due(&f, now_ns + KEEPER_TICK_NS);
         }
+        if (keeper.leaving) {
+            break;
+        }
         keeper_wait_locked(f.next_ns);
+    }
+    if (!keeper.leaving) {
+        pthread_detach(keeper.thread);
     }
     atomic_store(&keeper.awake, false);
     keeper.called = false;
+    keeper.leaving = false;
     keeper.running = false;
     pthread_mutex_unlock(&keeper.lock);
     return NULL;
@@ -216,7 +225,6 @@ keeper_main(void *unused)
 static int
 keeper_start_locked(void)
 {
-    pthread_t thread;
     sigset_t all;
     sigset_t before;
 
@@ -225,13 +233,12 @@ keeper_start_locked(void)
     }
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = pthread_create(&thread, NULL, keeper_main, NULL);
+    int error = pthread_create(&keeper.thread, NULL, keeper_main, NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0) {
         errno = error;
         return CPIKA_E_SYS;
     }
-    pthread_detach(thread);
     keeper.running = true;
     return CPIKA_OK;
 }
@@ -260,6 +267,7 @@ keeper_after_fork_in_child(void)
 
     keeper.first = NULL;
     keeper.running = false;
+    keeper.leaving = false;
     keeper.called = false;
     atomic_store(&keeper.awake, false);
     pthread_mutex_init(&keeper.lock, NULL);
@@ -391,6 +399,32 @@ cpika_keeper_send_held(void)
     pthread_mutex_lock(&keeper.lock);
     for (cpika_link *l = keeper.first; l != NULL; l = l->next) {
         send_held_of(l);
+    }
+    pthread_mutex_unlock(&keeper.lock);
+}
+
+void
+cpika_keeper_pause(void)
+{
+    pthread_mutex_lock(&keeper.lock);
+    bool mine = keeper.running && !keeper.leaving;  // else there is none, or another thread forks as well
+    pthread_t thread = keeper.thread;
+    if (mine) {
+        keeper.leaving = true;
+        pthread_cond_signal(&keeper.changed);
+    }
+    pthread_mutex_unlock(&keeper.lock);
+    if (mine) {
+        pthread_join(thread, NULL);
+    }
+}
+
+void
+cpika_keeper_resume(void)
+{
+    pthread_mutex_lock(&keeper.lock);
+    if (keeper.first != NULL) {
+        keeper_start_locked();
     }
     pthread_mutex_unlock(&keeper.lock);
 }

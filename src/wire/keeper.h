@@ -3,6 +3,7 @@
  * Owns: the thread, the list of links (one reference each), its lock.  The only static mutable state of cpika.
  * Threads: all signals are blocked in it; it takes a link's lock only by trylock, and never a Python object.
  *          It ends when it has had no link for a second, and holds up neither exit nor the interpreter's end.
+ *          It is absent between cpika_keeper_pause and cpika_keeper_resume.
  * Fork:    closes the child's copies of all kept links; the child gets a keeper of its own with its first link.
  * Errors: negative cpika_status. */
 #ifndef CPIKA_WIRE_KEEPER_H
@@ -28,6 +29,13 @@ bool cpika_keeper_is_awake(void);
 
 /* Sends what kept links hold, now: the process is about to become another program.  Without waiting. */
 void cpika_keeper_send_held(void);
+
+/* Ends the thread and waits for that, which takes no longer than a send: the process is about to fork by somebody who
+ * counts threads.  What is kept stays. */
+void cpika_keeper_pause(void);
+
+/* Has it go on, if anything is kept.  Where no thread can be started, the next cpika_keeper_add tries again. */
+void cpika_keeper_resume(void);
 
 /* True for the first who asks in the process. */
 bool cpika_keeper_first_to_ask(void);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import resource
 import threading
@@ -15,6 +14,7 @@ import pytest
 from cpika import _core, spec
 from support.apart import apart, outcome
 from support.apart import connect as connect_apart
+from support.forks import names_of_threads
 
 RAW = {
     "a block's end": lambda: _core.BufferedPublishing.__new__(_core.BufferedPublishing).__exit__(
@@ -140,15 +140,6 @@ def test_a_value_may_become_one_of_a_derived_class_and_back() -> None:
 
 
 # ---- a thread that cannot be started ----
-
-
-def names_of_threads() -> list[str]:
-    """As the system knows them."""
-    names = []
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            names.append((task / "comm").read_text().strip())
-    return names
 
 
 def without_threads() -> list[str]:

@@ -263,3 +263,33 @@ def test_a_child_made_while_a_thread_loads_the_library_can_connect(module: str, 
         [sys.executable, "-c", WHILE_A_THREAD_LOADS, *arguments], capture_output=True, text=True, timeout=50
     )
     assert done.stdout == "True 0\n", done.stderr
+
+
+def test_a_fork_beside_a_connection_warns_of_nothing(broker_url: str) -> None:
+    """From 3.12 on CPython warns where a process has another thread, and the keeper was one.  It goes on."""
+    code = """
+        import warnings
+        from support.forks import names_of_threads
+        parameters = pika.URLParameters(sys.argv[1])
+        parameters.heartbeat = 60
+        connection = pika.BlockingConnection(parameters)
+        channel = connection.channel()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            for _ in range(3):
+                child = os.fork()
+                if child == 0:
+                    os._exit(0)
+                assert os.waitpid(child, 0)[1] == 0
+        print([str(warning.message) for warning in caught])
+        end = time.monotonic() + 10
+        while 'cpika-keeper' not in names_of_threads() and time.monotonic() < end:
+            time.sleep(0.01)
+        print('cpika-keeper' in names_of_threads())
+        print(channel.queue_declare('', exclusive=True).method.message_count)
+        connection.close()
+    """
+    with Script(code, broker_url) as script:
+        for line in ("[]", "True", "0"):
+            script.expect(line)
+        assert script.finish() == 0

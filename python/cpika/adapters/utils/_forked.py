@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from typing import Any
 
+from cpika import _core
 from cpika._references import References
 
 engines: References[Any] = References()
@@ -55,3 +57,5 @@ def _in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)
+    if sys.version_info >= (3, 12):  # from here on os.fork() warns of other threads, whatever they do
+        os.register_at_fork(before=_core.pause_keeper, after_in_parent=_core.resume_keeper)
