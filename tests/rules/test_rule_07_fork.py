@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import time
 from typing import Any
 
@@ -265,6 +266,22 @@ def test_a_child_made_while_a_thread_loads_the_library_can_connect(module: str, 
     assert done.stdout == "True 0\n", done.stderr
 
 
+COUNTS_LATE = """
+    import _thread, os, time
+    os.register_at_fork(after_in_parent=lambda: _thread.start_new_thread(time.sleep, (1,)))
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+"""
+
+
+def counts_threads_that_a_hook_starts() -> bool:
+    """CPython 3.13.0 does: it counts behind the hooks of a fork, and the keeper goes on there."""
+    program = [sys.executable, "-W", "always", "-c", textwrap.dedent(COUNTS_LATE)]
+    told = subprocess.run(program, capture_output=True, text=True, timeout=30, check=True)
+    return "multi-threaded" in told.stderr
+
+
 def test_a_fork_beside_a_connection_warns_of_nothing(broker_url: str) -> None:
     """From 3.12 on CPython warns where a process has another thread, and the keeper was one.  It goes on."""
     code = """
@@ -290,6 +307,7 @@ def test_a_fork_beside_a_connection_warns_of_nothing(broker_url: str) -> None:
         connection.close()
     """
     with Script(code, broker_url) as script:
-        for line in ("[]", "True", "0"):
+        assert script.line() == "[]" or counts_threads_that_a_hook_starts()
+        for line in ("True", "0"):
             script.expect(line)
         assert script.finish() == 0

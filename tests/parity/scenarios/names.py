@@ -429,8 +429,9 @@ def programs_take_the_pending_events_apart(pika: Any, env: Any) -> None:
     channel.add_on_return_callback(lambda ch, method, p, body: got.append(body))
     for number in range(5):
         channel.basic_publish("", queue, b"%d" % number)
-    channel.basic_publish("", "nobody", b"comes back", mandatory=True)
     pending = channel._pending_events
+    env.until(lambda: len(pending) == 5, lambda: channel.basic_qos(prefetch_count=10))
+    channel.basic_publish("", "nobody", b"comes back", mandatory=True)
     env.until(lambda: len(pending) == 6, lambda: channel.basic_qos(prefetch_count=10))
     env.show("all", [type(evt).__name__ for evt in pending])
     env.show("first", [pending[0].body, pending.popleft().body, len(pending)])
