@@ -147,7 +147,9 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         self, number: int, method: spec.Basic.Return, properties: spec.BasicProperties, body: bytes
     ) -> None:
         """Call one of the callbacks of `add_on_return_callback`."""
-        _ReturnedMessageEvt(self._return_callbacks[number], self, method, properties, body).dispatch()
+        self._dispatch_one(
+            _ReturnedMessageEvt(self._return_callbacks[number], self, method, properties, body)
+        )
 
     def _dispatch_cancel(self, method: spec.Basic.Cancel) -> None:
         """A cancellation by the broker: for consume(), or for the callbacks of `add_on_cancel_callback`."""
@@ -160,7 +162,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
             info.alternate_event_sink(evt)
             self._connection._request_channel_dispatch(-self.channel_number)
         else:
-            evt.dispatch()
+            self._dispatch_one(evt)
 
     def _on_consumer_generator_event(self, evt: Any) -> None:
         """Keep an event for `consume()`; the core ends its wait then.

@@ -286,6 +286,14 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             pending._queue()
             raise
 
+    def _dispatch_one(self, evt: Any) -> None:
+        """Dispatch an event that the core has brought; by what a subclass has put in the place of ours."""
+        if self._delivers_plainly():
+            evt.dispatch()
+        else:
+            self._add_pending_event(evt)
+            self._dispatch_events()
+
     def _dispatch_event(self, evt: Any) -> None:
         if type(evt) is _ConsumerDeliveryEvt:
             callback = self._consumer_infos[evt.method.consumer_tag].on_message_callback
