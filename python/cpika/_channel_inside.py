@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 import cpika
 from cpika import _wrappers, exceptions, frame, spec, validators
 from cpika._core import Channel as _CoreChannel
+from cpika._core import LoopChannel
 from cpika._forgetting import CLOSE_KEY, Forgetting
 from cpika.amqp_object import Method
 from cpika.callback import CallbackManager
 
 if TYPE_CHECKING:
-    import cpika.adapters._engine
     import cpika.connection
     from cpika.adapters.blocking_connection import BlockingChannel
 
@@ -78,16 +78,19 @@ class ChannelInside(Forgetting, _wrappers.Traceable):
 
     def __init__(
         self,
-        connection: cpika.connection.Connection | cpika.adapters._engine.Engine,
+        connection: Any,
         channel_number: int,
         on_open_callback: Callable[[Any], Any] | None,
     ) -> None:
+        if isinstance(self, LoopChannel):  # a program's subclass on an event loop, which names this class
+            _wrappers.begin_loop_channel(self, connection, channel_number, on_open_callback)
+            return
         if not isinstance(channel_number, int):
             raise exceptions.InvalidChannelNumber(channel_number)
         validators.rpc_completion_callback(on_open_callback)
         super().__init__()
         self.channel_number = channel_number
-        self.connection: cpika.connection.Connection = connection  # type: ignore[assignment]  # it stands for one
+        self.connection: cpika.connection.Connection = connection  # or what stands for one
         self.flow_active = True
         self._on_openok_callback = on_open_callback
         self._reservation: object = None  # while that lives, its number is taken

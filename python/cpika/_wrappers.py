@@ -32,7 +32,9 @@ class _Watched(type):
     _found: frozenset[str]
     _wrapped: frozenset[str]
 
-    def __init__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> None:
+    def __init__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **for_subclass: Any
+    ) -> None:
         super().__init__(name, bases, namespace)
         if cls._originals:
             cls._look_over()
@@ -52,7 +54,7 @@ class _Watched(type):
         return whole.replace(parameters=list(whole.parameters.values())[1:])
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        kind = _kind_for(cls, args[0] if args else kwargs.get("connection"))
+        kind = _kind_for(cls, args, kwargs)
         if kind is None:
             return super().__call__(*args, **kwargs)
         made = kind(*args, **kwargs)
@@ -186,12 +188,19 @@ def serve_loops(connections: type, channels: type, cls: type[Traceable]) -> None
     _loops[:] = [(connections, channels, cls)]
 
 
-def _kind_for(cls: _Watched, connection: Any) -> type | None:
+def begin_loop_channel(channel: Any, *arguments: Any) -> None:
+    """Call the constructor of the loop's channels."""
+    vars(_loops[-1][1])["__init__"](channel, *arguments)
+
+
+def _kind_for(cls: _Watched, args: tuple[Any, ...], kwargs: dict[str, Any]) -> type | None:
     """Return what is to be made in the place of a `Channel`, or of an object of a program's subclass of it.
 
-    None: just that, the connection is none on an event loop.
+    None: just that, no argument is a connection on an event loop.
     """
-    if not _loops or isinstance(cls, _OnLoops) or not isinstance(connection, _loops[-1][0]):
+    if not _loops or isinstance(cls, _OnLoops):
+        return None
+    if not any(isinstance(value, _loops[-1][0]) for value in (*args, *kwargs.values())):
         return None
     _, channels, channel = _loops[-1]
     if cls is channel:
@@ -205,13 +214,14 @@ def _kind_for(cls: _Watched, connection: Any) -> type | None:
 
 
 class _OnLoops(_Watched):
-    """The type of subclasses of `Channel` on event loops: behind the program's classes come the loop's."""
+    """The type of subclasses of `Channel` on event loops: where that stands, the loop's classes stand."""
 
     def mro(cls) -> list[type]:
         _, channels, channel = _loops[-1]
-        library = {*channels.__mro__, *channel.__mro__}
+        library = {*channels.__mro__, *channel.__mro__} - {channel}
         own = [kind for kind in super().mro() if kind not in library]
-        return [*own, *channels.__mro__[:-1], channel, object]  # the last but one for issubclass()
+        here = own.index(channel)  # what stands behind it may be called by it
+        return [*own[:here], *channels.__mro__[:-1], *own[here:], object]
 
     def _look_over(cls) -> None:
         """Nothing of the blocking interface goes through it."""

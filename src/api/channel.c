@@ -195,25 +195,6 @@ channel_close_for_nobody(PyObject *op, PyObject *ignored)
 
 /* ---- what the Python half tells ---- */
 
-PyDoc_STRVAR(queue_event_doc, "_queue_event($self, event, /)\n--\n\n"
-                              "Queue an object for dispatch behind what has arrived: its dispatch() is called.");
-
-static PyObject *
-channel_queue_event(PyObject *op, PyObject *event)
-{
-    CPIKA_GATE;
-    CpikaChannel *ch = (CpikaChannel *)op;
-    if (ch->conn == NULL) {
-        cpika_check_channel(ch);
-        return NULL;
-    }
-    if (cpika_queue_object(ch, event) < 0) {
-        return NULL;
-    }
-    cpika_roles_notify(&ch->conn->roles, &ch->conn->engine, ch->conn->io.link);
-    Py_RETURN_NONE;
-}
-
 PyDoc_STRVAR(set_closed_doc, "_set_closed($self, reason, /)\n--\n\nThe channel is closed, for this reason (an exception).");
 
 static PyObject *
@@ -550,7 +531,6 @@ static PyMethodDef channel_methods[] = {
     {"_check_open", channel_check_open, METH_NOARGS, check_open_doc},
     {"_open", channel_open, METH_NOARGS, open_doc},
     {"_close_for_nobody", channel_close_for_nobody, METH_NOARGS, close_for_nobody_doc},
-    {"_queue_event", channel_queue_event, METH_O, queue_event_doc},
     {"_set_closed", channel_set_closed, METH_O, set_closed_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -3,8 +3,8 @@
 #include "inner.h"
 
 #include "buffered.h"
-#include "drivers/dispatch.h"
 #include "drivers/ended.h"
+#include "drivers/pending.h"
 #include "drivers/rpc.h"
 #include "drivers/settle.h"
 #include "drivers/wait.h"
@@ -110,28 +110,58 @@ channel_waiting_events(PyObject *op, PyObject *ignored)
     if (cpika_settle(ch->conn) < 0) {
         return NULL;
     }
-    Py_ssize_t n = 0;
-    for (const cpika_event *e = ch->engine.events.first; e != NULL; e = e->next_of_channel) {
-        n++;
-    }
-    return PyLong_FromSsize_t(n);
+    return PyLong_FromSsize_t(cpika_pending_count(ch));
 }
 
-PyDoc_STRVAR(take_event_doc, "_take_event($self, /)\n--\n\n"
-                             "Takes the first of what _waiting_events counts: a delivery; (number of the callback, method,\n"
-                             "properties, body) of a message that came back; Basic.Cancel; or what _queue_event got. None:\n"
-                             "there is none.");
+PyDoc_STRVAR(show_events_doc,
+             "_show_events($self, /)\n--\n\n"
+             "What _waiting_events counts, as objects: deliveries; (number of the callback, method, properties, body)\n"
+             "of messages that came back; Basic.Cancel. Returns the list, and what _take_shown wants to know.");
 
 static PyObject *
-channel_take_event(PyObject *op, PyObject *ignored)
+channel_show_events(PyObject *op, PyObject *ignored)
 {
     CPIKA_GATE;
     (void)ignored;
     CpikaChannel *ch = (CpikaChannel *)op;
-    if (ch->conn == NULL) {
-        Py_RETURN_NONE;
+    return ch->conn == NULL ? Py_BuildValue("[]n", (Py_ssize_t)0) : cpika_pending_show(ch);
+}
+
+PyDoc_STRVAR(take_shown_doc, "_take_shown($self, kept, events, seen, /)\n--\n\n"
+                             "Moves what _show_events has shown into a deque, as the objects of the list `kept`; a None there:\n"
+                             "the event stays. The deque is dispatched in their place. False: there are others now.");
+
+static PyObject *
+channel_take_shown(PyObject *op, PyObject *args)
+{
+    CPIKA_GATE;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    PyObject *kept;
+    PyObject *events;
+    Py_ssize_t seen;
+    if (!PyArg_ParseTuple(args, "O!O!n", &PyList_Type, &kept, (PyTypeObject *)ch->st->deque_type, &events,
+                          &seen)) {
+        return NULL;
     }
-    return cpika_take_event(ch);
+    int rc = ch->conn == NULL ? 1 : cpika_pending_take(ch, kept, events, (size_t)seen);
+    return rc < 0 ? NULL : PyBool_FromLong(rc);
+}
+
+PyDoc_STRVAR(queue_events_doc, "_queue_events($self, events, /)\n--\n\n"
+                               "Have the dispatch() of a deque called before anything else is dispatched, if it holds something.");
+
+static PyObject *
+channel_queue_events(PyObject *op, PyObject *events)
+{
+    CPIKA_GATE;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (!PyObject_TypeCheck(events, (PyTypeObject *)ch->st->deque_type)) {
+        return PyErr_Format(PyExc_TypeError, "a deque is wanted, not %R", events);
+    }
+    if (ch->conn != NULL && cpika_pending_queue(ch, events) < 0) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(is_buffered_doc, "_is_buffered($self, /)\n--\n\nWhether the caller is inside `with channel.buffered()`.");
@@ -147,7 +177,9 @@ channel_is_buffered(PyObject *op, PyObject *ignored)
 PyMethodDef cpika_inner_channel_methods[] = {
     {"_is_buffered", channel_is_buffered, METH_NOARGS, is_buffered_doc},
     {"_send_method", channel_send_method, METH_O, send_method_doc},
-    {"_take_event", channel_take_event, METH_NOARGS, take_event_doc},
+    {"_queue_events", channel_queue_events, METH_O, queue_events_doc},
+    {"_show_events", channel_show_events, METH_NOARGS, show_events_doc},
+    {"_take_shown", channel_take_shown, METH_VARARGS, take_shown_doc},
     {"_waiting_events", channel_waiting_events, METH_NOARGS, waiting_events_doc},
     {NULL, NULL, 0, NULL},
 };

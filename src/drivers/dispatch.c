@@ -7,6 +7,7 @@
 #include "engine/frames.h"
 #include "fair.h"
 #include "made.h"
+#include "pending.h"
 #include "settle.h"
 #include "values/errors.h"
 #include "values/gate.h"
@@ -153,19 +154,15 @@ flush_held(CpikaConnection *conn, int rc)
 
 /* ---- dispatch ---- */
 
-/* Whether what has come for the channel is still dispatched: making objects may have run code that closes it. */
-static bool
-is_listened_to(const cpika_channel *ch)
-{
-    return ch->state != CHANNEL_CLOSED || ch->closed_by == CPIKA_CLOSED_WITH_CONNECTION;
-}
-
-/* Runs an event that was taken out.  What nobody has seen, for want of memory, stays the next one. */
+/* Runs an event that was taken out.  What nobody has seen, for want of memory, stays the next one, and so do pending events
+ * that what they raised has left. */
 static int
 run_taken(CpikaConnection *conn, cpika_call *call, cpika_event *event)
 {
     int rc = run_event(conn, call, event);
-    if (rc == CPIKA_NOT_HANDED && is_listened_to(event->channel)) {
+    bool left = rc == CPIKA_NOT_HANDED
+                || (rc < 0 && event->kind == CPIKA_EVENT_OBJECT && cpika_pending_are_left(event));
+    if (left && cpika_pending_may_run(event->channel)) {
         cpika_events_put_back(&conn->engine.events, &event->channel->events, event);
     } else {
         cpika_event_free(event);
@@ -191,14 +188,21 @@ keep_raw(CpikaConnection *conn, cpika_call *call, const cpika_raw_delivery *raw,
     CpikaChannel *ch = cpika_channel_object(raw->channel);
     bool violates = rc > 0;
     rc = cpika_drop_from_hand(conn, call, ch);
-    if (violates || rc != CPIKA_NOT_HANDED || !is_listened_to(raw->channel)) {
+    if (violates || rc != CPIKA_NOT_HANDED || !cpika_pending_may_run(raw->channel)) {
         cpika_input_unpin(raw->chunk);
         return;
     }
+    cpika_channel_events *own = &raw->channel->events;
+    cpika_event *last = own->last;  // what finalizers have read meanwhile stands behind this message
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     cpika_engine_queue_delivery(&conn->engine, raw);
     PyErr_Restore(type, value, traceback);
+    cpika_event *event = own->last;
+    if (last != NULL && event != last) {
+        cpika_events_take(&conn->engine.events, own, last, event);
+        cpika_events_put_back(&conn->engine.events, own, event);
+    }
 }
 
 static int
@@ -299,45 +303,6 @@ cpika_dispatch(CpikaConnection *conn, cpika_call *call, const cpika_consumer_tag
     return rc < 0 ? -1 : n;
 }
 
-/* ---- for a program that goes through them itself ---- */
-
-static PyObject *
-object_of(CpikaConnection *conn, const cpika_event *event)
-{
-    if (event->kind == CPIKA_EVENT_OBJECT) {
-        return Py_NewRef(event->object);
-    }
-    if (event->kind == CPIKA_EVENT_CANCEL) {
-        return cpika_make_method(conn, event->message);
-    }
-    cpika_made made = {0};
-    if (cpika_make_message(conn, event->message, &made) < 0) {
-        return NULL;
-    }
-    PyObject *object = event->kind == CPIKA_EVENT_DELIVERY
-                           ? cpika_delivery_evt_new(conn->st, made.method, made.properties, made.body)
-                           : Py_BuildValue("iOOO", event->number, made.method, made.properties, made.body);
-    cpika_made_clear(&made);
-    return object;
-}
-
-PyObject *
-cpika_take_event(CpikaChannel *ch)
-{
-    cpika_events *all = &ch->conn->engine.events;
-    cpika_event *event = cpika_events_take_first_of(all, &ch->engine.events);
-    if (event == NULL) {
-        Py_RETURN_NONE;
-    }
-    PyObject *object = object_of(ch->conn, event);
-    if (object == NULL && is_listened_to(event->channel)) {
-        cpika_events_put_back(all, &ch->engine.events, event);
-    } else {
-        cpika_event_free(event);
-    }
-    return object;
-}
-
 /* ---- of one consumer ---- */
 
 /* Puts (method, properties, body) of a delivery into the list. */
@@ -420,18 +385,4 @@ cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call)
         }
     }
     return rc < 0 ? -1 : n;
-}
-
-int
-cpika_queue_object(CpikaChannel *ch, PyObject *object)
-{
-    cpika_event *event = cpika_event_new(CPIKA_EVENT_OBJECT, &ch->engine, (PyObject *)ch, NULL);
-    if (event == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    event->object = Py_NewRef(object);
-    cpika_events_append(&ch->conn->engine.events, &ch->engine.events, event);
-    ch->conn->engine.changes++;
-    return 0;
 }

@@ -14,13 +14,6 @@ Py_ssize_t cpika_dispatch(CpikaConnection *conn, cpika_call *call, const cpika_c
 /* For a call that runs no callbacks, being inside one: gives what has come for the claimed channel's consume() to it. */
 Py_ssize_t cpika_dispatch_own_sink(CpikaConnection *conn, cpika_call *call);
 
-/* Queues an object with dispatch() behind what has come for the channel.  0 or -1. */
-int cpika_queue_object(CpikaChannel *ch, PyObject *object);
-
-/* Takes the first event out of the queue, as an object: a delivery; the number of a callback, method, properties and
- * body of what came back; the method of a cancellation; what was queued.  New reference; None: there is none. */
-PyObject *cpika_take_event(CpikaChannel *ch);
-
 /* Takes the messages of a consumer out of the queue: new list of (method, properties, body). */
 PyObject *cpika_take_pending(CpikaChannel *ch, PyObject *tag);
 

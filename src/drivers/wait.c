@@ -8,6 +8,7 @@
 #include "pysock.h"
 #include "settle.h"
 #include "sleep.h"
+#include "wire/keeper.h"
 
 enum {
     LOOK_EVERY_NS = CPIKA_NS_PER_MS,
@@ -50,6 +51,9 @@ earlier(uint64_t a, uint64_t b)
 static void
 look_for_silence(CpikaConnection *conn, uint64_t now_ns)
 {
+    if (cpika_keeper_is_missing()) {
+        cpika_keeper_resume();
+    }
     if (!conn->io.receiving && !conn->io.busy) {
         cpika_engine_check_deadlines(&conn->engine, now_ns);
     }

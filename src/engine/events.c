@@ -100,6 +100,16 @@ cpika_events_take_first(cpika_events *all)
     return event;
 }
 
+void
+cpika_events_take(cpika_events *all, cpika_channel_events *own, cpika_event *before, cpika_event *event)
+{
+    *(before != NULL ? &before->next_of_channel : &own->first) = event->next_of_channel;
+    if (own->last == event) {
+        own->last = before;
+    }
+    unlink_of_all(all, event);
+}
+
 bool
 cpika_event_is_of(const cpika_event *event, const cpika_consumer_tag *tag)
 {
@@ -133,11 +143,7 @@ cpika_events_take_of_consumer(cpika_events *all, cpika_channel_events *own, cons
         event = event->next_of_channel;
     }
     if (event != NULL) {
-        *(before != NULL ? &before->next_of_channel : &own->first) = event->next_of_channel;
-        if (own->last == event) {
-            own->last = before;
-        }
-        unlink_of_all(all, event);
+        cpika_events_take(all, own, before, event);
     }
     *place = (cpika_events_place){before, all->removals};
     return event;

@@ -73,6 +73,9 @@ void cpika_events_put_back(cpika_events *all, cpika_channel_events *own, cpika_e
 cpika_event *cpika_events_take_first_of(cpika_events *all, cpika_channel_events *own);
 cpika_event *cpika_events_take_first(cpika_events *all);
 
+/* Takes out this event of a channel, which stands behind `before` there (NULL: it is the first). */
+void cpika_events_take(cpika_events *all, cpika_channel_events *own, cpika_event *before, cpika_event *event);
+
 /* A consumer's tag: bytes of somebody else. */
 typedef struct {
     const uint8_t *bytes;

@@ -35,12 +35,13 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;  // by CLOCK_MONOTONIC, made by keeper_install and again in a child
     cpika_link *first;
-    bool running;       // there is a thread
-    bool leaving;       //   which somebody waits for the end of
-    pthread_t thread;   //   this one
-    bool called;        // acks are held somewhere, says cpika_keeper_notify_held
-    atomic_bool awake;  // it ticks and needs no word of held acks; written under the lock
-    atomic_bool asked;  // see cpika_keeper_first_to_ask
+    bool running;         // there is a thread
+    bool leaving;         //   which somebody waits for the end of
+    pthread_t thread;     //   this one
+    bool called;          // acks are held somewhere, says cpika_keeper_notify_held
+    atomic_bool awake;    // it ticks and needs no word of held acks; written under the lock
+    atomic_bool missing;  // it could not be started again
+    atomic_bool asked;    // see cpika_keeper_first_to_ask
 } keeper = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static pthread_once_t keeper_once = PTHREAD_ONCE_INIT;
@@ -270,6 +271,7 @@ keeper_after_fork_in_child(void)
     keeper.leaving = false;
     keeper.called = false;
     atomic_store(&keeper.awake, false);
+    atomic_store(&keeper.missing, false);
     pthread_mutex_init(&keeper.lock, NULL);
     keeper_status =
         cpika_condition_init(&keeper.changed);  // the old one may count a waiter that is not there any more
@@ -423,10 +425,15 @@ void
 cpika_keeper_resume(void)
 {
     pthread_mutex_lock(&keeper.lock);
-    if (keeper.first != NULL) {
-        keeper_start_locked();
-    }
+    bool failed = keeper.first != NULL && keeper_start_locked() != CPIKA_OK;
+    atomic_store(&keeper.missing, failed);
     pthread_mutex_unlock(&keeper.lock);
+}
+
+bool
+cpika_keeper_is_missing(void)
+{
+    return atomic_load_explicit(&keeper.missing, memory_order_relaxed);
 }
 
 bool

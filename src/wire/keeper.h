@@ -34,8 +34,11 @@ void cpika_keeper_send_held(void);
  * counts threads.  What is kept stays. */
 void cpika_keeper_pause(void);
 
-/* Has it go on, if anything is kept.  Where no thread can be started, the next cpika_keeper_add tries again. */
+/* Has it go on, if anything is kept. */
 void cpika_keeper_resume(void);
+
+/* Whether there was no room for the thread then: whoever looks at input tries again. */
+bool cpika_keeper_is_missing(void);
 
 /* True for the first who asks in the process. */
 bool cpika_keeper_first_to_ask(void);

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque, namedtuple
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Callable, cast
 
 from cpika import exceptions, frame, spec
@@ -44,51 +44,70 @@ class _Confirmations:
 class _PendingEvents(deque):  # type: ignore[type-arg]
     """What waits to be dispatched: holds what went through `Channel`, and what a program has had a look at.
 
-    The rest is the core's.  Its length counts that, too; who asks for the events themselves gets it out.
+    The rest is the core's.  Its length counts that, too; who asks for the events themselves gets it out of
+    there, in one step.  While something is held here, the core dispatches it before all else of the channel.
     """
 
     channel: BlockingChannel
-    _is_queued = False  # in the core, for the next call that dispatches
 
-    def _own_length(self) -> int:
+    def own_length(self) -> int:
+        """How many are here."""
         return super().__len__()
 
     def __len__(self) -> int:
-        return self._own_length() + max(0, self.channel._waiting_events() - self._is_queued)
+        return self.own_length() + self.channel._waiting_events()
 
     def __bool__(self) -> bool:
         return len(self) > 0
 
     def _fetch(self) -> None:
-        """Take in what the core holds."""
+        """Take in what the core holds, but what is not for a callback."""
         channel = self.channel
-        if channel._waiting_events() > self._is_queued:
-            while (evt := channel._take_event()) is not None:
-                if evt is not self:
-                    channel._add_fetched(evt, super().append)
-            self._is_queued = False
-        self._queue()
+        while channel._waiting_events():
+            shown, seen = channel._show_events()
+            if channel._take_shown([channel._as_pending(evt) for evt in shown], self, seen):
+                break  # else something has been dispatched meanwhile
 
-    def _queue(self) -> None:
+    def queue(self) -> None:
         """Have the next dispatching call go on with what is here."""
-        if self._own_length() and not self._is_queued and self.channel.is_open:
-            self.channel._queue_event(self)
-            self._is_queued = True
+        self.channel._queue_events(self)
 
     def popleft(self) -> Any:
         """Take out the first one."""
         self._fetch()
-        return super().popleft()
+        evt = super().popleft()
+        self.queue()
+        return evt
 
     def pop(self) -> Any:  # type: ignore[override]
         """Take out the last one."""
         self._fetch()
-        return super().pop()
+        evt = super().pop()
+        self.queue()
+        return evt
 
     def clear(self) -> None:
         """Drop all."""
         self._fetch()
         super().clear()
+        self.queue()
+
+    def append(self, evt: Any) -> None:
+        """Have one dispatched behind all others."""
+        self._fetch()
+        super().append(evt)
+        self.queue()
+
+    def appendleft(self, evt: Any) -> None:
+        """Have one dispatched before all others."""
+        super().appendleft(evt)
+        self.queue()
+
+    def extend(self, events: Iterable[Any]) -> None:
+        """Have some dispatched behind all others."""
+        self._fetch()
+        super().extend(events)
+        self.queue()
 
     def __iter__(self) -> Iterator[Any]:
         self._fetch()
@@ -98,14 +117,19 @@ class _PendingEvents(deque):  # type: ignore[type-arg]
         self._fetch()
         return super().__getitem__(index)
 
+    def copy(self) -> deque[Any]:  # type: ignore[override]
+        """Return a plain deque of what waits."""
+        return deque(self)
+
+    __copy__ = copy  # type: ignore[assignment]
+
     def held(self) -> Iterator[Any]:
         """Take out, one by one, what is here."""
-        while self._own_length():
+        while self.own_length():
             yield super().popleft()
 
     def dispatch(self) -> None:
-        """An event of the core: dispatch what is here."""
-        self._is_queued = False
+        """Called by the core: dispatch what is here.  What an exception leaves stays queued."""
         self.channel._dispatch_events()
 
 
@@ -252,8 +276,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             self._own_pending_events.channel = self
         return self._own_pending_events
 
-    def _add_fetched(self, evt: Any, add: Callable[[Any], None]) -> None:
-        """Put what the core held where pika would have put it when it came."""
+    def _as_pending(self, evt: Any) -> Any:
+        """Return what the core shows as pika has it in `_pending_events`; None: it would not be in there."""
         tag = None
         if isinstance(evt, tuple):
             number, *message = evt
@@ -264,17 +288,14 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             evt._channel = self
         elif type(evt) is _ConsumerDeliveryEvt:
             tag = evt.method.consumer_tag
-        info = None if tag is None else self._consumer_infos.get(tag)
-        if tag is not None and info is None:
-            if type(evt) is _ConsumerDeliveryEvt:
-                self._on_unexpected(evt.method)
-            return
-        sink = None if info is None else sink_of(info)
-        (add if sink is None else sink)(evt)
+        if tag is None:
+            return evt
+        info = self._consumer_infos.get(tag)
+        return None if info is None or sink_of(info) is not None else evt
 
     def _add_pending_event(self, evt: Any) -> None:
         """Have an event dispatched."""
-        self._pending_events.append(evt)
+        deque.append(self._pending_events, evt)  # it is the oldest one: what is behind it is the core's
 
     def _dispatch_events(self) -> None:
         """Dispatch what waits; that of the core, in the turn of a dispatching call."""
@@ -283,7 +304,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             for evt in pending.held():
                 self._dispatch_event(evt)
         except BaseException:
-            pending._queue()
+            pending.queue()
             raise
 
     def _dispatch_one(self, evt: Any) -> None:
@@ -315,7 +336,8 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
             for evt in events
             if type(evt) is _ConsumerDeliveryEvt and evt.method.consumer_tag == consumer_tag
         ]
-        pending.extend(evt for evt in events if evt not in removed)
+        deque.extend(pending, (evt for evt in events if evt not in removed))
+        pending.queue()
         return removed
 
     def _forget_cancelled_consumer(self, method_frame: frame.Method[spec.Basic.Cancel]) -> None:

@@ -126,7 +126,7 @@ class ThroughConsumer:
             if self.sink is not None:
                 self.sink(evt)
             else:
-                evt.dispatch()
+                self.channel._dispatch_one(evt)
             return
         channel = self.channel
         self._receive(evt.method, evt.properties, evt.body)

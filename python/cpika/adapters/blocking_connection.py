@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections import deque, namedtuple
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import attrgetter
 from types import TracebackType
 from typing import Any
@@ -77,14 +77,24 @@ _home.at_home(
 class _ReadyEvents(deque):  # type: ignore[type-arg]
     """What a dispatching call runs that is no channel's: timers that are due, and what programs append."""
 
-    def __init__(self, impl: Engine) -> None:
+    def __init__(self, connection: BlockingConnection) -> None:
         super().__init__()
-        self._impl = impl
+        self._connection = weakref.ref(connection)
 
     def append(self, evt: Any) -> None:
         """Have `evt.dispatch()` called by the next call that dispatches, or by one that waits now."""
         super().append(evt)
-        self._impl._set_timer(0.0)
+        self._wake()
+
+    def extend(self, events: Iterable[Any]) -> None:
+        """The same with some."""
+        super().extend(events)
+        self._wake()
+
+    def _wake(self) -> None:
+        impl = getattr(self._connection(), "_impl", None)
+        if isinstance(impl, Engine):  # else it is being made, or a test's
+            impl._set_timer(0.0)
 
 
 class BlockingConnection:
@@ -113,6 +123,8 @@ class BlockingConnection:
     def __init__(
         self, parameters: Parameters | Sequence[Parameters] | None = None, _impl_class: Any = None
     ) -> None:
+        self._impl: Engine = None  # type: ignore[assignment]  # shown by what subclasses do when this fails
+        self._ready_events = _ReadyEvents(self)
         self._threadsafe_callbacks: deque[Callable[[], Any]] = deque()
         self._timers: list[tuple[float, int, _TimerEvt]] = []
         self._timer_order = itertools.count()
@@ -122,7 +134,6 @@ class BlockingConnection:
         if issubclass(type(self._impl), ConnectionStates) and not isinstance(self._impl, Engine):
             raise TypeError(f"_create_connection() must not return a connection of a loop: {self._impl!r}")
         self._impl._owner = weakref.ref(self)
-        self._ready_events = _ReadyEvents(self._impl)
 
     def _create_connection(
         self, configs: Parameters | Sequence[Parameters] | None, impl_class: Any

@@ -265,3 +265,66 @@ def a_subclass_of_channel(env: Any, loop: Loop) -> None:
         loop.native,
     )
     loop.run()
+
+
+@on_loops("loop.channel", kinds=("select", "asyncio"))
+def subclasses_of_channel_in_other_forms(env: Any, loop: Loop) -> None:
+    public = importlib.import_module(f"{loop.pika.__name__}.channel").Channel
+
+    class Behind:
+        def basic_ack(self, *_args: Any) -> None:
+            raise AssertionError("it stands behind Channel")
+
+        def shout(self) -> str:
+            return "from behind"
+
+    class WrittenOut(public):  # type: ignore[misc]
+        def __init__(self, connection: Any, number: int, on_open_callback: Any) -> None:
+            public.__init__(self, connection, number, on_open_callback)
+            self.mine = "written out"
+
+    class Mixed(public, Behind):  # type: ignore[misc]
+        mine = property(lambda self: self.shout())
+
+    class Turned(public):  # type: ignore[misc]
+        def __init__(self, on_open_callback: Any, *, to: Any, number: int) -> None:
+            super().__init__(to, number, on_open_callback)
+            self.mine = "turned round"
+
+    makers = [
+        WrittenOut,
+        Mixed,
+        lambda connection, number, callback: Turned(callback, to=connection, number=number),
+    ]
+    classes = [WrittenOut, Mixed, Turned]
+
+    class Adapter(loop.adapter):  # type: ignore[misc,name-defined]
+        def _create_channel(self, number: int, on_open_callback: Any) -> Any:
+            return makers[number - 1](self, number, on_open_callback)
+
+    def opened(channel: Any) -> None:
+        number = channel.channel_number
+        env.show(f"channel {number}", [channel.mine, isinstance(channel, classes[number - 1])])
+
+        def message(ch: Any, method: Any, _properties: Any, body: bytes) -> None:
+            env.show("body", body)
+            ch.basic_ack(method.delivery_tag)
+            if number == len(makers):
+                ch.connection.close()
+            else:
+                ch.connection.channel(on_open_callback=opened)
+
+        def declared(frame: Any) -> None:
+            channel.basic_publish("", frame.method.queue, b"one")
+            channel.basic_consume(frame.method.queue, message)
+
+        channel.queue_declare("", exclusive=True, callback=declared)
+
+    loop.connection = Adapter(
+        env.parameters(),
+        lambda connection: connection.channel(on_open_callback=opened),
+        loop._ended("on_open_error"),
+        loop._ended("on_close"),
+        loop.native,
+    )
+    loop.run()

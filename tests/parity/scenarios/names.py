@@ -447,6 +447,30 @@ def programs_take_the_pending_events_apart(pika: Any, env: Any) -> None:
     env.show("at the end", got)
 
 
+@covers("used.channel._pending_events", broker=True)
+def pending_events_keep_their_order_when_a_callback_raises(pika: Any, env: Any) -> None:
+    channel = env.channel()
+    queue = env.queue(channel)
+    got: list[bytes] = []
+
+    def callback(_channel: Any, _method: Any, _properties: Any, body: bytes) -> None:
+        got.append(body)
+        if body == b"0":
+            raise ValueError(body)
+
+    channel.basic_consume(queue, callback, auto_ack=True)
+    for number in range(5):
+        if number == 3:
+            env.until(lambda: len(channel._pending_events) == 3, lambda: channel.basic_qos(prefetch_count=10))
+            env.show("looked at", [evt.body for evt in channel._pending_events.copy()])
+        channel.basic_publish("", queue, b"%d" % number)
+    env.until(lambda: len(channel._pending_events) == 5, lambda: channel.basic_qos(prefetch_count=10))
+    env.call("raises", channel.connection.process_data_events, 0)
+    channel.basic_publish("", queue, b"last")
+    env.pump(channel.connection, lambda: got[-1] == b"last")
+    env.show("got", got)
+
+
 @covers("used.channel._pending_events", "used.subclass", broker=True)
 def a_subclass_dispatches_the_pending_events_itself(pika: Any, env: Any) -> None:
     blocking = pika.adapters.blocking_connection

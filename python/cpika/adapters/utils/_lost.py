@@ -7,8 +7,11 @@ import logging
 _LOGGER = logging.getLogger("pika.adapters.utils.io_services_utils")
 
 END_OF_FILE = "Transport indicated EOF"
-FAILED = "_AsyncBaseTransport.%s() failed, aborting connection: error=%s; sock=%s"
-"""With the step, the repr of the error, and the stream."""
+FAILED = {
+    step: f"_AsyncBaseTransport.{step}() failed, aborting connection: error=%s; sock=%s"
+    for step in ("_consume", "_produce")
+}
+"""By the step; with the repr of the error, and the stream."""
 _CAUSE = "Stream connection lost: "  # what stands before the repr of the cause
 _OF_SENDING = ("BrokenPipeError",)
 
@@ -25,6 +28,4 @@ def log_lost(error: BaseException, stream: object) -> None:
         return
     cause = text[len(_CAUSE) :] if text.startswith(_CAUSE) else repr(error)
     step = "_produce" if cause.startswith(_OF_SENDING) else "_consume"
-    _LOGGER.error(
-        "_AsyncBaseTransport.%s() failed, aborting connection: error=%s; sock=%s", step, cause, stream
-    )
+    _LOGGER.error(FAILED[step], cause, stream)

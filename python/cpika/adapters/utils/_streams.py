@@ -174,7 +174,7 @@ class EngineTransport(_Transport):
         if bits is not None:
             self._note(bits)
         elif isinstance(raised, Exception):
-            _LOGGER.error(_lost.FAILED, "_consume", repr(raised), self, exc_info=raised)
+            _LOGGER.error(_lost.FAILED["_consume"], repr(raised), self, exc_info=raised)
             self._initiate_abort(raised)
         elif raised is not None:
             # It leaves the loop. What had come stands ready for the loop's next run.
@@ -271,7 +271,7 @@ class PlainTransport(_Transport):
         except (BlockingIOError, InterruptedError):
             pass
         except Exception as error:
-            _LOGGER.exception(_lost.FAILED, action.__name__, repr(error), self._sock)
+            _LOGGER.exception(_lost.FAILED[action.__name__], repr(error), self._sock)
             self._initiate_abort(error)
         self._update()
 
