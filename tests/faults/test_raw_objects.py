@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,22 @@ def test_a_value_may_become_one_of_a_derived_class_and_back() -> None:
 # ---- a thread that cannot be started ----
 
 
+@contextlib.contextmanager
+def no_room_for_a_stack() -> Iterator[None]:
+    """There is room for everything but a thread's stack."""
+    # That of the last one is kept for the next one: it is taken by this.
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
+    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
+    assert soft == resource.RLIM_INFINITY or soft > 2**22
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**22, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
 def without_threads() -> list[str]:
     """Connects where there is room for everything but a thread's stack."""
     connect_apart().close()
@@ -149,25 +166,38 @@ def without_threads() -> list[str]:
     for there in (True, False):
         while there != ("cpika-keeper" in names_of_threads()):
             time.sleep(0.01)
-    # Its stack is kept for the next one: that is taken by this.
-    threading.Thread(target=threading.Event().wait, daemon=True).start()
-    soft, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    assert soft == resource.RLIM_INFINITY or soft > 2**22
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (used + 2**22, before[1]))
     told = ""
-    try:
-        connect_apart(heartbeat=60)
-    except RuntimeError as error:
-        told = str(error)
-    resource.setrlimit(resource.RLIMIT_AS, before)
+    with no_room_for_a_stack():
+        try:
+            connect_apart(heartbeat=60)
+        except RuntimeError as error:
+            told = str(error)
     return [told, outcome(lambda: connect_apart().close())]
 
 
 def test_where_no_thread_can_be_started_connecting_says_so(broker_url: str) -> None:
     """It was a MemoryError without a word."""
     assert apart(without_threads) == ["can't start new thread", "ok"]
+
+
+def without_a_keeper() -> list[bool]:
+    """The keeper cannot be started again behind a fork; there is room later."""
+    connection = connect_apart(heartbeat=60)
+    _core.pause_keeper()
+    with no_room_for_a_stack():
+        _core.resume_keeper()
+        gone = "cpika-keeper" not in names_of_threads()
+    connection.process_data_events(0.01)
+    end = time.monotonic() + 10
+    while "cpika-keeper" not in names_of_threads() and time.monotonic() < end:
+        time.sleep(0.01)
+    connection.close()
+    return [gone, time.monotonic() < end]
+
+
+def test_a_keeper_that_found_no_room_behind_a_fork_is_started_later(broker_url: str) -> None:
+    """At a limit of processes the child had taken its place: no heartbeat was sent any more."""
+    assert apart(without_a_keeper) == [True, True]
 
 
 def test_values_whose_class_has_got_other_bases_say_so() -> None:
