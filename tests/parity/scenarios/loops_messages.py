@@ -211,6 +211,23 @@ def a_returned_message_comes_before_its_confirm(env: Any, loop: Loop) -> None:
     loop.channel(opened)
 
 
+def run_with_channels(loop: Loop, make: Any, opened: Any) -> None:
+    """Run a connection whose channels are what `make(connection, number, callback)` makes; one is opened."""
+
+    class Adapter(loop.adapter):  # type: ignore[misc,name-defined]
+        def _create_channel(self, number: int, on_open_callback: Any) -> Any:
+            return make(self, number, on_open_callback)
+
+    loop.connection = Adapter(
+        loop.env.parameters(),
+        lambda connection: connection.channel(on_open_callback=opened),
+        loop._ended("on_open_error"),
+        loop._ended("on_close"),
+        loop.native,
+    )
+    loop.run()
+
+
 @on_loops("loop.channel")
 def a_subclass_of_channel(env: Any, loop: Loop) -> None:
     """Made by an override of `_create_channel`, as programs make it."""
@@ -237,10 +254,6 @@ def a_subclass_of_channel(env: Any, loop: Loop) -> None:
             env.show("delivers", body)
             super()._on_deliver(method_frame, header_frame, body)
 
-    class Adapter(loop.adapter):  # type: ignore[misc,name-defined]
-        def _create_channel(self, number: int, on_open_callback: Any) -> Any:
-            return Mine(self, number, on_open_callback)
-
     def got(channel: Any, method: Any, _properties: Any, body: bytes) -> None:
         env.show("got", body)
         channel.basic_ack(method.delivery_tag)
@@ -257,14 +270,7 @@ def a_subclass_of_channel(env: Any, loop: Loop) -> None:
 
         channel.queue_declare("", exclusive=True, callback=declared)
 
-    loop.connection = Adapter(
-        env.parameters(),
-        lambda connection: connection.channel(on_open_callback=opened),
-        loop._ended("on_open_error"),
-        loop._ended("on_close"),
-        loop.native,
-    )
-    loop.run()
+    run_with_channels(loop, Mine, opened)
 
 
 @on_loops("loop.channel", kinds=("select", "asyncio"))
@@ -298,10 +304,6 @@ def subclasses_of_channel_in_other_forms(env: Any, loop: Loop) -> None:
     ]
     classes = [WrittenOut, Mixed, Turned]
 
-    class Adapter(loop.adapter):  # type: ignore[misc,name-defined]
-        def _create_channel(self, number: int, on_open_callback: Any) -> Any:
-            return makers[number - 1](self, number, on_open_callback)
-
     def opened(channel: Any) -> None:
         number = channel.channel_number
         env.show(f"channel {number}", [channel.mine, isinstance(channel, classes[number - 1])])
@@ -320,11 +322,4 @@ def subclasses_of_channel_in_other_forms(env: Any, loop: Loop) -> None:
 
         channel.queue_declare("", exclusive=True, callback=declared)
 
-    loop.connection = Adapter(
-        env.parameters(),
-        lambda connection: connection.channel(on_open_callback=opened),
-        loop._ended("on_open_error"),
-        loop._ended("on_close"),
-        loop.native,
-    )
-    loop.run()
+    run_with_channels(loop, lambda at, number, callback: makers[number - 1](at, number, callback), opened)
