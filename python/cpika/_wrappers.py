@@ -234,7 +234,7 @@ def wrap_loop_channel(channel: Any, cls: type[Traceable]) -> None:
     """
     for name in cls._found:
         inherited = getattr(type(channel), name, None)
-        if inherited is not None and inherited is getattr(_loops[-1][1], name):
+        if inherited is not None and inherited is getattr(_loops[-1][1], name, None):
             setattr(channel, name, getattr(cls, name).__get__(channel, cls))
 
 

@@ -176,8 +176,8 @@ channel_is_buffered(PyObject *op, PyObject *ignored)
 
 PyMethodDef cpika_inner_channel_methods[] = {
     {"_is_buffered", channel_is_buffered, METH_NOARGS, is_buffered_doc},
-    {"_send_method", channel_send_method, METH_O, send_method_doc},
     {"_queue_events", channel_queue_events, METH_O, queue_events_doc},
+    {"_send_method", channel_send_method, METH_O, send_method_doc},
     {"_show_events", channel_show_events, METH_NOARGS, show_events_doc},
     {"_take_shown", channel_take_shown, METH_VARARGS, take_shown_doc},
     {"_waiting_events", channel_waiting_events, METH_NOARGS, waiting_events_doc},

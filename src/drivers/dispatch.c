@@ -36,7 +36,7 @@ run_return(CpikaConnection *conn, const cpika_event *event)
                                                5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     cpika_gate_return(gate);
     cpika_made_clear(&made);
-    Py_XDECREF(number);
+    Py_DECREF(number);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
 }

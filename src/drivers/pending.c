@@ -58,37 +58,6 @@ cpika_pending_show(CpikaChannel *ch)
     return list == NULL ? NULL : Py_BuildValue("Nn", list, (Py_ssize_t)seen);
 }
 
-int
-cpika_pending_take(CpikaChannel *ch, PyObject *kept, PyObject *deque, size_t seen)
-{
-    cpika_events *all = &ch->conn->engine.events;
-    cpika_channel_events *own = &ch->engine.events;
-    if (all->removals != seen) {
-        return 0;
-    }
-    cpika_event *before = NULL;
-    cpika_event *event = own->first;
-    Py_ssize_t i = 0;
-    while (event != NULL && i < PyList_GET_SIZE(kept)) {
-        cpika_event *next = event->next_of_channel;
-        PyObject *object = event->kind == CPIKA_EVENT_OBJECT ? Py_None : PyList_GET_ITEM(kept, i++);
-        if (object == Py_None) {
-            before = event;
-        } else {
-            PyObject *args[] = {deque, object};
-            PyObject *done = PyObject_Vectorcall(ch->st->deque_append, args, 2, NULL);
-            if (done == NULL) {
-                return -1;
-            }
-            Py_DECREF(done);
-            cpika_events_take(all, own, before, event);
-            cpika_event_free(event);  // the channel lives, and so does what it is made of
-        }
-        event = next;
-    }
-    return cpika_pending_queue(ch, deque) < 0 ? -1 : 1;
-}
-
 /* The event that stands for the deque, and the one before it; NULL: there is none. */
 static cpika_event *
 find(const cpika_channel_events *own, const PyObject *deque, cpika_event **before)
@@ -102,27 +71,20 @@ find(const cpika_channel_events *own, const PyObject *deque, cpika_event **befor
     return event;
 }
 
-int
-cpika_pending_queue(CpikaChannel *ch, PyObject *deque)
+/* Has it stand in front of all others of the channel, whether the deque holds something or not.  0 or -1. */
+static int
+stand_in_front(CpikaChannel *ch, PyObject *deque)
 {
     cpika_events *all = &ch->conn->engine.events;
     cpika_channel_events *own = &ch->engine.events;
     cpika_event *before;
     cpika_event *event = find(own, deque, &before);
-    bool wanted = Py_SIZE(deque) > 0 && cpika_pending_may_run(&ch->engine);
-    if (event != NULL && (!wanted || before != NULL)) {
-        cpika_events_take(all, own, before, event);
-    }
-    if (!wanted) {
-        if (event != NULL) {
-            cpika_event_free(event);
-        }
-        return 0;
-    }
     if (event != NULL && before == NULL) {
         return 0;
     }
-    if (event == NULL) {
+    if (event != NULL) {
+        cpika_events_take(all, own, before, event);
+    } else {
         event = cpika_event_new(CPIKA_EVENT_OBJECT, &ch->engine, (PyObject *)ch, NULL);
         if (event == NULL) {
             PyErr_NoMemory();
@@ -134,6 +96,58 @@ cpika_pending_queue(CpikaChannel *ch, PyObject *deque)
     ch->conn->engine.changes++;
     cpika_roles_notify(&ch->conn->roles, &ch->conn->engine, ch->conn->io.link);
     return 0;
+}
+
+int
+cpika_pending_queue(CpikaChannel *ch, PyObject *deque)
+{
+    if (Py_SIZE(deque) > 0 && cpika_pending_may_run(&ch->engine)) {
+        return stand_in_front(ch, deque);
+    }
+    cpika_event *before;
+    cpika_event *event = find(&ch->engine.events, deque, &before);
+    if (event != NULL) {
+        cpika_events_take(&ch->conn->engine.events, &ch->engine.events, before, event);
+        cpika_event_free(event);
+    }
+    return 0;
+}
+
+int
+cpika_pending_take(CpikaChannel *ch, PyObject *kept, PyObject *deque, size_t seen)
+{
+    cpika_events *all = &ch->conn->engine.events;
+    cpika_channel_events *own = &ch->engine.events;
+    if (all->removals != seen) {
+        return 0;
+    }
+    if (stand_in_front(ch, deque) < 0) {  // first: nothing is moved that nobody would dispatch
+        return -1;
+    }
+    int rc = 1;
+    cpika_event *before = NULL;
+    cpika_event *event = own->first;
+    Py_ssize_t i = 0;
+    while (event != NULL && i < PyList_GET_SIZE(kept) && rc > 0) {
+        cpika_event *next = event->next_of_channel;
+        PyObject *object = event->kind == CPIKA_EVENT_OBJECT ? Py_None : PyList_GET_ITEM(kept, i++);
+        if (object == Py_None) {
+            before = event;
+        } else {
+            PyObject *args[] = {deque, object};
+            PyObject *done = PyObject_Vectorcall(ch->st->deque_append, args, 2, NULL);
+            rc = done == NULL ? -1 : 1;
+            if (done != NULL) {
+                cpika_events_take(all, own, before, event);
+                cpika_event_free(event);  // the channel lives, and so does what it is made of
+            }
+            Py_XDECREF(done);
+        }
+        event = next;
+    }
+    cpika_pending_queue(
+        ch, deque);  // asks for no memory: it stands there, or does no longer, if nothing was moved
+    return rc;
 }
 
 bool

@@ -14,9 +14,6 @@ from cpika._core import _ConsumerDeliveryEvt
 if TYPE_CHECKING:
     from cpika.adapters.blocking_connection import BlockingChannel
 
-if TYPE_CHECKING:
-    pass
-
 _LOG = logging.getLogger("pika.adapters.blocking_connection")
 
 
