@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -267,6 +268,35 @@ def test_idle_consumers_wake_seldom_and_end_when_another_greenlet_closes(library
     waits, ended, how = apart(idle_consumers, library, environment=QUIET)
     assert waits <= 4
     assert ended == [True, True] and how == ["ok", "ok"]
+
+
+def number_that_is_anothers(library: str) -> list[str]:
+    """A wait whose descriptor has the number of one that was closed while a greenlet waited for that."""
+    green = Green(library)
+    from cpika.adapters.utils import _waiting
+
+    def wait_in_vain() -> None:
+        with contextlib.suppress(OSError):  # eventlet tells it that the descriptor was closed
+            _waiting.wait(number, read=True, wakes=[waker], milliseconds=20_000)
+
+    number, other = os.pipe()
+    waker, wake = os.pipe()
+    greenlet = green.spawn(wait_in_vain)
+    green.sleep(0.05)
+    os.write(wake, b"w")  # its greenlet is woken, but runs later
+    reader, writer = os.pipe()
+    os.dup2(reader, number)
+    os.write(writer, b"x")
+    found = str(_waiting.wait(number, read=True, milliseconds=5_000))
+    ended = green.has_ended(greenlet, 5)
+    for descriptor in (number, other, waker, wake, reader, writer):
+        os.close(descriptor)
+    return [found, str(ended)]
+
+
+def test_a_descriptor_may_have_the_number_of_one_that_a_greenlet_waits_for(library: str) -> None:
+    """Of another connection, closed a moment ago: eventlet complained of a second reader."""
+    assert apart(number_that_is_anothers, library, environment=QUIET) == ["True", "True"]
 
 
 CALLS: dict[str, Callable[[Any, str], Any]] = {

@@ -8,6 +8,7 @@ from a library's event loop.
 from __future__ import annotations
 
 import functools
+import os
 import select
 import sys
 import time
@@ -66,25 +67,46 @@ class _Wait:
 class _OnReady:
     """What the hub calls when a descriptor is ready."""
 
-    def __init__(self, wait: _Wait, kind: str, filenos: list[int]) -> None:
+    def __init__(self, wait: _Wait, kind: str, filenos: list[int], fileno: int) -> None:
         self.wait = wait
         self._kind = kind
         self._filenos = filenos
+        self.file = _file_of(fileno)
 
     def __call__(self, fileno: int) -> None:
         """End the wait, or leave the hub: a signal handler's exception may have left this there."""
         if self.wait.over:
-            _remove_left_over(self.wait.hub, self._kind, fileno)
+            _remove_if_over(self.wait.hub, self._kind, fileno)
             return
         self._filenos.append(fileno)
         self.wait.end(self.wait.current.switch)
 
 
-def _remove_left_over(hub: Any, kind: str, fileno: int) -> None:
+def _file_of(fileno: int) -> tuple[int, int]:
+    """Return what tells the file behind a descriptor from others."""
+    status = os.fstat(fileno)
+    return status.st_dev, status.st_ino
+
+
+def _remove_if_over(hub: Any, kind: str, fileno: int) -> None:
     """Remove what waits in eventlet's hub for a descriptor, if it is of a wait here that is over."""
     listener = hub.listeners[kind].get(fileno)
     if listener is not None and isinstance(listener.cb, _OnReady) and listener.cb.wait.over:
         hub.remove(listener)
+        listener.defang()
+
+
+def _remove_left_over(hub: Any, fileno: int) -> None:
+    """Have eventlet's hub forget what waits for the descriptor that had this number before, or for nobody.
+
+    Who closes the descriptor of a greenlet that waits wakes that one, too; but it may run only when the
+    number is another's. The hub wants to be told then, and hears of its own sockets alone.
+    """
+    for kind in (hub.READ, hub.WRITE):
+        _remove_if_over(hub, kind, fileno)
+        callback = getattr(hub.listeners[kind].get(fileno), "cb", None)
+        if isinstance(callback, _OnReady) and callback.file != _file_of(fileno):
+            hub.mark_as_reopened(fileno)
 
 
 def _wait_in_eventlets_hub(
@@ -103,14 +125,15 @@ def _wait_in_eventlets_hub(
     try:
         if seconds is not None:
             timers.append(hub.schedule_call_global(seconds, late))
+        for fileno in (*readers, *writers):
+            _remove_left_over(hub, fileno)
         for kind, wanted, filenos in (
             (hub.READ, readers, wait.found[0]),
             (hub.WRITE, writers, wait.found[1]),
         ):
-            on_ready = _OnReady(wait, kind, filenos)
             on_error = functools.partial(wait.end, current.throw)
             for fileno in wanted:
-                _remove_left_over(hub, kind, fileno)
+                on_ready = _OnReady(wait, kind, filenos, fileno)
                 listeners.append(hub.add(kind, fileno, on_ready, on_error, lambda: None))
         hub.switch()
     finally:
