@@ -145,6 +145,28 @@ def test_a_rabbitmq_c_that_is_older_than_its_headers_is_refused_at_the_import(tm
     )
 
 
+def test_debians_changes_are_in_the_rabbitmq_c_of_wheels(tmp_path: Path) -> None:
+    """They were not: the folder that the tar file holds was looked for one level too high."""
+    tools = str(Path(__file__).resolve().parent.parent / "tools")
+    package = tmp_path / "package" / "debian"
+    (package / "patches").mkdir(parents=True)
+    (package / "changelog").write_text("rabbitmq-c (0.15.0-1)\n")
+    (package / "patches" / "series").write_text("# by security\nmended.patch\n")
+    patch = "--- a/amqp.c\n+++ b/amqp.c\n@@ -1 +1 @@\n-as it was\n+mended\n"
+    (package / "patches" / "mended.patch").write_text(patch)
+    subprocess.run(["tar", "-cf", "changes.tar", "-C", "package", "debian"], cwd=tmp_path, check=True)
+    (tmp_path / "upstream").mkdir()
+    (tmp_path / "upstream" / "amqp.c").write_text("as it was\n")
+    program = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1])\n"
+        "import sources\n"
+        "sources.apply(sources.unpack(Path('changes.tar'), Path('changes')), Path('upstream'))"
+    )
+    done = python("-c", program, tools, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "upstream" / "amqp.c").read_text() == "mended\n"
+
+
 @pytest.mark.parametrize(
     "environment",
     [

@@ -162,8 +162,9 @@ TO_BENCH = (
         "openssl-dev",
     ),
 )
+PATCH = Need("patch", has_command("patch"), "patch", "patch", "patch")
 TO_WHEEL = (
-    Need("patch", has_command("patch"), "patch", "patch", "patch"),
+    PATCH,
     Need("debootstrap", has_command("debootstrap"), "debootstrap", "debootstrap", "debootstrap"),
     Need(
         "an emulator of aarch64",
@@ -197,6 +198,7 @@ TO_TEST = (
     ),
     Need("nm", has_command("nm"), "binutils", "binutils", "binutils"),
     Need("git", has_command("git"), "git", "git", "git"),
+    PATCH,
     Need("the name localhost", finds_localhost, "libnss-myhostname", "setup", "alpine-baselayout-data"),
 )
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rabbitmq_c import ROOT, SourceError, run, unpack
+from sources import ROOT, SourceError, run, unpack
 
 FOLDER = ROOT / "build" / "free-threading"
 REPORTS = FOLDER / "reports"

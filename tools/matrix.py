@@ -30,6 +30,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import rabbitmq_c
+from sources import SourceError
 from worlds import (
     DEBIAN_12,
     DEBIAN_13,
@@ -173,7 +174,7 @@ def play(cell: Cell, names: Sequence[str], sources: str, tests: Sequence[str]) -
     try:
         cell.world.make(say)
         return measure(cell, names, sources, tests, log, began)
-    except (WorldError, rabbitmq_c.SourceError) as error:
+    except (WorldError, SourceError) as error:
         return Result(sources, problem=str(error)[-2000:])
     except subprocess.TimeoutExpired:
         return Result(sources, problem=f"not done after {TIMEOUT:.0f} s")

@@ -28,6 +28,7 @@ from pathlib import Path
 import rabbitmq_c
 import zig
 from licence import add_licence, rewrite
+from sources import SourceError, unpack
 from worlds import ROOT, UNSTABLE, Mount, World, WorldError, interpreters
 
 DIST = ROOT / "dist"
@@ -98,7 +99,7 @@ class Builder:
         stamp = folder / "digest"
         if not stamp.exists() or stamp.read_text() != digest:
             shutil.rmtree(folder, ignore_errors=True)
-            tree = rabbitmq_c.unpack(sdist, folder / "source")
+            tree = unpack(sdist, folder / "source")
             (folder / "made").mkdir()
             self.run([self.python, "-c", BUILD, str(tree), str(folder / "made")], variables)
             stamp.write_text(digest)
@@ -244,7 +245,7 @@ def main() -> int:
         make_all(sdist, builders(options.pythons, not options.no_world), targets)
         run_here([sys.executable, "-m", "twine", "check", "--strict", *map(str, DIST.iterdir())], {})
         say(f"{len(list(DIST.iterdir()))} files in dist/, which twine has checked")
-    except (BuildError, WorldError, rabbitmq_c.SourceError, zig.NoCompiler) as error:
+    except (BuildError, WorldError, SourceError, zig.NoCompiler) as error:
         print(f"wheels.py: {error}", file=sys.stderr)
         return 1
     return 0
