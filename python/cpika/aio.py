@@ -23,7 +23,7 @@ from cpika import exceptions, spec
 from cpika._aio.consumer import Consumer
 from cpika._aio.messages import Message, ReturnedMessage
 from cpika._aio.parts import Closing, Opening, fail, settle
-from cpika._async.mandatory import Mandatory, covered
+from cpika._async.mandatory import Mandatory, covered, frozen
 from cpika._buffer import Buffer
 from cpika._core import raise_again
 from cpika.adapters.asyncio_connection import AsyncioConnection
@@ -378,6 +378,8 @@ class Channel(Closing):
             await self.connection.drain()
             if self._ended.done():  # meanwhile: as those are told that were under way
                 raise_again(self._ended.result())
+        if mandatory:
+            body = frozen(body)
         tag = self.raw._publish_tagged(exchange, routing_key, body, properties, mandatory)
         if not tag:
             return

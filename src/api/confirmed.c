@@ -121,6 +121,10 @@ publish_confirmed(CpikaChannel *ch, const publish_args *a)
     if (publish_body_take(&ch->st->values, a->body, &body) < 0) {
         return -1;
     }
+    if (a->mandatory && publish_body_freeze(&body) < 0) {
+        publish_body_free(&body);
+        return -1;
+    }
     cpika_confirm *confirm = cpika_confirm_new();
     int rc = -1;
     if (confirm == NULL) {

@@ -108,6 +108,19 @@ publish_body_take_other(cpika_values *v, PyObject *value, publish_body *body)
     return take_encoded(v, value, body);
 }
 
+int
+publish_body_copy_other(publish_body *body)
+{
+    PyObject *copy = PyBytes_FromStringAndSize((const char *)body->data, (Py_ssize_t)body->size);
+    if (copy == NULL) {
+        return -1;
+    }
+    PyBuffer_Release(&body->view);
+    body->owner = copy;
+    body->data = (const uint8_t *)PyBytes_AS_STRING(copy);
+    return 0;
+}
+
 /* ---- frames ---- */
 
 static int

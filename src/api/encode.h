@@ -65,6 +65,16 @@ publish_body_take(cpika_values *v, PyObject *value, publish_body *body)
 }
 void publish_body_free(publish_body *body);
 
+/* From now on nobody can change the bytes: what the broker returns is compared with them, and a bytearray can have others by
+ * then. */
+int publish_body_copy_other(publish_body *body);
+
+static inline int
+publish_body_freeze(publish_body *body)
+{
+    return body->owner != NULL || body->view.obj == NULL ? 0 : publish_body_copy_other(body);
+}
+
 /* Appends Basic.Publish and content header; exchange and key are noted in `identity`, as long as `a` lives. */
 int publish_encode_head(CpikaChannel *ch, const publish_args *a, size_t body_size, cpika_buf *out,
                         cpika_identity *identity);

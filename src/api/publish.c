@@ -214,7 +214,8 @@ publish_now(CpikaChannel *ch, const publish_args *a, const publish_mode *mode)
     if (publish_body_take(&ch->st->values, a->body, &body) < 0) {
         return -1;
     }
-    int rc = publish_message(ch, a, &body, mode);
+    bool compared = mode->window != NULL && a->mandatory;
+    int rc = compared && publish_body_freeze(&body) < 0 ? -1 : publish_message(ch, a, &body, mode);
     publish_body_free(&body);
     return rc;
 }

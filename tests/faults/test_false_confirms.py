@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import sys
 import threading
 from typing import Any
 
@@ -67,6 +69,44 @@ class Odd(bytes):
 
     def __bytes__(self) -> bytes:
         return b"something else"
+
+
+def told_of_a_body_that_changes(size: int) -> int:
+    """How many of 50 messages that come back are told, while another thread fills their buffer anew."""
+    body = bytearray(size)
+    over = threading.Event()
+
+    def fill() -> None:
+        for octet in itertools.cycle(range(256)):
+            body[-1] = octet
+            if over.is_set():
+                return
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    thread = threading.Thread(target=fill)
+    thread.start()
+    told = 0
+    try:
+        with cpika.BlockingConnection(parameters()) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            for _ in range(50):
+                try:
+                    channel.basic_publish("", "nobody", body, mandatory=True)
+                except exceptions.UnroutableError as error:
+                    told += len(error.messages) == 1
+    finally:
+        over.set()
+        thread.join()
+        sys.setswitchinterval(interval)
+    return told
+
+
+@pytest.mark.parametrize("size", [64, 20_000])
+def test_a_message_that_comes_back_is_told_whatever_became_of_its_buffer(broker_url: str, size: int) -> None:
+    """It was compared with what the buffer held by then, found to be another's, and told as confirmed."""
+    assert apart(told_of_a_body_that_changes, size) == 50
 
 
 async def returned_on_aio(exchange: Any, key: Any, body: Any) -> str:

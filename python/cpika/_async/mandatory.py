@@ -15,6 +15,11 @@ def _octets(value: str | Buffer) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(memoryview(value))
 
 
+def frozen(body: str | Buffer) -> str | Buffer:
+    """Return a body that is the same when it comes back, whatever the program does with its buffer."""
+    return body if isinstance(body, (str, bytes)) else bytes(memoryview(body))
+
+
 def covered(pending: dict[int, Any], verdict: Any) -> list[int]:
     """Return the delivery tags, of those that are pending, of which a Basic.Ack or Nack speaks."""
     last = verdict.delivery_tag

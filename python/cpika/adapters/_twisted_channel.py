@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from twisted.internet import defer
 
 from cpika import exceptions, spec
-from cpika._async.mandatory import Mandatory, covered
+from cpika._async.mandatory import Mandatory, covered, frozen
 from cpika._async.requests import Arguments
 from cpika._buffer import Buffer
 from cpika.connection import Connection
@@ -307,6 +307,8 @@ class TwistedChannel:
         """
         if self._closed is not None:
             return defer.fail(self._closed)
+        if mandatory:
+            body = frozen(body)
         self._channel.basic_publish(
             exchange=exchange,
             routing_key=routing_key,
