@@ -88,7 +88,7 @@ core_exec(PyObject *module)
     cpika_debug_wait_hook = abort_with_the_gil;
 #endif
     cpika_state *st = PyModule_GetState(module);
-    st->signal_rd = st->signal_wr = -1;
+    st->signals.rd = st->signals.wr = -1;
     st->modules_seen = -1;
     st->modules = Py_NewRef(PyImport_GetModuleDict());
     if (check_codec() < 0 || cpika_errors_exec(st) < 0 || intern_names(st) < 0 || cpika_deque_exec(st) < 0

@@ -505,9 +505,10 @@ connection_dealloc(PyObject *op)
     PyObject *pending_type, *value, *traceback;
     PyErr_Fetch(&pending_type, &value, &traceback);
     connection_clear(op);
+    bool forked = cpika_transport_forked(&conn->io);
     cpika_transport_free(&conn->io);
     PyErr_Restore(pending_type, value, traceback);
-    cpika_roles_free(&conn->roles);
+    cpika_roles_free(&conn->roles, forked);
     cpika_buf_free(&conn->scratch);
     cpika_strcache_clear(&conn->strings);
     Py_XDECREF(conn->reserved);

@@ -14,9 +14,9 @@ cpika_roles_init(cpika_roles *r)
 }
 
 void
-cpika_roles_free(cpika_roles *r)
+cpika_roles_free(cpika_roles *r, bool forked)
 {
-    while (r->spares > 0) {
+    while (r->spares > 0 && !forked) {
         r->spares--;
         cpika_sock_wake_close(r->spare[r->spares][0], r->spare[r->spares][1]);
     }
@@ -84,9 +84,9 @@ cpika_roles_enter(cpika_roles *r, cpika_state *st, cpika_wants wants, void *arg)
 }
 
 static void
-give_back_pair(cpika_roles *r, cpika_call *call)
+give_back_pair(cpika_roles *r, const cpika_call *call, const cpika_link *link)
 {
-    if (call->wake_rd < 0) {
+    if (call->wake_rd < 0 || cpika_link_forked(link)) {  // in a child the numbers may be others' by now
         return;
     }
     if (r->spares < CPIKA_SPARE_PAIRS) {
@@ -122,7 +122,7 @@ cpika_roles_leave(cpika_roles *r, cpika_call *call, cpika_link *link)
     if (r->holder == call) {
         r->holder = NULL;
     }
-    give_back_pair(r, call);
+    give_back_pair(r, call, link);
     cpika_user_clear(&call->user);
     PyMem_Free(r->spare_call);
     r->spare_call = call;

@@ -99,7 +99,7 @@ typedef struct {
 } cpika_roles;
 
 void cpika_roles_init(cpika_roles *r);
-void cpika_roles_free(cpika_roles *r);
+void cpika_roles_free(cpika_roles *r, bool forked);
 
 /* Begins a call that waits for `wants`, or (NULL) one that dispatches: a call of the same user that does so already makes
  * it one that only does I/O.  NULL with an exception. */

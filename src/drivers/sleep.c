@@ -22,12 +22,11 @@ enum {
 static bool
 have_pipe(cpika_state *st)
 {
-    if (st->signal_rd >= 0 && st->signal_generation == cpika_fork_generation()) {
+    if (st->signal_generation == cpika_fork_generation() && cpika_pipe_is_there(&st->signals)) {
         return true;
     }
-    cpika_sleep_free_state(st);  // the parent's
-    if (cpika_sock_pipe_new(&st->signal_rd, &st->signal_wr) < 0) {
-        st->signal_rd = st->signal_wr = -1;
+    cpika_pipe_close(&st->signals);  // the parent's, or what a program has left of it
+    if (cpika_pipe_new(&st->signals) != CPIKA_OK) {
         return false;
     }
     st->signal_generation = cpika_fork_generation();
@@ -37,10 +36,7 @@ have_pipe(cpika_state *st)
 void
 cpika_sleep_free_state(cpika_state *st)
 {
-    if (st->signal_wr > 0) {  // zeros: the module was never executed
-        cpika_sock_wake_close(st->signal_rd, st->signal_wr);
-        st->signal_rd = st->signal_wr = -1;
-    }
+    cpika_pipe_close(&st->signals);
 }
 
 typedef enum {
@@ -81,8 +77,8 @@ begin_watch(cpika_state *st)
     if (!have_pipe(st)) {
         return UNWATCHED;
     }
-    int before = set_wakeup_fd(st, st->signal_wr);
-    if (before == NOBODYS || before == st->signal_wr) {
+    int before = set_wakeup_fd(st, st->signals.wr);
+    if (before == NOBODYS || before == st->signals.wr) {
         return before == NOBODYS ? NOT_MAIN : WATCHED_BY_OUTER;
     }
     if (before >= 0) {
@@ -100,14 +96,14 @@ end_watch(cpika_state *st, watch how)
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
         int set = set_wakeup_fd(st, -1);
-        if (set >= 0 && set != st->signal_wr) {
+        if (set >= 0 && set != st->signals.wr) {
             set_wakeup_fd(st, set);  // a signal handler's own
         }
         PyErr_Restore(type, value, traceback);
     }
     bool ours = st->signal_generation == cpika_fork_generation();  // else a handler has forked
     if (ours && (how == WATCHED || how == WATCHED_BY_OUTER)) {
-        cpika_sock_wake_drain(st->signal_rd);
+        cpika_sock_wake_drain(st->signals.rd);
     }
 }
 
@@ -221,7 +217,7 @@ sleep_long(CpikaConnection *conn, cpika_call *call, bool want_write, uint64_t un
 {
     cpika_state *st = conn->st;
     watch watched = conn->io.cooperative ? HUBS_OWN : begin_watch(st);
-    int signal_rd = watched == WATCHED || watched == WATCHED_BY_OUTER ? st->signal_rd : -1;
+    int signal_rd = watched == WATCHED || watched == WATCHED_BY_OUTER ? st->signals.rd : -1;
     int most = watched == UNWATCHED ? SHORT_MS : LONG_MS;
     // What came before the watch began.  Its handler may have done what this call waits for.
     int bits = PyErr_CheckSignals() < 0 ? -1 : 0;

@@ -6,6 +6,7 @@
 
 #include "compat.h"
 #include "values.h"
+#include "wire/sock.h"
 
 #define CPIKA_MODULE_NAME "cpika._core"
 
@@ -116,9 +117,8 @@ typedef struct cpika_state {
     PyObject *greenlet_getcurrent;  // owned; NULL while the program has no greenlets
     PyObject *modules;              // owned: the dict sys.modules, in which that is looked for
     Py_ssize_t modules_seen;        // how many there were when it was last looked for
-    int signal_rd,
-        signal_wr;  // a pipe into which the interpreter writes signals while a wait wants to know; -1
-    unsigned signal_generation;  // cpika_fork_generation() when it was made: a child wants its own
+    cpika_pipe signals;             // into which the interpreter writes them while a wait wants to know
+    unsigned signal_generation;     // cpika_fork_generation() when it was made: a child wants its own
 } cpika_state;
 
 /* The state of the module that made `type` (or a base of it).  Borrowed; NULL with an exception. */

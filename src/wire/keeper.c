@@ -281,6 +281,7 @@ keeper_after_fork_in_child(void)
         l->registered = false;
         if (!l->watched) {
             cpika_link_close(l);
+            cpika_link_unwanted_wake(l);
         }
         cpika_link_decref(l);
         l = next;

@@ -139,7 +139,7 @@ void cpika_link_leave_to_parent(cpika_link *l);
 
 /* Makes wake_rd readable: any thread, signal handlers too, never blocks.  cpika_link_drain_wake takes it back. */
 void cpika_link_wake(cpika_link *l);
-/* Gives the wake descriptors back: nobody will ever poll this link.  Before another thread knows it. */
+/* Gives the wake descriptors back: nobody will ever poll this link.  Before another thread knows it, or in a child, at the fork. */
 void cpika_link_unwanted_wake(cpika_link *l);
 void cpika_link_drain_wake(cpika_link *l);
 

@@ -12,6 +12,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -207,6 +208,50 @@ cpika_sock_pipe_new(int *rd, int *wr)
     *rd = ends[0];
     *wr = ends[1];
     return CPIKA_OK;
+}
+
+static bool
+is_of_pipe(int fd, const cpika_pipe *p)
+{
+    struct stat status;
+    return fd >= 0 && fstat(fd, &status) == 0 && (uint64_t)status.st_dev == p->device
+           && (uint64_t)status.st_ino == p->file;
+}
+
+int
+cpika_pipe_new(cpika_pipe *p)
+{
+    struct stat status;
+    if (cpika_sock_pipe_new(&p->rd, &p->wr) != CPIKA_OK) {
+        return CPIKA_E_SYS;
+    }
+    if (fstat(p->rd, &status) < 0) {
+        close(p->rd);
+        close(p->wr);
+        p->rd = p->wr = -1;
+        return CPIKA_E_SYS;
+    }
+    p->device = (uint64_t)status.st_dev;
+    p->file = (uint64_t)status.st_ino;
+    return CPIKA_OK;
+}
+
+bool
+cpika_pipe_is_there(const cpika_pipe *p)
+{
+    return is_of_pipe(p->rd, p) && is_of_pipe(p->wr, p);
+}
+
+void
+cpika_pipe_close(cpika_pipe *p)
+{
+    if (is_of_pipe(p->rd, p)) {
+        close(p->rd);
+    }
+    if (is_of_pipe(p->wr, p)) {
+        close(p->wr);
+    }
+    p->rd = p->wr = -1;
 }
 
 int

@@ -48,6 +48,16 @@ int cpika_sock_replace_by_end(int fd);
 /* A pipe, both ends non-blocking and closed by exec, that takes writes of any size.  CPIKA_E_SYS. */
 int cpika_sock_pipe_new(int *rd, int *wr);
 
+/* The same, known by more than the numbers of its ends: a program may close them and get them again for files of its own, as
+ * those do that become daemons. */
+typedef struct {
+    int rd, wr;  // -1: none
+    uint64_t device, file;
+} cpika_pipe;
+int cpika_pipe_new(cpika_pipe *p);
+bool cpika_pipe_is_there(const cpika_pipe *p);
+void cpika_pipe_close(cpika_pipe *p);  // what is still its own
+
 /* A pair to wake a poll with; `*rd` and `*wr` may be one descriptor.  CPIKA_E_SYS. */
 int cpika_sock_wake_new(int *rd, int *wr);
 void cpika_sock_wake_close(int rd, int wr);

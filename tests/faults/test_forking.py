@@ -5,6 +5,11 @@ The child's copy of the connection is dead: it dispatches none of the parent's m
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import os
+import tempfile
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -139,3 +144,40 @@ def test_a_child_goes_no_further_in_the_parents_events(place: str) -> None:
     # A generator's loop ends its round: the message in hand was received before the fork.
     assert happened == ([1] if place == "a loop over consume" else [])
     assert ended == DEAD
+
+
+# ---- descriptors of a child that becomes a daemon
+
+
+def files_of_a_daemon(closed: bool) -> int:
+    """How many of eight files, opened where all descriptors were closed before, are what they were."""
+    connection = connect()
+    threads = [threading.Thread(target=connection.channel().queue_declare, args=("",)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    connection.sleep(0.2)  # a wait that is long enough to want to know of signals
+    for thread in threads:
+        thread.join()
+    if closed:
+        connection.close()
+    child = os.fork()
+    if child == 0:
+        os.closerange(3, 256)
+        files = [tempfile.TemporaryFile() for _ in range(8)]
+        before = [os.fstat(file.fileno()).st_ino for file in files]
+        del connection, thread, threads
+        gc.collect()
+        other = connect()
+        other.sleep(0.2)
+        same = 0
+        for file, inode in zip(files, before):
+            with contextlib.suppress(OSError):
+                same += os.fstat(file.fileno()).st_ino == inode
+        os._exit(same)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_a_child_closes_nothing_that_is_the_programs_by_then(broker_url: str, closed: bool) -> None:
+    """Two of its files were closed in the first wait that lasted, under the numbers of a pipe."""
+    assert apart(files_of_a_daemon, closed) == 8
