@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from support import amqp
@@ -28,8 +28,10 @@ class Socket(socket.socket):
 
     inside_send: Callable[[], None] | None = None
     after_send: Callable[[], None] | None = None
+    inside_recv: Callable[[], None] | None = None
     after_recv: Callable[[], None] | None = None
     closing: Callable[[], None] | None = None
+    returns: ClassVar[dict[str, Any]] = {}  # by method, instead of what it should
 
     def close(self) -> None:
         if Socket.closing is not None:
@@ -44,9 +46,14 @@ class Socket(socket.socket):
         run, Socket.after_send = Socket.after_send, None
         if run is not None:
             run()
-        return sent
+        return int(sent) if "send" not in Socket.returns else Socket.returns["send"]  # type: ignore[no-any-return]
 
     def recv(self, *args: Any) -> bytes:
+        run, Socket.inside_recv = Socket.inside_recv, None
+        if run is not None:
+            run()
+        if "recv" in Socket.returns:
+            return Socket.returns["recv"]  # type: ignore[no-any-return]
         data = super().recv(*args)
         run, Socket.after_recv = Socket.after_recv, None
         if run is not None:
@@ -61,7 +68,8 @@ def open_channel(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., Any]) -
     channel = connect().channel()
     monkeypatch.setattr(socket, "socket", connection_socket)
     yield channel
-    Socket.inside_send = Socket.after_send = Socket.after_recv = Socket.closing = None
+    Socket.inside_send = Socket.after_send = Socket.inside_recv = Socket.after_recv = Socket.closing = None
+    Socket.returns = {}
 
 
 @pytest.mark.timeout(20)
@@ -124,6 +132,37 @@ def test_what_is_raised_behind_a_recv_ends_a_connection_that_would_be_out_of_ste
     assert open_channel.connection.is_closed
     with pytest.raises(exceptions.ChannelWrongStateError):
         open_channel.basic_publish("", "cpika-test-nowhere", b"")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("where", ["inside_send", "inside_recv"])
+def test_a_socket_that_a_signal_has_interrupted_is_asked_again(
+    open_channel: Any, queue_name: str, where: str
+) -> None:
+    """InterruptedError: nothing was done.  It ended the connection."""
+
+    def interrupt() -> None:
+        raise InterruptedError(4, "Interrupted system call")
+
+    setattr(Socket, where, interrupt)
+    open_channel.queue_declare(queue_name)
+    assert getattr(Socket, where) is None
+    open_channel.basic_publish("", queue_name, b"x")
+    assert open_channel.basic_get(queue_name, auto_ack=True)[2] == b"x"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "method, returned", [("send", None), ("send", -1), ("send", 1 << 70), ("recv", None), ("recv", "text")]
+)
+def test_a_socket_that_returns_what_cannot_be_has_lost_the_stream(
+    open_channel: Any, method: str, returned: Any
+) -> None:
+    """As on pika.  The bare TypeError or ValueError passed for a signal handler's."""
+    Socket.returns = {method: returned}
+    with pytest.raises(exceptions.StreamLostError, match=rf"{method}\(.*\) of the socket .*{returned!r}"):
+        open_channel.queue_declare("", exclusive=True)
+    assert open_channel.connection.is_closed
 
 
 @pytest.mark.timeout(20)

@@ -10,7 +10,10 @@
 #include "values/gil.h"
 #include "wire/sock.h"
 
-enum { CHUNK = 65536 };  // bytes given to one send()
+enum {
+    CHUNK = 65536,  // bytes given to one send()
+    WRONG = -2,     // what a socket has returned is nothing that can be: the exception is of this file
+};
 
 int
 cpika_pysock_is_plain(PyObject *sock)
@@ -199,26 +202,28 @@ cpika_pysock_leave_to_parent(cpika_transport *t)
 
 /* ---- what it says ---- */
 
-/* Classifies the exception of a socket call.  CPIKA_AGAIN: it would have to wait (cleared); -1: it failed. */
+/* Classifies the exception of a socket call.  CPIKA_AGAIN: it would have to wait, or a signal came before it did anything
+ * (cleared); -1: it failed. */
 static int
 would_wait(bool *wants_other, PyObject *other_error, PyObject *own_error)
 {
     if (PyErr_ExceptionMatches(other_error)) {
         *wants_other = true;
-    } else if (!PyErr_ExceptionMatches(own_error) && !PyErr_ExceptionMatches(PyExc_BlockingIOError)) {
+    } else if (!PyErr_ExceptionMatches(own_error) && !PyErr_ExceptionMatches(PyExc_BlockingIOError)
+               && !PyErr_ExceptionMatches(PyExc_InterruptedError)) {
         return -1;
     }
     PyErr_Clear();
     return CPIKA_AGAIN;
 }
 
-/* The pending exception ends the connection: an OSError as pika's StreamLostError.  Another one, a signal handler's for
- * example, goes on as it is; but whether bytes had gone or come by then nobody knows, and going on would be out of step.
- * Inside. */
+/* The pending exception ends the connection: an OSError, or what this file has to say of the socket, as pika's StreamLostError.
+ * Another one, a signal handler's for example, goes on as it is; but whether bytes had gone or come by then nobody knows, and
+ * going on would be out of step.  Inside. */
 static int
-failed(cpika_transport *t)
+failed(cpika_transport *t, bool wrong)
 {
-    bool tell = PyErr_ExceptionMatches(PyExc_OSError) != 0;
+    bool tell = wrong || PyErr_ExceptionMatches(PyExc_OSError) != 0;
     PyObject *type, *error, *traceback;
     PyErr_Fetch(&type, &error, &traceback);
     PyErr_NormalizeException(&type, &error, &traceback);
@@ -318,7 +323,7 @@ next_chunk(cpika_transport *t)
     return t->chunk;
 }
 
-/* One send: CPIKA_OK, CPIKA_AGAIN, or -1 with the socket's exception.  Inside. */
+/* One send: CPIKA_OK, CPIKA_AGAIN, or -1 with the socket's exception, or WRONG with one about it.  Inside. */
 static int
 send_once(cpika_transport *t)
 {
@@ -333,14 +338,14 @@ send_once(cpika_transport *t)
     if (sent == NULL) {
         return would_wait(&t->wants_read, t->st->want_read, t->st->want_write);
     }
-    Py_ssize_t n = PyLong_AsSsize_t(sent);
-    Py_DECREF(sent);
+    Py_ssize_t n = PyLong_Check(sent) ? PyLong_AsSsize_t(sent) : -1;
     if (n < 0 || n > size) {
-        if (!PyErr_Occurred()) {
-            PyErr_Format(PyExc_ValueError, "send() of the socket returned %zd for %zd bytes", n, size);
-        }
-        return -1;
+        PyErr_Clear();  // no number that fits
+        PyErr_Format(PyExc_ValueError, "send() of the socket returned %R for %zd bytes", sent, size);
+        Py_DECREF(sent);
+        return PyErr_ExceptionMatches(PyExc_ValueError) ? WRONG : -1;
     }
+    Py_DECREF(sent);
     if (n == 0) {
         return CPIKA_AGAIN;
     }
@@ -375,7 +380,7 @@ cpika_pysock_flush(cpika_transport *t)
     t->link->held = t->link->held && cpika_link_has_output(t->link);
     if (rc < 0) {
         // Still inside: it runs user code, which would find the connection alive and send the same again.
-        rc = failed(t);
+        rc = failed(t, rc == WRONG);
     }
     leave(t);
     t->left_over = false;
@@ -396,14 +401,14 @@ receive(cpika_transport *t)
     PyObject *data = PyObject_CallMethod(t->sock, "recv", "i", CHUNK);
     if (data == NULL) {
         bool waits = would_wait(&t->wants_write, t->st->want_write, t->st->want_read) == CPIKA_AGAIN;
-        if (!waits && failed(t) == CPIKA_IO_ENDED) {
+        if (!waits && failed(t, false) == CPIKA_IO_ENDED) {
             PyErr_Clear();
         }
     } else if (!PyBytes_Check(data) || PyBytes_GET_SIZE(data) > CHUNK) {
         PyErr_Format(PyExc_TypeError, "recv(%d) of the socket must return bytes of at most that size, not %R",
                      CHUNK, data);
         Py_CLEAR(data);
-        failed(t);
+        failed(t, PyErr_ExceptionMatches(PyExc_TypeError));
     }
     leave(t);  // behind what runs user code: the connection has ended by then
     return data;

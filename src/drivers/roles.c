@@ -154,7 +154,7 @@ wake(cpika_call *call, cpika_link *link)
     call->woken = true;
     if (call->sleep == CPIKA_POLLING) {
         cpika_link_wake(link);
-    } else {
+    } else if (call->wake_wr >= 0) {
         cpika_sock_wake(call->wake_wr);
     }
 }
@@ -192,7 +192,7 @@ cpika_roles_end_poll(cpika_roles *r, cpika_call *call, cpika_call *before, cpika
     r->asleep--;
 }
 
-int
+void
 cpika_roles_begin_park(cpika_roles *r, cpika_call *call)
 {
     assert(call->sleep == CPIKA_AWAKE);
@@ -203,14 +203,11 @@ cpika_roles_begin_park(cpika_roles *r, cpika_call *call)
             call->wake_wr = r->spare[r->spares][1];
         } else if (cpika_sock_wake_new(&call->wake_rd, &call->wake_wr) < 0) {
             call->wake_rd = call->wake_wr = -1;
-            PyErr_SetFromErrno(PyExc_OSError);
-            return -1;
         }
     }
     call->sleep = CPIKA_PARKED;
     call->woken = false;
     r->asleep++;
-    return 0;
 }
 
 void
@@ -219,8 +216,8 @@ cpika_roles_end_park(cpika_roles *r, cpika_call *call, cpika_link *link)
     assert(call->sleep == CPIKA_PARKED);
     call->sleep = CPIKA_AWAKE;
     r->asleep--;
-    if (call->woken
-        && !cpika_link_forked(link)) {  // a child's greenlets would take what is meant for the parent's
+    // A child's greenlets would take what is meant for the parent's.
+    if (call->woken && call->wake_rd >= 0 && !cpika_link_forked(link)) {
         cpika_sock_wake_drain(call->wake_rd);
     }
 }

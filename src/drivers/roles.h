@@ -126,10 +126,11 @@ void cpika_roles_unclaim(cpika_roles *r, cpika_channel_roles *channel);
 /* Whether this call may poll, now.  Else it parks. */
 bool cpika_roles_may_poll(const cpika_roles *r, const cpika_call *call);
 
-/* Around the wait itself.  `before`: what cpika_roles_end_poll wants.  Parking may fail for want of descriptors: -1. */
+/* Around the wait itself.  `before`: what cpika_roles_end_poll wants.  Where no descriptor is left, wake_rd of a parked call is
+ * -1: nobody can wake it, and it has to look again soon.  What it waits for may have been asked for by then. */
 cpika_call *cpika_roles_begin_poll(cpika_roles *r, cpika_call *call, bool watches_write);
 void cpika_roles_end_poll(cpika_roles *r, cpika_call *call, cpika_call *before, cpika_link *link);
-int cpika_roles_begin_park(cpika_roles *r, cpika_call *call);
+void cpika_roles_begin_park(cpika_roles *r, cpika_call *call);
 void cpika_roles_end_park(cpika_roles *r, cpika_call *call, cpika_link *link);
 
 /* Whether a call has reason to go on: to be asked again right before it falls asleep. */

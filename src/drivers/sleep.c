@@ -15,6 +15,7 @@ enum {
     SHORT_MS = 50,
     LONG_MS = 4000,  // an asynchronous exception is delivered within 5 s
     BUSY_MS = 1,     // a Python socket that another thread is inside
+    UNWOKEN_MS = 5,  // there is no descriptor left by which another thread could end the wait
 };
 
 /* ---- signals ---- */
@@ -175,14 +176,14 @@ sleep_once(CpikaConnection *conn, cpika_call *call, bool want_write, int signal_
         cpika_roles_end_poll(r, call, before, conn->io.link);
         return bits;
     }
-    if (cpika_roles_begin_park(r, call) < 0) {
-        return -1;
-    }
+    cpika_roles_begin_park(r, call);
     if (want_write) {
         cpika_roles_want_write(r, conn->io.link);
     }
     if (conn->io.busy && timeout_ms > BUSY_MS) {
         timeout_ms = BUSY_MS;
+    } else if (call->wake_rd < 0 && timeout_ms > UNWOKEN_MS) {
+        timeout_ms = UNWOKEN_MS;
     }
     bits = wait_for_wake(conn, call->wake_rd, signal_rd, timeout_ms);
     cpika_roles_end_park(r, call, conn->io.link);

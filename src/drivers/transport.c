@@ -155,7 +155,7 @@ int
 cpika_transport_attach(cpika_transport *t, PyObject *sock)
 {
     int fd = -1;
-    bool number = PyLong_Check(sock);  // a descriptor that nobody else has
+    bool number = PyLong_Check(sock);  // a descriptor that nobody else has, who could close it
     int plain = sock == Py_None ? 0 : number ? 1 : cpika_pysock_is_plain(sock);
     bool python = plain == 0 && sock != Py_None;
     int cooperative = python ? cpika_pysock_waits_in_greenlets(t->st) : 0;
@@ -169,7 +169,9 @@ cpika_transport_attach(cpika_transport *t, PyObject *sock)
     t->link = cpika_link_new(fd);
     if (t->link == NULL) {
         PyErr_SetFromErrno(PyExc_OSError);
-        if (plain && !number) {
+        if (number) {
+            cpika_sock_close(fd);
+        } else if (plain) {
             give_up_descriptor(sock, fd);
         }
         return -1;

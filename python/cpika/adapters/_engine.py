@@ -289,7 +289,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
         """Wait until a Python socket can go on, or one of the descriptors `wake` and `signals` is readable.
 
         :param sock: None to wait for the descriptors only
-        :param signals: -1 for none
+        :param wake: -1 for none, as `signals`
         :returns: False if nothing was ready in time
         """
         descriptor = -1 if sock is None else sock.fileno()
@@ -300,7 +300,7 @@ class Engine(_engine_names.EngineNames, ConnectionStates):
                 descriptor,
                 read=read,
                 write=write,
-                wakes=[wake] if signals < 0 else [wake, signals],
+                wakes=[number for number in (wake, signals) if number >= 0],
                 milliseconds=timeout_ms,
             )
         except OSError:
