@@ -269,6 +269,8 @@ class Session:
         :param behind: what follows, once all of it is written
         """
         piece, self.rest = self.rest[:size], self.rest[size:]
+        if self.writer.is_closing():  # over TLS asyncio's transport has no protocol left to write to
+            raise ConnectionResetError
         self.writer.write(piece + behind)
 
     async def beat(self) -> None:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from .rooms import Room
 
 SETTLE_SECONDS = 2.0  # what was given back may take so long to be in its queue again
-# Over TLS, RabbitMQ does not always notice that a connection was closed before it sends its next heartbeat,
-# half the timeout later; what that connection held is in its queue again only then.  With pika, too.
+# Over TLS, RabbitMQ does not always notice that the socket of a connection was closed: its end stays in
+# CLOSE_WAIT, also where a program on pika was killed, until a heartbeat meets the reset that the one before,
+# half the timeout earlier, has caused.  What that connection held is in its queue again only then.
 HEARTBEAT_SECONDS = 10
-NOTICE_SECONDS = HEARTBEAT_SECONDS / 2 + SETTLE_SECONDS
+NOTICE_SECONDS = 1.5 * HEARTBEAT_SECONDS + SETTLE_SECONDS
 QUEUES = 4
 
 
@@ -240,7 +241,7 @@ class World:
             if link.connection.is_open or link.ended_here or not link.errors or link.reason is not None:
                 continue
             with suppress(exceptions.AMQPError):
-                actor.call("process_data_events", link.connection.process_data_events, 0, link=link)
+                actor.dispatch(link, "process_data_events", link.connection.process_data_events, 0)
             if link.reason is None:
                 self.report.violation(
                     "nobody was told the reason", f"{link.connection!r}: {link.errors!r:.500}"
