@@ -108,3 +108,55 @@ def left_at_the_end(way: str) -> list[str]:
 def test_a_with_that_is_left_by_an_exception_gives_none(broker_url: str) -> None:
     """Row 33, what is forgotten: a context manager forgets nothing."""
     assert apart(left_at_the_end, "ResourceWarning") == []
+
+
+# ---- a circle that the collector takes apart
+
+
+class TidiesUp:
+    """What uses a channel last, in the circle that it is part of."""
+
+    def __init__(self, call: str, said: list[str]) -> None:
+        self.connection = connect()
+        self.channel = self.connection.channel()
+        self.queue = self.channel.queue_declare("", exclusive=True).method.queue
+        self.call, self.said = call, said
+        self.itself = self
+
+    def __del__(self) -> None:
+        calls: dict[str, Callable[[], Any]] = {
+            "queue_declare": lambda: self.channel.queue_declare(self.queue, passive=True),
+            "basic_qos": lambda: self.channel.basic_qos(prefetch_count=1),
+            "basic_consume": lambda: self.channel.basic_consume(self.queue, print),
+            "consume": lambda: next(self.channel.consume(self.queue, inactivity_timeout=0.01)),
+            "confirm_delivery": self.channel.confirm_delivery,
+            "queue_delete": lambda: self.channel.queue_delete(self.queue),
+            "close": self.channel.close,
+        }
+        self.said += [str(self.channel.is_open), outcome(calls[self.call])]
+        self.connection.close()
+
+
+def tidy_up(call: str) -> list[str]:
+    said: list[str] = []
+    gc.disable()
+    TidiesUp(call, said)
+    gc.collect()
+    return said
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "queue_declare",
+        "basic_qos",
+        "basic_consume",
+        "consume",
+        "confirm_delivery",
+        "queue_delete",
+        "close",
+    ],
+)
+def test_a_finalizer_finds_its_channel_as_open_as_it_says(broker_url: str, call: str) -> None:
+    """The collector clears weak references first, and a channel was closed then for its own methods."""
+    assert apart(tidy_up, call) == ["True", "ok"]

@@ -43,7 +43,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         if "flow" in self._impl._wrapped:
             return _through.flow(self, active)
-        self._impl._raise_if_not_open()
+        self._check_open()
         return bool(self._call(spec.Channel.Flow(active), spec.Channel.FlowOk).method.active)
 
     # ---- quality of service ----
@@ -63,7 +63,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
                 prefetch_count=prefetch_count,
                 global_qos=global_qos,
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         validators.zero_or_greater("prefetch_size", prefetch_size)
         validators.zero_or_greater("prefetch_count", prefetch_count)
         self._call(spec.Basic.Qos(prefetch_size, prefetch_count, global_qos), spec.Basic.QosOk)
@@ -75,7 +75,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         if "basic_recover" in self._impl._wrapped:
             return _through.signal(self, "basic_recover", requeue=requeue)
-        self._impl._raise_if_not_open()
+        self._check_open()
         self._call(spec.Basic.Recover(requeue), spec.Basic.RecoverOk)
 
     # ---- exchanges ----
@@ -115,7 +115,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
                 internal=internal,
                 arguments=arguments,
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         if isinstance(exchange_type, Enum):
             exchange_type = exchange_type.value
         return self._call(
@@ -136,7 +136,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         if "exchange_delete" in self._impl._wrapped:
             return _through.method_frame(self, "exchange_delete", exchange=exchange, if_unused=if_unused)
-        self._impl._raise_if_not_open()
+        self._check_open()
         return self._call(spec.Exchange.Delete(0, exchange, if_unused, False), spec.Exchange.DeleteOk)
 
     def exchange_bind(
@@ -161,7 +161,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
                 routing_key=routing_key,
                 arguments=arguments,
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         return self._call(
             spec.Exchange.Bind(0, destination, source, routing_key, False, arguments or {}),
             spec.Exchange.BindOk,
@@ -191,7 +191,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
                 routing_key=routing_key,
                 arguments=arguments,
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         return self._call(
             spec.Exchange.Unbind(0, destination, source, routing_key, False, arguments),
             spec.Exchange.UnbindOk,
@@ -231,7 +231,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
                 auto_delete=auto_delete,
                 arguments=arguments,
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         return self._call(
             spec.Queue.Declare(0, queue, passive, durable, exclusive, auto_delete, False, arguments or {}),
             spec.Queue.DeclareOk,
@@ -251,7 +251,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
             return _through.method_frame(
                 self, "queue_delete", queue=queue, if_unused=if_unused, if_empty=if_empty
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         validators.require_string(queue, "queue")
         return self._call(spec.Queue.Delete(0, queue, if_unused, if_empty, False), spec.Queue.DeleteOk)
 
@@ -263,7 +263,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         if "queue_purge" in self._impl._wrapped:
             return _through.method_frame(self, "queue_purge", queue=queue)
-        self._impl._raise_if_not_open()
+        self._check_open()
         validators.require_string(queue, "queue")
         return self._call(spec.Queue.Purge(0, queue, False), spec.Queue.PurgeOk)
 
@@ -293,7 +293,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
                 routing_key=routing_key,
                 arguments=arguments,
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         if routing_key is None:
             routing_key = queue
         return self._call(
@@ -324,7 +324,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
                 routing_key=routing_key,
                 arguments=arguments,
             )
-        self._impl._raise_if_not_open()
+        self._check_open()
         validators.require_string(queue, "queue")
         if routing_key is None:
             routing_key = queue
@@ -341,7 +341,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         if "tx_select" in self._impl._wrapped:
             return _through.transaction(self, "tx_select")
-        self._impl._raise_if_not_open()
+        self._check_open()
         return self._call(spec.Tx.Select(), spec.Tx.SelectOk)
 
     def tx_commit(self) -> frame.Method[spec.Tx.CommitOk]:
@@ -351,7 +351,7 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         if "tx_commit" in self._impl._wrapped:
             return _through.transaction(self, "tx_commit")
-        self._impl._raise_if_not_open()
+        self._check_open()
         return self._call(spec.Tx.Commit(), spec.Tx.CommitOk)
 
     def tx_rollback(self) -> frame.Method[spec.Tx.RollbackOk]:
@@ -361,5 +361,5 @@ class BlockingChannel(_blocking_hot.BlockingChannel):
         """
         if "tx_rollback" in self._impl._wrapped:
             return _through.transaction(self, "tx_rollback")
-        self._impl._raise_if_not_open()
+        self._check_open()
         return self._call(spec.Tx.Rollback(), spec.Tx.RollbackOk)

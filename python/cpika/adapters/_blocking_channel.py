@@ -100,13 +100,13 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         :raises pika.exceptions.ChannelClosedByBroker: the broker was first
         """
         LOGGER.debug("Channel.close(%s, %s)", reply_code, reply_text)
-        self._impl._raise_if_not_open()
+        self._check_open()
         close = spec.Channel.Close(reply_code, reply_text, 0, 0)
         close.encode()  # an impossible argument is the caller's, and closes nothing
         self._connection._impl._check_may_wait()
         try:
             self._cancel_all_consumers()
-            self._impl._raise_if_not_open()
+            self._check_open()
             if "close" in self._impl._wrapped:
                 with outside():
                     self._impl.close(reply_code=reply_code, reply_text=reply_text)
@@ -255,7 +255,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         if consumer_tag in self._consumer_infos:
             raise exceptions.DuplicateConsumerTag(consumer_tag)
         validators.require_string(queue, "queue")
-        self._impl._raise_if_not_open()
+        self._check_open()
         info = _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink)
         if store is not None and getattr(alternate_event_sink, "__func__", None) is _KEEP:
             info._keep_in(store)
@@ -330,7 +330,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                     "start_consuming may not be called from the scope of "
                     "another BlockingConnection or BlockingChannel callback"
                 )
-        self._impl._raise_if_not_open()
+        self._check_open()
         with Claim(self):  # also between two turns
             while True:
                 asks = self._connection._impl._asks  # before the look: what changes behind it asks again
@@ -416,7 +416,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         :raises ValueError: another consumer than this one is active
         :raises pika.exceptions.ChannelClosedByBroker: the broker closed the channel
         """
-        self._impl._raise_if_not_open()
+        self._check_open()
         self._start_generator((queue, auto_ack, exclusive), arguments, consumer_tag)
         hand: list[Any] = [None]
         be_fair = self._connection._impl._be_fair if self._connection._impl._cooperative else None
@@ -556,7 +556,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
                 "confirm_delivery: confirmation was already enabled on channel=%s", self.channel_number
             )
             return
-        self._impl._raise_if_not_open()
+        self._check_open()
         if not (self._impl.connection.publisher_confirms and self._impl.connection.basic_nack):
             raise exceptions.MethodNotImplemented("Confirm.Select not Supported by Server")
         try:

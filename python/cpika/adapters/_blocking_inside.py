@@ -408,7 +408,7 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         if self._state == self._impl.OPENING:
             self._open()
             self._impl._opened()
-        self._impl._raise_if_not_open()
+        self._check_open()
         self._connection._flush_output(lambda: self.is_closed, *(waiters or self._ALWAYS_READY_WAITERS))
         if self.is_closed and isinstance(self._closing_reason, exceptions.ChannelClosedByBroker):
             raise_again(self._closing_reason)

@@ -87,7 +87,7 @@ def publish(
         with outside():
             call()
         if _is_real(channel):
-            channel._impl._raise_if_not_open()  # as pika's flush: where a wrapper has swallowed it
+            channel._check_open()  # as pika's flush: where a wrapper has swallowed it
         return
     try:
         with BufferedPublishing(channel, _UNLIMITED, _LONGEST_S), outside():
