@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import parity.loop_differences
 import parity.twisted_differences
 import parity.wire_differences  # noqa: F401 adds to DIFFERENCES
 import pytest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import cpika
@@ -14,32 +14,6 @@ from parity.harness import Broker
 from support import amqp
 from support.fakeserver import FakeServer, Peer
 from support.proxy import SERVER, Proxy
-
-SECONDS = 30.0
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Runs a coroutine to its end on a loop of each kind."""
-
-    def run_on_a_new_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
-        if request.param == "uvloop":
-            import uvloop
-
-            loop: Any = uvloop.new_event_loop()
-        else:
-            loop = asyncio.new_event_loop()
-        try:
-            return loop.run_until_complete(asyncio.wait_for(coroutine, SECONDS))
-        finally:
-            loop.close()
-
-    return run_on_a_new_loop
-
-
-@pytest.fixture
-def params(broker_url: str) -> Any:
-    return Broker.of_this_run().parameters(cpika)
 
 
 async def got_back(channel: aio.Channel, queue: str, auto_ack: bool = False) -> aio.Message:

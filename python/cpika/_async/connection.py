@@ -226,7 +226,8 @@ class Connection(Output, AbstractBase):
             )
             LOGGER.error(message)
             raise exceptions.ConnectionWrongStateError(message)
-        spec.Connection.Close(reply_code, reply_text, 0, 0).encode()  # a bad argument is the caller's
+        if self._opened:
+            spec.Connection.Close(reply_code, reply_text, 0, 0).encode()  # a bad argument is the caller's
         for channel in list(self._channels.values()):
             if not (channel.is_closing or channel.is_closed):
                 channel.close(reply_code, reply_text)

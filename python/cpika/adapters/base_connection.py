@@ -193,8 +193,14 @@ class BaseConnection(connection.Connection):
         """Stop opening; `_on_stream_terminated` follows in another turn of the loop."""
         if self._transport is not None:
             self._transport.abort()
-        else:
+        elif self._connection_workflow is not None:
             self._connection_workflow.abort()
+        else:  # nothing is under way that would tell the end
+            self._nbio.add_callback_threadsafe(self._on_nothing_aborted)
+
+    def _on_nothing_aborted(self) -> None:
+        if not self.is_closed:
+            self._on_stream_terminated(None)
 
     # ---- the loop ----
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import functools
 import logging
 import socket
@@ -23,13 +24,27 @@ class _Tasks:
     """Timers and operations that may have to be cancelled."""
 
     _task_ref: Any = None
+    _nbio: Any = None
+
+    def _run(self, step: Callable[[], Any], failed: Callable[[Exception], Any]) -> None:
+        """Take a step whose outcome the loop tells; what it raises is told too, by `failed(error)`.
+
+        In another turn of the loop: nothing is told while the caller of the step still runs.
+        """
+        try:
+            step()
+        except Exception as error:
+            self._task_ref = self._nbio.call_later(0, functools.partial(failed, error))
 
     def _cancel(self, *names: str) -> None:
         for name in names:
             reference = getattr(self, name)
+            setattr(self, name, None)
             if reference is not None:
-                reference.cancel()
-                setattr(self, name, None)
+                try:
+                    reference.cancel()
+                except Exception:  # what the loop says to that keeps nobody from going on
+                    _LOG.exception("Cancelling %s failed", name)
 
 
 class AMQPConnector(_Tasks):
@@ -73,23 +88,25 @@ class AMQPConnector(_Tasks):
         self._conn_params = conn_params
         self._on_done = on_done
         self._state = self._STATE_TCP
-        self._sock = socket.socket(*addr_record[:3])
+        self._run(self._connect_socket, self._on_tcp_connection_done)
+
+    def _connect_socket(self) -> None:
+        params, address = self._conn_params, self._addr_record
+        if params.stack_timeout is not None:  # first: they end the attempt, whatever happens behind them
+            self._stack_timeout_ref = self._nbio.call_later(params.stack_timeout, self._on_overall_timeout)
+        if params.socket_timeout is not None:
+            self._tcp_timeout_ref = self._nbio.call_later(
+                params.socket_timeout, self._on_tcp_connection_timeout
+            )
+        self._sock = socket.socket(*address[:3])
         _forked.sockets.add(self._sock)
         self._sock.setsockopt(SOL_TCP, socket.TCP_NODELAY, 1)
-        set_sock_opts(conn_params.tcp_options, self._sock)
+        set_sock_opts(params.tcp_options, self._sock)
         self._sock.setblocking(False)
-        _LOG.info("Pika version %s connecting to %r", errors._PIKA_VERSION, addr_record[4])
+        _LOG.info("Pika version %s connecting to %r", errors._PIKA_VERSION, address[4])
         self._task_ref = self._nbio.connect_socket(
-            self._sock, addr_record[4], on_done=self._on_tcp_connection_done
+            self._sock, address[4], on_done=self._on_tcp_connection_done
         )
-        if conn_params.socket_timeout is not None:
-            self._tcp_timeout_ref = self._nbio.call_later(
-                conn_params.socket_timeout, self._on_tcp_connection_timeout
-            )
-        if conn_params.stack_timeout is not None:
-            self._stack_timeout_ref = self._nbio.call_later(
-                conn_params.stack_timeout, self._on_overall_timeout
-            )
 
     def abort(self) -> None:
         """Give up; `on_done` gets an `AMQPConnectorAborted`, in another turn of the loop.
@@ -129,7 +146,8 @@ class AMQPConnector(_Tasks):
         on_done = self._on_done
         self._deactivate()
         if self._sock is not None:
-            self._sock.close()
+            with contextlib.suppress(OSError):  # somebody has closed the descriptor
+                self._sock.close()
             self._sock = None
         self._conn_factory = self._nbio = self._on_done = None
         self._state = self._STATE_DONE
@@ -178,6 +196,9 @@ class AMQPConnector(_Tasks):
             self._report_completion_and_cleanup(errors.AMQPConnectorSocketConnectError(error))
             return
         self._state = self._STATE_TRANSPORT
+        self._run(self._create_stream, self._on_transport_establishment_done)
+
+    def _create_stream(self) -> None:
         options = self._conn_params.ssl_options
         context = name = None
         if options is not None:
@@ -350,13 +371,22 @@ class AMQPConnectionWorkflow(_Tasks, AbstractAMQPConnectionWorkflow):
     def _start_new_cycle_async(self, first: bool) -> None:
         self._task_ref = None
         if self._attempts_remaining <= 0:
-            error = errors.AMQPConnectionWorkflowFailed(self._connection_errors)
-            _LOG.error("AMQP connection workflow failed: %r.", error)
-            self._report_completion_and_cleanup(error)
+            self._fail()
             return
         self._attempts_remaining -= 1
         self._current_config_index = None
-        self._task_ref = self._nbio.call_later(0 if first else self._retry_pause, self._try_next_config_async)
+        self._run(lambda: self._pause(0 if first else self._retry_pause), self._fail)
+
+    def _pause(self, seconds: float) -> None:
+        self._task_ref = self._nbio.call_later(seconds, self._try_next_config_async)
+
+    def _fail(self, last: Exception | None = None) -> None:
+        """All attempts have failed, or there can be no more of them."""
+        if last is not None:
+            self._connection_errors.append(last)
+        error = errors.AMQPConnectionWorkflowFailed(self._connection_errors)
+        _LOG.error("AMQP connection workflow failed: %r.", error)
+        self._report_completion_and_cleanup(error)
 
     def _try_next_config_async(self) -> None:
         self._task_ref = None
@@ -365,10 +395,18 @@ class AMQPConnectionWorkflow(_Tasks, AbstractAMQPConnectionWorkflow):
         if index >= len(self._connection_configs):
             self._start_new_cycle_async(first=False)
             return
-        params = self._connection_configs[index]
+        self._run(self._look_up, self._on_getaddrinfo_async_done)
+
+    @property
+    def _config(self) -> Parameters:
+        """The parameters whose turn it is."""
+        assert self._current_config_index is not None
+        return self._connection_configs[self._current_config_index]
+
+    def _look_up(self) -> None:
         self._task_ref = self._nbio.getaddrinfo(
-            host=params.host,
-            port=params.port,
+            host=self._config.host,
+            port=self._config.port,
             socktype=self._SOCK_TYPE,
             proto=self._IPPROTO,
             on_done=self._on_getaddrinfo_async_done,
@@ -376,6 +414,8 @@ class AMQPConnectionWorkflow(_Tasks, AbstractAMQPConnectionWorkflow):
 
     def _on_getaddrinfo_async_done(self, addresses: Any) -> None:
         self._task_ref = None
+        if not addresses:
+            addresses = errors.without_addresses(self._config)
         if isinstance(addresses, BaseException):
             _LOG.error("getaddrinfo failed: %r.", addresses)
             self._connection_errors.append(addresses)
@@ -389,13 +429,20 @@ class AMQPConnectionWorkflow(_Tasks, AbstractAMQPConnectionWorkflow):
         if address is None:
             self._try_next_config_async()
             return
-        assert self._current_config_index is not None
-        self._connector = self._connector_factory()
-        self._connector.start(
-            addr_record=address,
-            conn_params=self._connection_configs[self._current_config_index],
-            on_done=self._on_connector_done,
-        )
+        self._run(lambda: self._attempt(address), self._on_no_connector)
+
+    def _attempt(self, address: Any) -> None:
+        self._connector = connector = self._connector_factory()
+        try:
+            connector.start(addr_record=address, conn_params=self._config, on_done=self._on_connector_done)
+        except Exception:
+            self._connector = None  # there is nothing to abort
+            raise
+
+    def _on_no_connector(self, error: Exception) -> None:
+        """A connector of the program's own could not be made, or did not begin."""
+        self._task_ref = None
+        self._on_connector_done(errors.AMQPConnectorSocketConnectError(error))
 
     def _on_connector_done(self, result: Any) -> None:
         self._connector = None

@@ -128,9 +128,10 @@ class AMQPConnectionWorkflowFailed(AMQPConnectorException):
 
     def __repr__(self) -> str:
         first = self.exceptions[0] if len(self.exceptions) > 1 else None
+        last = self.exceptions[-1] if self.exceptions else None  # none: a program's own workflow
         return (
             f"{type(self).__name__}: {len(self.exceptions)} exceptions in all; last exception - "
-            f"{self.exceptions[-1]!r}; first exception - {first!r}"
+            f"{last!r}; first exception - {first!r}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -149,6 +150,13 @@ def __getattr__(name: str) -> Any:
     value = globals()[name] = getattr(_workflow, name)
     _home.at_home(__name__, value)
     return value
+
+
+def without_addresses(config: Parameters) -> AMQPConnectorSocketConnectError:
+    """Return the failure of a look-up that has succeeded, and found nothing to connect to."""
+    failure = AMQPConnectorSocketConnectError(socket.gaierror(socket.EAI_NONAME, "no addresses were found"))
+    failure._name_peer(config.host, config.port)
+    return failure
 
 
 def _none_given(parameters: object) -> ValueError:
@@ -214,7 +222,7 @@ def open_stream(
         if cycle:
             _waiting.sleep(last.retry_delay)
         for config in configs:
-            addresses = _resolve(config)
+            addresses = _resolve(config) or without_addresses(config)
             if isinstance(addresses, Exception):
                 _LOG.error("getaddrinfo failed: %r.", addresses)
                 failures.append(addresses)

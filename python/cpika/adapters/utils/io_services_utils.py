@@ -174,8 +174,10 @@ class _AsyncSocketConnector(_Operation):
 
     def _report_completion(self, result: BaseException | None) -> None:
         self._state = self._STATE_COMPLETED
-        self._cleanup()
-        self._on_done(result)
+        try:
+            self._cleanup()
+        finally:  # whatever the loop says to that
+            self._on_done(result)
 
 
 class _AsyncStreamConnector(_Operation):
@@ -211,11 +213,13 @@ class _AsyncStreamConnector(_Operation):
         self._watching = False
 
     def _cleanup(self, close: bool) -> None:
-        self._unwatch()
-        sock, self._sock = self._sock, None
-        self._protocol_factory = self._on_done = self._ssl_context = None
-        if close:
-            sock.close()
+        try:
+            self._unwatch()
+        finally:
+            sock, self._sock = self._sock, None
+            self._protocol_factory = self._on_done = self._ssl_context = None
+            if close:
+                sock.close()
 
     def _unwatch(self) -> None:
         if self._watching:
@@ -246,18 +250,27 @@ class _AsyncStreamConnector(_Operation):
         if self._state != self._STATE_ACTIVE:
             return
         try:
+            if not self._shake_hands():
+                return
+            _LOGGER.info("SSL handshake completed successfully: %s", self._sock)
+            self._unwatch()
+        except Exception as error:
+            _LOGGER.exception("SSL do_handshake failed: error=%r; %s", error, self._sock)
+            self._report_completion(error)
+        else:
+            self._linkup()
+
+    def _shake_hands(self) -> bool:
+        """Return whether TLS is done; else the loop is watching for what it wants."""
+        try:
             self._sock.do_handshake()
         except ssl.SSLWantReadError:
             self._watch(self._nbio.set_reader, self._nbio.remove_writer)
         except ssl.SSLWantWriteError:
             self._watch(self._nbio.set_writer, self._nbio.remove_reader)
-        except Exception as error:
-            _LOGGER.exception("SSL do_handshake failed: error=%r; %s", error, self._sock)
-            self._report_completion(error)
         else:
-            _LOGGER.info("SSL handshake completed successfully: %s", self._sock)
-            self._unwatch()
-            self._linkup()
+            return True
+        return False
 
     def _watch(self, add: Callable[..., Any], remove: Callable[..., Any]) -> None:
         self._watching = True
