@@ -13,6 +13,9 @@ LOGGER = logging.getLogger("pika.callback")
 
 _MISSING = object()
 
+_ENDS = frozenset(("_on_channel_close", "_on_connection_closed"))
+"""Keys of an end: what a callback raises leaves when everybody has been told."""
+
 AMQPValue = Union[type[amqp_object.AMQPObject], amqp_object.AMQPObject, int, str]
 
 
@@ -26,6 +29,13 @@ def name_or_value(value: Any) -> str:
     named = value.method if isinstance(value, frame.Method) else value
     kind = named if isinstance(named, type) else type(named)
     return str(named.NAME if issubclass(kind, amqp_object.AMQPObject) else named)
+
+
+def to_leave(first: BaseException | None, error: BaseException) -> BaseException:
+    """Return which of two exceptions leaves when all are called: the first, or one that no log tells of."""
+    if first is None or (isinstance(first, Exception) and not isinstance(error, Exception)):
+        return error
+    return first
 
 
 _FunctionT = TypeVar("_FunctionT", bound=Callable[..., Any])
@@ -154,6 +164,8 @@ class CallbackManager:
     def process(self, prefix: AMQPValue, key: AMQPValue, caller: object, *args: Any, **keywords: Any) -> bool:
         """Call the callbacks of a key; an exception of one is logged and raised.
 
+        At once, but for the end of a channel or a connection: that is told to the others first.
+
         :param caller: who asks, see `only_caller`
         :param args: arguments of the callbacks
         :param keywords: keyword arguments of the callbacks
@@ -184,14 +196,23 @@ class CallbackManager:
             for entry in spent:
                 self.remove(prefix, key, entry[self.CALLBACK], entry[self.ARGUMENTS])
         told = LOGGER.isEnabledFor(logging.DEBUG)
+        raised: BaseException | None = None
         for callback in due:
             if told:
                 LOGGER.debug('Calling %s for "%s:%s"', callback, prefix, key)
             try:
                 callback(*args, **keywords)
-            except Exception:
-                LOGGER.exception('Calling %s for "%s:%s" failed', callback, prefix, key)
-                raise
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    LOGGER.exception('Calling %s for "%s:%s" failed', callback, prefix, key)
+                if key not in _ENDS:
+                    raise
+                raised = to_leave(raised, error)
+        if raised is not None:
+            try:
+                raise raised
+            finally:
+                del raised  # its traceback has this frame
         return True
 
     def remove(

@@ -39,6 +39,31 @@ def a_look_up_that_finds_nothing(pika: Any, env: Any) -> None:
 
 
 @differs(
+    "What a callback raises that is told of the end",
+    "leaves at once: channels and callbacks behind it are never told",
+    "leaves when all have been told: the first exception, or the first that is no `Exception`",
+)
+def a_callback_that_raises_at_the_end(pika: Any, env: Any) -> None:
+    loop = Loop(pika, env, "select")
+
+    def ended(channel: Any, _reason: Any) -> None:
+        env.show("told", int(channel))
+        raise ZeroDivisionError(int(channel))
+
+    def opened(channel: Any) -> None:
+        channel.add_on_close_callback(ended)
+        if int(channel) == 2:
+            loop.connection._terminate_stream(pika.exceptions.AMQPHeartbeatTimeout("mine"))
+
+    def on_open(connection: Any) -> None:
+        for _ in range(2):
+            connection.channel(on_open_callback=opened)
+
+    env.call("connect", loop.connect, on_open)
+    loop.finish()
+
+
+@differs(
     "`close()` of a connection on a loop that nothing connects (`internal_connection_workflow=False`)",
     "`AttributeError`; it is being closed for good",
     "`on_open_error_callback` gets `ConnectionOpenAborted`",

@@ -493,17 +493,35 @@ class Connection(Output, AbstractBase):
         if isinstance(self._error, exceptions.AMQPConnectionError):
             self._error._name_peer(self.params.host, self.params.port)
         self._set_connection_state(self.CONNECTION_CLOSED)
+        try:
+            self._tell_all_of_the_end()
+        finally:
+            if self._engine is not None:
+                self._engine._loop_stop()
+            self._init_connection_state()
+
+    def _tell_all_of_the_end(self) -> None:
+        """Call everybody's callbacks; then what one of them has raised leaves."""
+        raised: BaseException | None = None
         for channel in list(self._channels.values()):
             if self._channels.get(channel.channel_number) is channel:
-                channel._on_close_meta(self._error)
+                try:
+                    channel._on_close_meta(self._error)
+                except BaseException as error:
+                    raised = _callback.to_leave(raised, error)
         LOGGER.info(
             "%s due to %r", "Stack terminated" if self._opened else "Connection setup terminated", self._error
         )
         key = self.ON_CONNECTION_CLOSED if self._opened else self.ON_CONNECTION_ERROR
-        self.callbacks.process(0, key, self, self, self._error)
-        if self._engine is not None:
-            self._engine._loop_stop()
-        self._init_connection_state()
+        try:
+            self.callbacks.process(0, key, self, self, self._error)
+        except BaseException as error:
+            raised = _callback.to_leave(raised, error)
+        if raised is not None:
+            try:
+                raise raised
+            finally:
+                del raised  # its traceback has this frame
 
     def _name_refusal(self) -> None:
         """Before the connection was open: the step at which the broker hung up names the error."""
