@@ -25,7 +25,6 @@ from cpika._aio.messages import Message, ReturnedMessage
 from cpika._aio.parts import Closing, Opening, fail, settle
 from cpika._async.mandatory import Mandatory, covered, frozen
 from cpika._buffer import Buffer
-from cpika._core import raise_again
 from cpika.adapters.asyncio_connection import AsyncioConnection
 from cpika.adapters.utils import connection_workflow
 from cpika.connection import Parameters, URLParameters
@@ -73,12 +72,13 @@ async def _connect(configs: list[Parameters]) -> Connection:
     workflow = AsyncioConnection.create_connection(configs, on_done, loop)
     try:
         result = await done
-    except asyncio.CancelledError:
-        try:
-            workflow.abort()
-        except connection_workflow.AMQPConnectorWrongState:
-            if not done.cancelled():
-                _close_quietly(done.result())
+    except BaseException:
+        if not loop.is_closed():
+            try:
+                workflow.abort()
+            except connection_workflow.AMQPConnectorWrongState:
+                if not done.cancelled():
+                    _close_quietly(done.result())
         raise
     if isinstance(result, BaseException):
         raise _failure(result)
@@ -108,9 +108,8 @@ class Connection(Closing):
     """
 
     def __init__(self, raw: AsyncioConnection) -> None:
+        super().__init__(asyncio.get_running_loop())
         self.raw = raw
-        self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[BaseException] = self._loop.create_future()
         self._drained: asyncio.Future[None] | None = None
         self._secret_lock = asyncio.Lock()
         self._secret_answered: asyncio.Future[Any] | None = None
@@ -141,21 +140,21 @@ class Connection(Closing):
     async def _channel(self, confirms: bool) -> Channel:
         opened: asyncio.Future[Any] = self._loop.create_future()
         raw = self.raw.channel(on_open_callback=lambda channel: settle(opened, channel))
-        channel = Channel(self, raw)  # in time: it may end in the turn in which it opens
-        channel._waiting.add(opened)
         try:
-            await opened
-            if channel._ended.done():
-                raise_again(channel._ended.result())
+            channel = Channel(self, raw)  # in time: it may end in the turn in which it opens
+            channel._waiting.add(opened)
+            try:
+                await opened
+            finally:
+                channel._waiting.discard(opened)
+            channel._raise_end()
             if confirms:
                 await channel._confirm()
-        except asyncio.CancelledError:
-            if not (raw.is_closed or raw.is_closing):
+            return channel
+        except BaseException:
+            if not (raw.is_closed or raw.is_closing or self._loop.is_closed()):
                 raw.close()
             raise
-        finally:
-            channel._waiting.discard(opened)
-        return channel
 
     async def close(self) -> None:
         """Close the connection (AMQP Connection.Close) and wait for its end; safe to repeat."""
@@ -166,29 +165,25 @@ class Connection(Closing):
 
     async def update_secret(self, new_secret: str, reason: str) -> None:
         """Give the broker a new secret (AMQP Connection.UpdateSecret)."""
-        has_waited = self._secret_lock.locked()
-        async with self._secret_lock:
+        async with self._turn(self._secret_lock):
             # Answers have no number: one that is given up is awaited by the next.
-            if self._secret_answered is not None and not self._secret_answered.done():
-                has_waited = True
-                await self._first(self._secret_answered)
-            if has_waited and self._ended.done():  # meanwhile: as who was first is told
-                raise_again(self._ended.result())
+            await self._until(lambda: self._secret_answered)
             answered: asyncio.Future[Any] = self._loop.create_future()
-            self.raw.update_secret(new_secret, reason, lambda frame: settle(answered, frame))
+            self.raw.update_secret(new_secret, reason, self._on_secret)
             self._secret_answered = answered
-            await self._first(answered)
-            if not answered.done():
-                raise_again(self._ended.result())
+            self._waiting.add(answered)
+            await asyncio.shield(answered)
 
-    async def _first(self, answered: asyncio.Future[Any]) -> None:
-        """Wait for an answer, or for the end."""
-        await asyncio.wait([answered, self._ended], return_when=asyncio.FIRST_COMPLETED)
+    def _on_secret(self, frame: Any) -> None:
+        answered, self._secret_answered = self._secret_answered, None
+        if answered is not None:
+            self._waiting.discard(answered)
+            settle(answered, frame)
 
     # ---- what the connection tells ----
 
     def _on_close(self, _raw: Any, reason: BaseException) -> None:
-        settle(self._ended, reason)
+        self._told_end(reason)
         self._on_low(_raw)
 
     def _on_high(self, _raw: Any) -> None:
@@ -217,16 +212,15 @@ class Channel(Closing):
     """
 
     def __init__(self, connection: Connection, raw: Any) -> None:
+        super().__init__(connection._loop)
         self.connection = connection
         self.raw = raw
-        self._loop = connection._loop
-        self._waiting: set[asyncio.Future[Any]] = set()
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._mandatory = Mandatory()
         self._consumers: dict[str, Consumer] = {}
+        self._cancelling: dict[str, asyncio.Future[Any]] = {}  # the cancels under way, by their tags
         self._get_lock = asyncio.Lock()
         self._got: asyncio.Future[Any] | None = None
-        self._ended: asyncio.Future[BaseException] = self._loop.create_future()
         raw.add_on_close_callback(self._on_close)
         raw.add_on_cancel_callback(self._on_cancel)
         raw.add_on_return_callback(self._on_return)
@@ -375,9 +369,7 @@ class Channel(Closing):
         :raises pika.exceptions.NackError: the broker refused it
         """
         if self.connection._drained is not None:
-            await self.connection.drain()
-            if self._ended.done():  # meanwhile: as those are told that were under way
-                raise_again(self._ended.result())
+            await self._until(lambda: self.connection._drained)
         if mandatory:
             body = frozen(body)
         tag = self.raw._publish_tagged(exchange, routing_key, body, properties, mandatory)
@@ -414,11 +406,8 @@ class Channel(Closing):
 
         :param auto_ack: the broker expects no acknowledgement
         """
-        async with self._get_lock:
-            while (
-                self._got is not None and not self._ended.done()
-            ):  # a task that was cancelled has left its answer behind
-                await asyncio.wait([self._got, self._ended], return_when=asyncio.FIRST_COMPLETED)
+        async with self._turn(self._get_lock):
+            await self._until(lambda: self._got)  # a task that was cancelled has left its answer behind
             got: asyncio.Future[Any] = self._loop.create_future()
 
             def on_get_ok(_raw: Any, method: Any, properties: Any, body: bytes) -> None:
@@ -437,16 +426,16 @@ class Channel(Closing):
             self._waiting.add(asked)
             try:
                 return await asked
-            except asyncio.CancelledError:
-                if asked.done() and not asked.cancelled():  # answered in the turn in which it was cancelled
-                    self._give_back(asked, auto_ack)
+            except BaseException:
+                if not asked.cancel():
+                    self._give_back(asked, auto_ack)  # answered in the turn in which it was given up
                 raise
             finally:
                 self._waiting.discard(asked)
 
     def _give_back(self, asked: asyncio.Future[Message | None], auto_ack: bool) -> None:
-        message = None if asked.exception() is not None else asked.result()
-        if message is not None and not auto_ack and self.raw.is_open:
+        message = None if asked.cancelled() or asked.exception() is not None else asked.result()
+        if message is not None and not auto_ack and self.raw.is_open and not self._loop.is_closed():
             message.reject()
 
     def _on_get_empty(self, _frame: Any) -> None:
@@ -478,13 +467,10 @@ class Channel(Closing):
     # ---- the end ----
 
     def _on_close(self, _raw: Any, reason: BaseException) -> None:
-        settle(self._ended, reason)
-        waiting, self._waiting = self._waiting, set()
+        self._told_end(reason)
         pending, self._pending = self._pending, {}
         consumers, self._consumers = self._consumers, {}
         self._mandatory.clear()
-        for future in waiting:
-            fail(future, reason)
         for future in pending.values():
             fail(future, reason)
         for consumer in consumers.values():

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class Consumer(AsyncIterator[Message]):
     """The messages of a queue; `Channel.consume` makes it.
 
-    `async with` begins it and ends it again; what has come by then and was not read goes back to its queue.
-    Reading raises ConsumerCancelled when the broker has cancelled it, and the reason when the channel has
-    ended, behind the messages that came before.
+    `async with` begins it and ends it again, and inside of it it is read: reading is a RuntimeError before.
+    What has come by its end and was not read goes back to its queue. Reading raises ConsumerCancelled when
+    the broker has cancelled it, and the reason when the channel has ended, behind the messages that came
+    before.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Consumer(AsyncIterator[Message]):
         self._prefetch = prefetch
         self._messages: deque[Message] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
-        self._reason: BaseException | None = None
+        self._reason: BaseException | None = RuntimeError("a consumer is read inside of `async with` on it")
 
     async def __aenter__(self) -> Consumer:
         channel = self.channel
+        await channel._until(lambda: channel._cancelling.get(self.consumer_tag or ""))
         if self._prefetch is not None:
             await channel.qos(self._prefetch)
+            channel._raise_end()
         auto_ack, exclusive, arguments = self._options
         begun: asyncio.Future[Any] = channel._loop.create_future()
         tag = self.consumer_tag = channel.raw.basic_consume(
@@ -60,12 +63,12 @@ class Consumer(AsyncIterator[Message]):
             arguments,
             lambda frame: settle(begun, frame),
         )
-        self._reason = None  # of another time that it was entered
+        self._reason = None  # why it could not be read before
         channel._consumers[tag] = self
         channel._waiting.add(begun)
         try:
             await begun
-        except asyncio.CancelledError:
+        except BaseException:
             self._cancel()
             self._give_back()  # messages may have come in the turn in which it was cancelled
             raise
@@ -90,26 +93,31 @@ class Consumer(AsyncIterator[Message]):
 
     def _cancel(self) -> asyncio.Future[Any] | None:
         """Ask for the end, and tell who reads; what is delivered from now on goes back."""
-        channel, tag = self.channel, self.consumer_tag
-        if channel._consumers.pop(tag or "", None) is None:
+        channel, tag = self.channel, self.consumer_tag or ""
+        if channel._consumers.pop(tag, None) is None:
             return None
         self._end(self._reason or exceptions.ConsumerCancelled())
-        if not channel.raw.is_open:
+        raw = channel.raw
+        if not raw.is_open or channel._loop.is_closed():
+            return None
+        if tag not in raw.consumer_tags or tag in raw._cancelled:  # the program has cancelled it by itself
             return None
         ended: asyncio.Future[Any] = channel._loop.create_future()
-        channel._waiting.add(ended)
 
         def cancelled(frame: Any) -> None:
             channel._waiting.discard(ended)
+            del channel._cancelling[tag]
             settle(ended, frame)
 
-        channel.raw.basic_cancel(tag, cancelled)
+        raw.basic_cancel(tag, cancelled)
+        channel._waiting.add(ended)
+        channel._cancelling[tag] = ended
         return ended
 
     def _give_back(self) -> None:
         auto_ack = self._options[0]
         messages, self._messages = self._messages, deque()
-        if not auto_ack and self.channel.raw.is_open:
+        if not auto_ack and self.channel.raw.is_open and not self.channel._loop.is_closed():
             for message in messages:
                 message.reject()
 
