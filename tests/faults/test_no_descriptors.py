@@ -115,9 +115,12 @@ def left_behind_by_attempts(kind: str) -> tuple[int, list[str]]:
     return descriptors() - before, ends
 
 
-@pytest.mark.parametrize("kind", ["select"])
+@pytest.mark.parametrize("kind", ["asyncio", "select"])
 def test_an_attempt_on_a_loop_leaves_no_socket_behind(broker_url: str, kind: str) -> None:
     """Each left one, so who tries again at the limit never got away from it."""
     left, ends = apart(left_behind_by_attempts, kind)
     assert left == 0
-    assert set(ends) == {"AMQPConnectionError", "AMQPConnectionWorkflowFailed", "ConnectionClosedByClient"}
+    assert "ConnectionClosedByClient" in ends
+    assert {"AMQPConnectionError", "AMQPConnectionWorkflowFailed"} & set(
+        ends
+    )  # no socket, or no engine for it
