@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
+from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ _TAG = attrgetter("method.consumer_tag")
 T = TypeVar("T")
 
 Arguments = Any  # a mapping, or None
+_Message = tuple[Any, Any, Any]  # method, properties, body
 
 
 class _Request(Requests):
@@ -80,8 +82,8 @@ class Channel:
         self._ack_nack_callback: Callback | None = None
         self._telling: set[Any] = set()  # locks of publishes that have not told their delivery tags yet
         self._calls: set[Any] = set()
-        self._getting = False
-        self._gets: list[tuple[Call[tuple[Any, Any, Any]], str, bool]] = []
+        self._getting: Call[_Message] | None = None  # the call of the Basic.Get that is with the broker
+        self._gets: deque[tuple[Call[_Message], str, bool]] = deque()  # those behind it
         channel.add_on_close_callback(self._on_close)
         channel.add_callback(self._on_get_empty, [spec.Basic.GetEmpty], False)
 
@@ -90,6 +92,8 @@ class Channel:
     def _on_close(self, _channel: Any, reason: BaseException) -> None:
         for call in list(self._calls):  # their own threads add and discard meanwhile
             call.fail(reason)
+        self._getting = None  # the calls are among those above
+        self._gets.clear()
         self._worker.end()
         if self in self._wrapper._channels and self._wrapper._connection.is_open:
             self._wrapper._channels.remove(self)
@@ -206,6 +210,8 @@ class Channel:
             self._confirm_select_ok = self._rpc(
                 "confirm_delivery", timeout, ack_nack_callback=self._on_verdict
             )
+        elif not self._channel.is_open:
+            self._check_open()
         return self._confirm_select_ok
 
     def _on_verdict(self, frame: Any) -> None:
@@ -285,46 +291,42 @@ class Channel:
         :returns: (GetOk, properties, body), or (None, None, None) for an empty queue
         """
 
-        def begin(call: Call[tuple[Any, Any, Any]]) -> None:
+        def begin(call: Call[_Message]) -> None:
+            self._channel._raise_if_not_open()  # behind the end nobody would call it
             self._gets.append((call, queue, auto_ack))
             self._next_get()
 
-        def undo(answer: tuple[Any, Any, Any]) -> None:
+        def undo(answer: _Message) -> None:
             if answer[0] is not None and not auto_ack and self._channel.is_open:
                 self._channel.basic_reject(answer[0].delivery_tag)  # back to the queue
 
         return self._wait_for("basic_get", begin, timeout, undo=undo)
 
     def _next_get(self) -> None:
-        if self._getting:
-            return
-        while self._gets and self._gets[0][0].is_over:
-            self._gets.pop(0)
-        if not self._gets:
-            return
-        _call, queue, auto_ack = self._gets[0]
-        self._getting = True
-        try:
-            self._channel._raise_if_not_open()
-            self._channel.basic_get(queue, self._on_get_ok, auto_ack)
-        except Exception as error:
-            self._got(error)
+        while self._gets and self._getting is None:
+            call, queue, auto_ack = self._gets.popleft()
+            if call.is_over:
+                continue
+            self._getting = call
+            try:
+                self._channel.basic_get(queue, self._on_get_ok, auto_ack)
+            except Exception as error:
+                self._getting = None
+                call.fail(error)
 
-    def _got(self, answer: Any) -> None:
-        self._getting = False
-        call, _queue, _auto_ack = self._gets.pop(0)
-        if isinstance(answer, BaseException):
-            call.fail(answer)
-        else:
-            call.succeed(answer)
-        self._next_get()
+    def _got(self, message: _Message) -> None:
+        call, self._getting = self._getting, None
+        if call is not None:
+            try:
+                call.succeed(message)
+            finally:
+                self._next_get()
 
     def _on_get_ok(self, _raw: Any, method: Any, properties: Any, body: bytes) -> None:
         self._got((method, properties, body))
 
     def _on_get_empty(self, _frame: Any) -> None:
-        if self._getting:
-            self._got((None, None, None))
+        self._got((None, None, None))
 
     def basic_qos(
         self,
@@ -356,7 +358,12 @@ class Channel:
         if not callable(callback):
             raise TypeError(f"callback must be callable, but got {callback!r}")
         self._wrapper._check_usable()
-        self._wrapper._ioloop.add_callback_threadsafe(lambda: getattr(self._channel, name)(told))
+
+        def add() -> None:
+            if not self._channel.is_closed:  # else it would stand where the next channel of the number looks
+                getattr(self._channel, name)(told)
+
+        self._wrapper._ioloop.add_callback_threadsafe(add)
 
     # ---- queues and exchanges ----
 
