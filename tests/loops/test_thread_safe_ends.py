@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,3 +87,48 @@ def test_a_callback_for_a_channel_that_has_ended_is_not_the_next_ones(connection
     assert again.channel_number == channel.channel_number
     found = connection._connection.callbacks.pending(again.channel_number, "_on_return")
     assert not found
+
+
+class Held:
+    """While it lasts, the I/O thread does nothing."""
+
+    def __init__(self, connection: Any) -> None:
+        self._loop = connection._ioloop
+        self._go_on = threading.Event()
+        held = threading.Event()
+        connection.add_callback_threadsafe(lambda: (held.set(), self._go_on.wait(SECONDS)))
+        assert held.wait(SECONDS)
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._go_on.set()
+
+    def await_calls(self, count: int) -> None:
+        """Return when so many things are left to the I/O thread."""
+        pause = threading.Event()
+        assert give_way(lambda: len(self._loop._callbacks) == count, lambda: pause.wait(0.01))
+
+
+def test_a_request_that_a_close_overtakes_is_not_sent(connection: Any) -> None:
+    """It stood behind Channel.Close and left when that was answered: the broker closed the connection."""
+    channel = connection.channel()
+    with Held(connection) as held:
+        closing = Together(channel.close)
+        held.await_calls(1)
+        asking = Together(lambda: channel.queue_declare("", exclusive=True))
+        held.await_calls(2)
+    closing.join(SECONDS)
+    assert asking.hung(SECONDS) == []
+    assert type(asking.errors[0]) is exceptions.ChannelWrongStateError
+    assert connection.channel().is_open
+
+
+def test_a_request_that_was_given_up_before_it_began_is_not_sent(connection: Any) -> None:
+    channel = connection.channel()
+    queue = f"given up {os.urandom(8).hex()}"
+    with Held(connection), pytest.raises(TimeoutError):
+        channel.queue_declare(queue, exclusive=True, timeout=0.01)
+    with pytest.raises(exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+        channel.queue_declare(queue, passive=True)

@@ -47,14 +47,12 @@ class _Request(Requests):
             if raw.is_open:
                 raw._expect(method, callback, acceptable_replies)
 
-        def send() -> None:
-            try:
-                raw._rpc(method, callback, acceptable_replies)
-            except Exception as error:
-                self._call.fail(error)
+        def send(_call: Call[Any]) -> None:
+            raw._raise_if_not_open()  # a close may have been quicker, and nothing may follow that
+            raw._rpc(method, callback, acceptable_replies)
 
         if engine is None or not engine._loop_request(loop, loop._callbacks, raw, method, expect):
-            loop.add_callback_threadsafe(send)
+            loop.add_callback_threadsafe(lambda: self._call.begin(send))
 
 
 def _await_all(telling: set[Any]) -> None:
