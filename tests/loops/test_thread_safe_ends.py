@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
+from queue import SimpleQueue
 from typing import Any
 
 import cpika
@@ -132,3 +134,28 @@ def test_a_request_that_was_given_up_before_it_began_is_not_sent(connection: Any
         channel.queue_declare(queue, exclusive=True, timeout=0.01)
     with pytest.raises(exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
         channel.queue_declare(queue, passive=True)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_callback_that_ends_its_thread_while_there_is_no_room_ends_the_connection(broker_url: str) -> None:
+    """The I/O thread waited for room as long as it may, and told that there was none."""
+    ended: SimpleQueue[BaseException] = SimpleQueue()
+    connection = open_connection(
+        on_close_callback=lambda _raw, error: ended.put(error),
+        work_queue_maxsize=1,
+        work_queue_put_timeout=2 * SECONDS,
+    )
+    channel = connection.channel()
+    queue = queue_of(channel)
+    pause = threading.Event()
+
+    def leave(*_message: Any) -> None:
+        assert give_way(lambda: channel._worker._short, lambda: pause.wait(0.01))
+        sys.exit("enough")
+
+    channel.basic_consume(queue, leave, auto_ack=True)
+    for _ in range(5):
+        channel.basic_publish("", queue, b"")
+    reason = ended.get(timeout=SECONDS)
+    assert isinstance(reason, exceptions.ConnectionWrongStateError) and "enough" in str(reason)
+    connection.close()

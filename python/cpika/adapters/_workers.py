@@ -147,6 +147,7 @@ class Worker:
             self._call_all()
         except BaseException as error:
             self._ended = True
+            self._room.set()  # the loop's thread need not wait for room: what it hears next is this end
             self._on_death(error)
             raise
 
