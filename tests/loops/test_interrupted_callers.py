@@ -164,7 +164,6 @@ def test_a_handler_at_any_moment_of_add_callback_threadsafe_leaves_the_loop_usab
 WITH_LOCKS = {
     "adapters/_pykeeper.py": "its thread's sleep, which nobody else waits for",
     "adapters/_workers.py": "a worker's room, for threads of the library; a call's own, taken once",
-    "adapters/_thread_safe_channel.py": "a publish's own, taken once",
     "adapters/utils/connection_workflow.py": "a look-up's own, taken once",
 }
 LOCKS = {"Lock", "RLock", "Condition", "Event", "Semaphore", "BoundedSemaphore", "Barrier", "allocate_lock"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from _thread import allocate_lock
 from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
@@ -14,7 +13,7 @@ from cpika import exceptions, spec
 from cpika._async.requests import Answer, Requests
 from cpika._buffer import Buffer
 from cpika._core import Within
-from cpika.adapters._workers import Call, Callback, Worker
+from cpika.adapters._workers import Call, Callback, Telling, Worker, telling_here
 
 if TYPE_CHECKING:
     import cpika.adapters.thread_safe_connection
@@ -55,13 +54,6 @@ class _Request(Requests):
             loop.add_callback_threadsafe(lambda: self._call.begin(send))
 
 
-def _await_all(telling: set[Any]) -> None:
-    """Wait until the publishes that hold these locks have told their delivery tags."""
-    for lock in telling:
-        with lock:
-            pass
-
-
 class Channel:
     """One channel; `Connection.channel()` makes it.
 
@@ -78,7 +70,7 @@ class Channel:
         self._worker = worker
         self._confirm_select_ok: Any = None
         self._ack_nack_callback: Callback | None = None
-        self._telling: set[Any] = set()  # locks of publishes that have not told their delivery tags yet
+        self._telling: set[Telling] = set()  # publishes that have not told their delivery tags yet
         self._calls: set[Any] = set()
         self._getting: Call[_Message] | None = None  # the call of the Basic.Get that is with the broker
         self._gets: deque[tuple[Call[_Message], str, bool]] = deque()  # those behind it
@@ -168,9 +160,7 @@ class Channel:
         if on_publish is None:
             channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
             return
-        telling = allocate_lock()
-        telling.acquire()
-        with Within(telling, self._telling, done=telling.release):
+        with Within(Telling(self._worker), self._telling, telling_here()):
             tag = channel._publish_tagged(exchange, routing_key, body, properties, mandatory)
             if tag:
                 on_publish(tag)
@@ -215,9 +205,7 @@ class Channel:
     def _on_verdict(self, frame: Any) -> None:
         callback = self._ack_nack_callback
         assert callback is not None
-        if self._telling:  # the broker may be quicker than the thread that has published
-            self._worker.put(_await_all, self._telling.copy())
-        self._worker.put(callback, frame)
+        self._worker.put_behind(self._telling, callback, frame)  # which the broker may overtake
 
     @property
     def next_publish_seq_no(self) -> int | None:

@@ -7,6 +7,8 @@ import math
 import os
 import threading
 import time
+import weakref
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar, cast
@@ -29,6 +31,9 @@ class _Here(threading.local):
     pid = 0  # in a child the thread that has forked is the program's
     role: object = None
 
+    def __init__(self) -> None:
+        self.telling: set[Telling] = set()  # publishes of this thread that have not told their delivery tags
+
 
 _here = _Here()
 
@@ -43,9 +48,35 @@ def here() -> object:
     return _here.role if _here.role is not None and _here.pid == os.getpid() else None
 
 
+def telling_here() -> set[Telling]:
+    """Return the set of the calling thread's publishes that have not told their delivery tags."""
+    return _here.telling
+
+
+def held_up() -> list[Worker]:
+    """Return the workers that get no further as long as the calling thread does not."""
+    role = here()
+    workers = [role] if isinstance(role, Worker) else []
+    return workers + [telling.worker for telling in _here.telling.copy()]
+
+
 def lasting(timeout: float | None) -> float | None:
     """Return seconds that the standard library can wait for, neither negative nor infinite; or None."""
     return None if timeout is None else max(0.0, min(timeout, 1e6))
+
+
+class Telling:
+    """A publish that has not told its delivery tag; what the broker says of it waits until this is gone.
+
+    So it stands in sets, and in no variable: a traceback would keep it.
+
+    :param worker: runs the callback of its confirm
+    """
+
+    __slots__ = ("__weakref__", "worker")
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
 
 
 class Worker:
@@ -71,10 +102,11 @@ class Worker:
         self._put_timeout = put_timeout
         self._on_full = on_full
         self._on_death = on_death
-        self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._queue: SimpleQueue[Any] = SimpleQueue()  # callbacks; else it is time to look at those held back
+        self._held: deque[tuple[list[weakref.ref[Telling]], Callback, tuple[Any, ...]]] = deque()
         self._room = threading.Event()
         self._short = False  # whether somebody waits for room
-        self.waiting: set[object] = set()  # calls in its own thread that wait for the loop's
+        self.waiting: set[object] = set()  # calls that wait for the loop's thread, and hold this one up
         self._ended = False
         self._thread: threading.Thread | None = None
 
@@ -83,19 +115,44 @@ class Worker:
 
         Once the channel is closed nothing is: what was delivered goes back to its queue.
         """
+        if self._takes():
+            self._queue.put((callback, args))
+
+    def put_behind(self, telling: set[Telling], callback: Callback, *args: Any) -> None:
+        """As `put`, but not before these publishes have told their tags; what is put so runs in order.
+
+        Nobody waits for that: it is held back, and the death of the last `Telling` puts word of it into the
+        queue, in C, whatever strikes the thread that has published.
+        """
+        if not telling and not self._held:
+            self.put(callback, *args)
+        elif self._takes():
+            # One that has a reference is awaited by what is held back already, and this stands behind it.
+            bells = [
+                weakref.ref(each, self._queue.put)
+                for each in telling.copy()
+                if not weakref.getweakrefcount(each)
+            ]
+            self._held.append((bells, callback, args))
+            if not any(bell() for bell in bells):  # they rang before this stood there, if there are any
+                self._queue.put(self)
+
+    def _takes(self) -> bool:
+        """Return whether one more may be put: it has not ended, and there is room, if need be in a while."""
         if self._ended:
-            return
+            return False
         if self._thread is None:
             self._start()
-        if self._queue.qsize() >= self._maxsize:
+        if self._count() >= self._maxsize:
             try:
                 self._wait_for_room()
             except exceptions.WorkQueueFullError as error:
                 self.end()
                 self._on_full(error)
-            if self._ended:
-                return
-        self._queue.put((callback, args))
+        return not self._ended
+
+    def _count(self) -> int:
+        return self._queue.qsize() + len(self._held)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
@@ -105,8 +162,8 @@ class Worker:
         deadline = time.monotonic() + self._put_timeout
         self._short = True
         try:
-            # A worker that waits for the loop's thread must not be waited for by it.
-            while self._queue.qsize() >= self._maxsize and not self._ended and not self.waiting:
+            # Who waits for the loop's thread must not be waited for by it: the worker, and who holds it up.
+            while self._count() >= self._maxsize and not self._ended and not self.waiting:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise exceptions.WorkQueueFullError(
@@ -118,11 +175,11 @@ class Worker:
             self._short = False
 
     def relax(self) -> None:
-        """A call in the worker's thread, now in `waiting`, begins to wait for the loop's thread."""
+        """A call that holds the worker up, now in `waiting`, begins to wait for the loop's thread."""
         self._room.set()
 
     def end(self) -> None:
-        """Take nothing any more; what is in the queue is run. Safe to repeat."""
+        """Take nothing any more; what is in the queue or held back is run. Safe to repeat."""
         if not self._ended:
             self._ended = True
             self._room.set()
@@ -131,12 +188,13 @@ class Worker:
     def join(self, deadline: float | None) -> bool:
         """Wait for the end, and return whether it has ended.
 
-        A thread of callbacks waits for none of them, itself or another: that one may wait for it.
+        A thread of callbacks waits for none of them, itself or another: that one may wait for it. Nor does
+        one that has a delivery tag to tell.
 
         :param deadline: of `time.monotonic()`; None for no limit
         """
         thread = self._thread
-        if thread is None or isinstance(here(), Worker):
+        if thread is None or held_up():
             return True
         thread.join(lasting(None if deadline is None else deadline - time.monotonic()))
         return not thread.is_alive()
@@ -153,18 +211,36 @@ class Worker:
 
     def _call_all(self) -> None:
         get = self._queue.get
-        half = self._maxsize / 2
+        last = False
         while True:
             item = get()
-            if item is None:
+            if type(item) is tuple:
+                self._call(*item)
+                continue
+            last = last or item is None
+            self._call_held()
+            if last and not self._held:
                 return
-            callback, args = item
-            try:
-                callback(*args)
-            except Exception:
-                LOGGER.exception("Unhandled exception in callback %r", callback)
-            if self._short and self._queue.qsize() <= half:
-                self._room.set()
+
+    def _call_held(self) -> None:
+        """Call what has been held back, up to the first that still has to be."""
+        held = self._held
+        while held and not any(bell() for bell in held[0][0]):
+            _bells, callback, args = held.popleft()
+            self._call(callback, args)
+        self._tell_room()  # what led here has had a place in the queue, too
+
+    def _call(self, callback: Callback, args: tuple[Any, ...]) -> None:
+        try:
+            callback(*args)
+        except Exception:
+            LOGGER.exception("Unhandled exception in callback %r", callback)
+        if self._short:
+            self._tell_room()
+
+    def _tell_room(self) -> None:
+        if self._short and self._count() <= self._maxsize / 2:
+            self._room.set()
 
 
 class Call(Generic[T]):

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from cpika import connection, exceptions
 from cpika._core import Within, raise_again
 from cpika.adapters._thread_safe_channel import Channel as Channel
-from cpika.adapters._workers import Call, Worker, become, here, lasting
+from cpika.adapters._workers import Call, Worker, become, held_up, here, lasting
 from cpika.adapters.select_connection import IOLoop, SelectConnection
 
 LOGGER = logging.getLogger("pika.adapters.thread_safe_connection")
@@ -206,21 +206,19 @@ class Connection:
         :param at_once: run it in this thread, which it allows for
         :param undo: takes the result back, in the I/O thread, when its caller has given up
         """
-        role = here()
-        if role is self:
+        if self._is_current:
             raise exceptions.ReentrancyError(f"{what} waits for the I/O thread, and is called in it")
         call = Call(undo)
-        sets: list[set[Any]] = [self._calls]
+        workers = held_up()
+        sets: list[set[Any]] = [self._calls, *(worker.waiting for worker in workers)]
         if calls is not None:
             sets.append(calls)
-        if isinstance(role, Worker):
-            sets.append(role.waiting)
         try:
             # No lock: a signal's exception right after it is taken would leave it so, and callers waiting.
             with Within(call, *sets):
                 self._check_usable()  # once the call stands there: _record_end looks the other way round
-                if isinstance(role, Worker):
-                    role.relax()
+                for worker in workers:
+                    worker.relax()
                 if at_once:
                     begin(call)  # what a signal's handler raises meanwhile is nobody else's
                 else:
@@ -260,25 +258,25 @@ class Connection:
     def close(self, timeout: float | None = 10) -> None:
         """Close the connection (AMQP Connection.Close) and wait for its end and that of its threads.
 
-        In a callback it does not wait for threads of callbacks: they may wait for each other.
+        In a callback, an `on_publish` too, it does not wait for threads of callbacks: they may wait for it.
 
         :param timeout: seconds; then the connection is dropped. None for no limit
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        role = here()
 
         def begin() -> None:
             if self._connection.is_open or not (self._connection.is_closing or self._connection.is_closed):
                 self._connection.close()
 
-        if role is self:
+        if self._is_current:
             begin()
             return
         if self._pid != os.getpid():
             self._check_usable()
-        with Within(object(), *([role.waiting] if isinstance(role, Worker) else [])):
-            if isinstance(role, Worker):
-                role.relax()
+        workers = held_up()
+        with Within(object(), *(worker.waiting for worker in workers)):
+            for worker in workers:
+                worker.relax()
             if self._thread.is_alive() and self._closed_reason is None:
                 self._ioloop.add_callback_threadsafe(begin)
             self._thread.join(lasting(timeout))
