@@ -17,6 +17,7 @@ from parity.harness import Broker
 from support import amqp
 from support.apart import Together, give_way
 from support.fakeserver import FakeServer, Peer
+from support.scripts import Script
 
 SECONDS = 20.0
 SOON = 5.0  # seconds of calls that are answered at once, or never
@@ -373,3 +374,53 @@ def test_what_is_held_back_for_a_tag_outlives_the_channel_as_long_as_the_tag_is_
     closing.join(SECONDS)
     assert said == [("told", 1), ("confirmed", 1)]
     assert not channel._worker._thread.is_alive()
+
+
+# ---- the end of the interpreter
+
+FINALIZED = """
+import builtins, os
+from cpika.adapters.thread_safe_connection import Connection
+
+PARAMETERS = pika.URLParameters(os.environ["CPIKA_BROKER_URL"])
+connection = Connection(PARAMETERS)
+channel = connection.channel()
+queue = channel.queue_declare("", exclusive=True).method.queue
+
+
+class Last:
+    calls = {
+        "declare": lambda: channel.queue_declare("", timeout=None),
+        "get": lambda: channel.basic_get("q", timeout=None),
+        "close channel": lambda: channel.close(timeout=None),
+        "channel": lambda: connection.channel(timeout=None),
+        "callback": lambda: connection.add_callback_threadsafe(print),
+        "close": lambda: connection.close(timeout=None),
+        "another": lambda: Connection(PARAMETERS),
+    }
+
+    def __del__(self, print=print, error=pika.exceptions.ConnectionWrongStateError):
+        for what, call in self.calls.items():
+            try:
+                print(what, call(), flush=True)
+            except error as raised:
+                print(what, "interpreter is ending" in str(raised), flush=True)
+        print("open", connection.is_open, channel.is_open, flush=True)
+        connection.abort()
+        print("ended", flush=True)
+
+
+builtins.last = Last()
+builtins.kept = (connection, channel, PARAMETERS)
+"""
+
+
+def test_at_the_end_of_the_interpreter_calls_say_that_no_thread_runs_any_more(broker_url: str) -> None:
+    """They waited for it, as long as they were told to."""
+    with Script(FINALIZED) as script:
+        for what in ("declare", "get", "close channel", "channel", "callback", "close"):
+            script.expect(f"{what} True")
+        script.expect("another True")
+        script.expect("open False False")
+        script.expect("ended")
+        assert script.process.wait(SECONDS) == 0

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from sys import is_finalizing
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -30,6 +31,17 @@ DEFAULT_WORK_QUEUE_MAXSIZE = 1000
 DEFAULT_WORK_QUEUE_PUT_TIMEOUT = 30.0
 
 T = TypeVar("T")
+
+
+def _check_thread_can_run() -> None:
+    """
+    :raises ConnectionWrongStateError: this is a finalizer at the end of the interpreter, when no other thread
+        runs any more: who waited for the I/O thread would wait for good
+    """
+    if is_finalizing():
+        raise exceptions.ConnectionWrongStateError(
+            "the interpreter is ending, and the connection's I/O thread does not run any more"
+        )
 
 
 class _Loop(IOLoop):
@@ -81,6 +93,7 @@ class Connection:
         size: Any = work_queue_maxsize  # of any kind of number: mypy takes no int for one
         if not isinstance(size, numbers.Real):
             raise TypeError(f"work_queue_maxsize must be a number, got {work_queue_maxsize!r}")
+        _check_thread_can_run()
         self._instance_id = next(self._instance_counter)
         self._pid = os.getpid()
         self._user_on_open_error = on_open_error_callback
@@ -182,7 +195,7 @@ class Connection:
     # ---- waiting for it ----
 
     def _check_usable(self) -> None:
-        """Raise why the connection cannot be used: its end, or a fork."""
+        """Raise why the connection cannot be used: its end, a fork, or the interpreter's end."""
         if self._closed_reason is not None:
             raise_again(self._closed_reason)
         if self._pid != os.getpid():
@@ -190,6 +203,7 @@ class Connection:
                 "the connection belongs to the process that made it; this is a child of that one: "
                 "make a new connection after fork"
             )
+        _check_thread_can_run()
 
     def _wait_for(
         self,
@@ -261,6 +275,8 @@ class Connection:
         In a callback, an `on_publish` too, it does not wait for threads of callbacks: they may wait for it.
 
         :param timeout: seconds; then the connection is dropped. None for no limit
+        :raises pika.exceptions.ConnectionWrongStateError: in a child made by fork, and in a finalizer at the
+            end of the interpreter
         """
         deadline = None if timeout is None else time.monotonic() + timeout
 
@@ -271,8 +287,10 @@ class Connection:
         if self._is_current:
             begin()
             return
-        if self._pid != os.getpid():
+        if self._pid != os.getpid() or (is_finalizing() and self._closed_reason is None):
             self._check_usable()
+        if is_finalizing():
+            return
         workers = held_up()
         with Within(object(), *(worker.waiting for worker in workers)):
             for worker in workers:
@@ -346,7 +364,7 @@ class Connection:
     @property
     def is_open(self) -> bool:
         """True while the connection may be used."""
-        return self._pid == os.getpid() and self._connection.is_open
+        return self._pid == os.getpid() and self._connection.is_open and not is_finalizing()
 
     @property
     def is_closed(self) -> bool:
