@@ -155,8 +155,9 @@ class Worker:
         return self._queue.qsize() + len(self._held)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        thread.start()
+        self._thread = thread  # who closes meanwhile cannot join one that has not begun
 
     def _wait_for_room(self) -> None:
         deadline = time.monotonic() + self._put_timeout
