@@ -16,7 +16,7 @@ SOURCE ?=
 py := .venv/bin/python
 with_broker := $(py) tools/broker.py exec --
 
-.PHONY: help setup setup-test setup-bench setup-docs build test ctest test-asan torture soak ecosystem lint format fuzz docs demo bench bench-quick wheel matrix free-threading clean
+.PHONY: help setup setup-test setup-bench setup-docs build test ctest test-asan torture soak ecosystem lint format fuzz docs demo bench bench-quick wheel musl matrix free-threading clean
 
 help:
 	@echo 'make demo         every example on pika and on cpika, side by side, with the rates of both'
@@ -31,6 +31,7 @@ help:
 	@echo 'make ecosystem    libraries of others and tracing agents, on pika and on cpika; ECOSYSTEM=dramatiq,newrelic for less'
 	@echo 'make wheel        an sdist and wheels with their own rabbitmq-c in dist/, installed and tried; PYTHONS=, TARGETS='
 	@echo 'make matrix       the tests on every CPython, on Debian 12, 13 and unstable, as a table; CELLS=debian-13/3.9'
+	@echo 'make musl         tests on a CPython for musl, as Alpine has, which is built here first'
 	@echo 'make free-threading SOURCE=Python-3.14.tar.xz   the threads'"'"' tests without the GIL, under ThreadSanitizer'
 	@echo 'make lint         compiler warnings, analyzers, ruff, mypy, stubtest'
 	@echo 'make docs         the site of the documentation, in build/docs'
@@ -95,6 +96,10 @@ wheel:
 	@$(PYTHON) tools/bootstrap.py --wheel
 	@$(py) tools/wheels.py --pythons $(PYTHONS) --targets $(TARGETS)
 	@$(with_broker) $(py) tools/wheels_tried.py
+
+musl:
+	@$(PYTHON) tools/bootstrap.py --wheel
+	@$(py) tools/musl.py
 
 matrix:
 	@$(PYTHON) tools/bootstrap.py --wheel

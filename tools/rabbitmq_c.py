@@ -43,8 +43,8 @@ OPTIONS = (
 PACKAGE = "librabbitmq"
 
 
-def build(tree: Path, prefix: Path, target: zig.Target | None = None) -> None:
-    """Builds the source folder and installs it into `prefix`, for `target` or for this system."""
+def build(tree: Path, prefix: Path, target: zig.Target | None = None, compiler: Path | None = None) -> None:
+    """Builds the source folder and installs it into `prefix`, for `target`, by `compiler`, or here."""
     work = prefix.with_name(prefix.name + ".build")
     shutil.rmtree(work, ignore_errors=True)
     options = [*OPTIONS, f"-DCMAKE_INSTALL_PREFIX={prefix}"]
@@ -52,6 +52,8 @@ def build(tree: Path, prefix: Path, target: zig.Target | None = None) -> None:
         options += ["-DCMAKE_SYSTEM_NAME=Linux", f"-DCMAKE_SYSTEM_PROCESSOR={target.machine}"]
         for variable, tool in (("C_COMPILER", "cc"), ("AR", "ar"), ("RANLIB", "ranlib")):
             options.append(f"-DCMAKE_{variable}={zig.wrapper(target, tool)}")
+    if compiler is not None:
+        options.append(f"-DCMAKE_C_COMPILER={compiler}")
     cmake = cmake_program()
     run(cmake, "-S", tree, "-B", work, *options)
     run(cmake, "--build", work, "--parallel", str(os.cpu_count() or 1))

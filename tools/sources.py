@@ -72,8 +72,8 @@ def apt(suite: str, labels: Sequence[str]) -> dict[str, str]:
     return env
 
 
-def download(package: str, suite: str) -> tuple[Path, Path]:
-    """The tar files of a package and of Debian's changes, compared with the signed list of sources."""
+def download(package: str, suite: str, part: str) -> Path:
+    """The tar file of a package, "orig", or of Debian's changes, "debian", compared with the signed list."""
     if shutil.which("apt-get") is None or not os.path.exists(KEYS):
         raise SourceError("there is no apt with Debian's keys here; give a SOURCE instead")
     env = apt(suite, ("Debian", "Debian-Security"))
@@ -81,22 +81,19 @@ def download(package: str, suite: str) -> tuple[Path, Path]:
     uris = run(*fetch, "--print-uris", env=env)
     folder = FOLDER / "download" / suite / package
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = dict(re.findall(r"^'\S+' (\S+\.tar\.\w+) \d+ SHA256:(\w+)", uris, re.M))
-
-    def missing() -> list[str]:
-        return [name for name, digest in wanted.items() if not is_file(folder / name, digest)]
-
+    found = re.findall(rf"^'\S+' (\S+\.{part}\.tar\.\w+) \d+ SHA256:(\w+)", uris, re.M)
+    if len(found) != 1:
+        raise SourceError(f"apt names {len(found)} files of {package} with .{part}.tar in {suite}")
+    ((name, digest),) = found
     # The archive of security updates may lack the file that did not change; the main one has it.  That the
     # description (.dsc) cannot be had is no reason to stop: it is not looked at.
     for labels in (("Debian", "Debian-Security"), ("Debian",)):
-        if missing():
+        if not is_file(folder / name, digest):
             env = apt(suite, labels)
             subprocess.run(fetch, cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True)
-    if not wanted or missing():
-        raise SourceError(f"apt did not bring {' '.join(missing())} as the list of sources has it")
-    (source,) = (folder / name for name in wanted if ".orig." in name)
-    (changes,) = (folder / name for name in wanted if ".debian." in name)
-    return source, changes
+    if not is_file(folder / name, digest):
+        raise SourceError(f"apt did not bring {name} as the list of sources has it")
+    return folder / name
 
 
 def is_file(path: Path, digest: str) -> bool:
@@ -120,12 +117,12 @@ def source(package: str, suite: str, patched: bool = True) -> Path:
     stamp = folder / "ready"
     if stamp.exists():
         return next((folder / "upstream").iterdir())
-    archive, changes = download(package, suite)
+    archives = [download(package, suite, part) for part in (("orig", "debian") if patched else ("orig",))]
     shutil.rmtree(folder, ignore_errors=True)
-    tree = unpack(archive, folder / "upstream")
-    if patched:
+    tree = unpack(archives[0], folder / "upstream")
+    for changes in archives[1:]:
         apply(unpack(changes, folder / "changes"), tree)
-    stamp.write_text(changes.name)
+    stamp.write_text(archives[-1].name)
     return tree
 
 

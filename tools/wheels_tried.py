@@ -6,8 +6,9 @@
 For each wheel for this machine's processor and glibc: in the smallest Debian system, with the CPython that
 it is for, pip installs it from dist/ alone, and examples/tasks runs on it against the broker.  Wheels for
 aarch64 are tried like that under qemu's emulation, unpacked instead of installed, with Debian's CPython of
-that processor if it is the one they are for.  Wheels for musl are loaded by musl's own loader, which has to
-find every symbol that is not CPython's.  What could not be tried is said.  Takes root and debootstrap.
+that processor if it is the one they are for.  The wheel for musl and the CPython that tools/musl.py builds
+is installed for that one, and an example runs; the others are loaded by musl's own loader, which has to find
+every symbol that is not CPython's.  What could not be tried is said.  Takes root and debootstrap.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import musl
+from sources import SourceError
 from wheels import DIST, NEWER
 from worlds import DEBIAN_13, FOLDER, ROOT, Mount, World, WorldError, interpreters, lendable
 
@@ -155,6 +158,22 @@ def output(command: Sequence[str], environment: dict[str, str] | None = None) ->
 # ---- another C library
 
 
+def on_musl(wheel: Path) -> str:
+    """Installs the wheel for the CPython on musl that is built here, and runs an example."""
+    if minor_of(wheel) != musl.MINOR or os.uname().machine not in wheel.name:
+        return loaded_by_musl(wheel)
+    try:
+        python = musl.empty_environment(musl.FOLDER / "tried")
+        musl.install(python, "--no-index", "--find-links", str(DIST), "--only-binary", "cpika", "cpika")
+    except SourceError as error:
+        raise WorldError(str(error)) from error
+    script = f"PYTHON={python} EXAMPLES={ROOT}/examples\n{EXAMPLE}"
+    environment = {**os.environ, **example_environment(musl.MINOR)}
+    return (
+        f"installed for CPython {musl.MINOR} on musl; {judge(output(['/bin/sh', '-c', script], environment))}"
+    )
+
+
 def loaded_by_musl(wheel: Path) -> str:
     """Has musl's loader look for what the extension needs: all but CPython's own functions must be there."""
     loader = Path(f"/lib/ld-musl-{os.uname().machine}.so.1")
@@ -175,7 +194,7 @@ def main() -> int:
     for wheel in sorted(DIST.glob("*.whl")):
         way = installed
         if "musl" in wheel.name:
-            way = loaded_by_musl
+            way = on_musl
         elif os.uname().machine not in wheel.name:
             way = emulated
         try:
