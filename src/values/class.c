@@ -131,7 +131,7 @@ cpika_class_init(cpika_class *cls, cpika_values *v, PyObject *module, const char
     const char *dot = strrchr(qualname, '.');
     const char *short_name = dot == NULL ? qualname : dot + 1;
     PyType_Slot slots[20] = {
-        {Py_tp_new, cpika_object_new},
+        {Py_tp_alloc, cpika_object_alloc},
         {Py_tp_dealloc, cpika_object_dealloc},
         {Py_tp_traverse, cpika_object_traverse},
         {Py_tp_clear, cpika_object_clear},
@@ -168,6 +168,9 @@ cpika_class_init(cpika_class *cls, cpika_values *v, PyObject *module, const char
     cls->type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, bases);
     if (cls->type == NULL || class_keep_signature(cls, doc) < 0) {
         goto done;
+    }
+    if (cls->type->tp_init == cpika_object_init) {
+        cls->type->tp_vectorcall = cpika_object_vectorcall;
     }
     rc = class_set_names(cls, module_name, qualname, short_name);
 

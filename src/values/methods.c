@@ -109,7 +109,7 @@ method_encode(PyObject *op, PyObject *Py_UNUSED(ignored))
     cpika_buf out = CPIKA_BUF_INIT;
     PyObject *pieces = NULL;
 
-    if (encode_arguments((CpikaObject *)op, &out) == 0) {
+    if (cpika_object_of(op) != NULL && encode_arguments((CpikaObject *)op, &out) == 0) {
         pieces = cpika_pieces(&out);
     }
     cpika_buf_free(&out);
@@ -147,6 +147,9 @@ method_blank(cpika_class *cls)
     op = PyObject_CallObject((PyObject *)cls->type, NULL);
     if (op != NULL && !PyObject_TypeCheck(op, cls->type)) {
         PyErr_Format(PyExc_TypeError, "%s() made an object of type %.100s", cls->name, Py_TYPE(op)->tp_name);
+        Py_CLEAR(op);
+    }
+    if (op != NULL && cpika_object_of(op) == NULL) {
         Py_CLEAR(op);
     }
     return (CpikaObject *)op;
@@ -228,8 +231,8 @@ static PyObject *
 method_decode(PyObject *op, PyObject *args, PyObject *kwds)
 {
     CPIKA_GATE;
-    CpikaObject *self = (CpikaObject *)op;
-    const cpika_method_spec *spec = spec_of(self);
+    CpikaObject *self = cpika_object_of(op);
+    const cpika_method_spec *spec = self == NULL ? NULL : spec_of(self);
     cpika_value values[CPIKA_METHOD_MAX_FIELDS];
     PyObject *objects[CPIKA_METHOD_MAX_FIELDS];
     Py_buffer encoded;
@@ -410,7 +413,9 @@ static PyMethodDef method_methods[] = {
 static PyObject *
 get_synchronous(PyObject *op, void *Py_UNUSED(closure))
 {
-    const cpika_method_spec *spec = spec_of((CpikaObject *)op);
+    CPIKA_GATE;
+    CpikaObject *self = cpika_object_of(op);
+    const cpika_method_spec *spec = self == NULL ? NULL : spec_of(self);
     return spec == NULL ? NULL : PyBool_FromLong((spec->flags & CPIKA_SYNC) != 0);
 }
 

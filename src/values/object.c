@@ -26,15 +26,15 @@ cpika_class_of(PyTypeObject *type)
     if (type == v->basic_properties.type) {
         return &v->basic_properties;
     }
+    if (type == v->amqp_object.type) {  // the base of frames
+        return &v->amqp_object;
+    }
     for (int i = 0; i < CPIKA_METHOD_COUNT; i++) {
         if (type == v->methods[i].type) {
             return &v->methods[i];
         }
     }
-    return type == v->method.type       ? &v->method
-           : type == v->properties.type ? &v->properties
-           : type == v->klass.type      ? &v->klass
-                                        : &v->amqp_object;
+    return type == v->method.type ? &v->method : type == v->properties.type ? &v->properties : &v->klass;
 }
 
 CpikaObject *
@@ -64,34 +64,40 @@ cpika_object_fresh(cpika_class *cls)
 }
 
 PyObject *
-cpika_object_new(PyTypeObject *type, PyObject *args, PyObject *kwds)
+cpika_object_alloc(PyTypeObject *type, Py_ssize_t items)
 {
     CPIKA_GATE;
     cpika_class *cls = cpika_class_of(type);
     CpikaObject *self;
 
-    if (cls == NULL) {
-        return NULL;
+    if (cls == NULL || cls->type != type) {
+        return cls == NULL ? NULL : PyType_GenericAlloc(type, items);
     }
-    if (type->tp_init == PyBaseObject_Type.tp_init
-        && (PyTuple_GET_SIZE(args) > 0 || (kwds != NULL && PyDict_GET_SIZE(kwds) > 0))) {
-        PyErr_Format(PyExc_TypeError, "%.100s() takes no arguments", type->tp_name);
-        return NULL;
-    }
-    if (type == cls->type) {
-        return (PyObject *)cpika_object_fresh(cls);
-    }
-    self = (CpikaObject *)type->tp_alloc(type, 0);
-    if (self == NULL) {
-        return NULL;
-    }
-    self->cls = cls;
-    self->count = (uint32_t)cls->count;
-    self->dict = PyDict_New();
-    if (self->dict == NULL) {
-        Py_CLEAR(self);
+    self = cpika_object_fresh(cls);
+    if (self != NULL) {
+        PyObject_GC_Track(self);  // CPython 3.11 and 3.12 are about to give it a dict
     }
     return (PyObject *)self;
+}
+
+int
+cpika_object_join(CpikaObject *self)
+{
+    cpika_class *cls = cpika_class_of(Py_TYPE(self));
+    PyObject *dict = NULL;
+
+    if (cls == NULL || (self->dict == NULL && (dict = PyDict_New()) == NULL)) {
+        return -1;
+    }
+    // A new dict may have CPython collect, and what is collected may have been here.
+    if (self->dict == NULL) {
+        self->dict = dict;
+        dict = NULL;
+    }
+    self->count = (uint32_t)cls->count;
+    self->cls = cls;
+    Py_XDECREF(dict);
+    return 0;
 }
 
 int
@@ -134,7 +140,7 @@ keep_dead(CpikaObject *self, PyTypeObject *type)
 {
     cpika_class *cls = self->cls;
 
-    if (((PyHeapTypeObject *)type)->ht_module == NULL || cls->free_count >= cls->free_limit) {
+    if (((PyHeapTypeObject *)type)->ht_module == NULL || cls == NULL || cls->free_count >= cls->free_limit) {
         return false;
     }
     cls->free[cls->free_count++] = self;
@@ -352,30 +358,39 @@ PyObject *
 cpika_object_getter(PyObject *op, void *closure)
 {
     CPIKA_GATE;
-    return cpika_object_get((CpikaObject *)op, (Py_ssize_t)(intptr_t)closure);
+    CpikaObject *self = cpika_object_of(op);
+
+    return self == NULL ? NULL : cpika_object_get(self, (Py_ssize_t)(intptr_t)closure);
 }
 
 int
 cpika_object_setter(PyObject *op, PyObject *value, void *closure)
 {
     CPIKA_GATE;
-    return cpika_object_set((CpikaObject *)op, (Py_ssize_t)(intptr_t)closure, value);
+    CpikaObject *self = cpika_object_of(op);
+
+    return self == NULL ? -1 : cpika_object_set(self, (Py_ssize_t)(intptr_t)closure, value);
 }
 
 static PyObject *
 get_dict(PyObject *op, void *Py_UNUSED(closure))
 {
     CPIKA_GATE;
-    return Py_XNewRef(cpika_object_dict((CpikaObject *)op));
+    CpikaObject *self = cpika_object_of(op);
+
+    return self == NULL ? NULL : Py_XNewRef(cpika_object_dict(self));
 }
 
 static int
 set_dict(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
     CPIKA_GATE;
-    CpikaObject *self = (CpikaObject *)op;
+    CpikaObject *self = cpika_object_of(op);
     PyObject *old;
 
+    if (self == NULL) {
+        return -1;
+    }
     if (value != NULL && !PyDict_Check(value)) {
         PyErr_Format(PyExc_TypeError, "__dict__ must be set to a dictionary, not a '%.200s'",
                      Py_TYPE(value)->tp_name);
@@ -410,155 +425,21 @@ static int
 object_setattro(PyObject *op, PyObject *name, PyObject *value)
 {
     CPIKA_GATE;
-    CpikaObject *self = (CpikaObject *)op;
+    CpikaObject *self = cpika_object_of(op);
 
+    if (self == NULL) {
+        return -1;
+    }
     if (self->dict == NULL && !is_field(self->cls, name) && cpika_object_dict(self) == NULL) {
         return -1;
     }
     return PyObject_GenericSetAttr(op, name, value);
 }
 
-/* ---- __init__ ---- */
-
-/* What the errors of Python functions call it: with its class since 3.10. */
-#if PY_VERSION_HEX < 0x030A0000
-#    define INIT_OF "%.0s__init__()"
-#else
-#    define INIT_OF "%s.__init__()"
-#endif
-
-static void
-raise_missing(const cpika_class *cls, PyObject **values)
-{
-    PyObject *names[CPIKA_MAX_FIELDS];
-    int missing = 0;
-
-    for (Py_ssize_t i = 0; i < cls->count; i++) {
-        if (values[i] == NULL) {
-            names[missing++] = cls->names[i];
-        }
-    }
-    // Only UpdateSecret requires arguments, and these are two.
-    if (missing == 1) {
-        PyErr_Format(PyExc_TypeError, INIT_OF " missing 1 required positional argument: %R", cls->name,
-                     names[0]);
-    } else {
-        PyErr_Format(PyExc_TypeError, INIT_OF " missing %d required positional arguments: %R and %R",
-                     cls->name, missing, names[0], names[1]);
-    }
-}
-
-static void
-raise_too_many(const cpika_class *cls, Py_ssize_t given)
-{
-    Py_ssize_t required = 0;
-
-    while (required < cls->count && cls->defaults[required] == NULL) {
-        required++;
-    }
-    if (required == cls->count) {
-        PyErr_Format(PyExc_TypeError, INIT_OF " takes %zd positional argument%s but %zd were given",
-                     cls->name, cls->count + 1, cls->count == 0 ? "" : "s", given + 1);
-    } else {
-        PyErr_Format(PyExc_TypeError,
-                     INIT_OF " takes from %zd to %zd positional arguments but %zd were given", cls->name,
-                     required + 1, cls->count + 1, given + 1);
-    }
-}
-
-static Py_ssize_t
-find_field(const cpika_class *cls, PyObject *name)
-{
-    for (Py_ssize_t i = 0; i < cls->count; i++) {
-        if (cls->names[i] == name) {
-            return i;
-        }
-    }
-    for (Py_ssize_t i = 0; i < cls->count; i++) {
-        if (PyUnicode_Compare(cls->names[i], name) == 0) {
-            return i;
-        }
-    }
-    return -1;
-}
-
-/* Sorts the arguments into `values` (borrowed), with the errors of a Python function of that signature. */
-static int
-bind_arguments(const cpika_class *cls, PyObject *args, PyObject *kwds, PyObject **values)
-{
-    Py_ssize_t given = PyTuple_GET_SIZE(args);
-    Py_ssize_t pos = 0;
-    PyObject *name;
-    PyObject *value;
-    bool complete = true;
-
-    for (Py_ssize_t i = 0; i < cls->count; i++) {
-        values[i] = i < given ? PyTuple_GET_ITEM(args, i) : NULL;
-    }
-    if (kwds != NULL && !PyArg_ValidateKeywordArguments(kwds)) {
-        return -1;
-    }
-    while (kwds != NULL && PyDict_Next(kwds, &pos, &name, &value)) {
-        Py_ssize_t i = find_field(cls, name);
-        if (i < 0) {
-            PyErr_Format(PyExc_TypeError, INIT_OF " got an unexpected keyword argument '%U'", cls->name,
-                         name);
-            return -1;
-        }
-        if (values[i] != NULL) {
-            PyErr_Format(PyExc_TypeError, INIT_OF " got multiple values for argument '%U'", cls->name, name);
-            return -1;
-        }
-        values[i] = value;
-    }
-    if (given > cls->count) {
-        raise_too_many(cls, given);
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < cls->count; i++) {
-        values[i] = values[i] == NULL ? cls->defaults[i] : values[i];
-        complete = complete && values[i] != NULL;
-    }
-    if (!complete) {
-        raise_missing(cls, values);
-        return -1;
-    }
-    return 0;
-}
-
-int
-cpika_object_init(PyObject *op, PyObject *args, PyObject *kwds)
-{
-    CPIKA_GATE;
-    CpikaObject *self = (CpikaObject *)op;
-    cpika_class *cls = self->cls;
-    PyObject *values[CPIKA_MAX_FIELDS];
-    PyObject *mode;
-
-    if (bind_arguments(cls, args, kwds, values) < 0) {
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < cls->count; i++) {
-        Py_INCREF(values[i]);
-    }
-    if (cls == &cls->values->basic_properties
-        && PyObject_TypeCheck(values[CPIKA_PROP_delivery_mode],
-                              (PyTypeObject *)cls->values->delivery_mode_type)) {
-        mode = PyObject_GetAttr(values[CPIKA_PROP_delivery_mode], cls->values->str_value);
-        Py_SETREF(values[CPIKA_PROP_delivery_mode], mode == NULL ? Py_NewRef(Py_None) : mode);
-        if (mode == NULL) {
-            cpika_object_set_all(self, values);
-            return -1;
-        }
-    }
-    return cpika_object_set_all(self, values);
-}
-
 /* ---- the slots of AMQPObject ---- */
 
 static PyMethodDef object_methods[] = {
     {"__getstate__", cpika_object_getstate, METH_NOARGS, "The fields, as a dict."},
-    {"__reduce__", cpika_object_reduce, METH_NOARGS, "For pickle and copy."},
     {NULL, NULL, 0, NULL},
 };
 

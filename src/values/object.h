@@ -6,7 +6,12 @@
  *
  * pika's values are plain Python objects: vars(x) is the fields, writable, and any attribute can be added.  Here the
  * fields stand in slots until somebody asks for the dict, adds an attribute or deletes one.  From then on the dict
- * alone holds them.  An object of a subclass has its dict from birth, so that it behaves as Python's rules say. */
+ * alone holds them.  An object of a subclass has its dict from birth, so that it behaves as Python's rules say.
+ *
+ * All are made by object.__new__: no type has a __new__ of its own, since Python makes objects by that of the base that
+ * it knows where it pickles and copies, and looks for abstract methods there.  What is ours is where the memory is from
+ * (tp_alloc), for our own types.  That of a subclass is Python's: its objects come zeroed, and cpika_object_of() makes
+ * them whole. */
 #ifndef CPIKA_VALUES_OBJECT_H
 #define CPIKA_VALUES_OBJECT_H
 
@@ -17,7 +22,8 @@ typedef struct cpika_object {
     PyObject_HEAD
     PyObject *dict;  // owned; NULL: the slots hold the fields
     PyObject *weakrefs;
-    cpika_class *cls;  // borrowed: in the state of the module, which the type holds
+    cpika_class
+        *cls;  // borrowed: in the state of the module, which the type holds.  NULL: see cpika_object_of()
     uint32_t count;    // of slots; not taken from cls, which the collector may free before the last object
     uint32_t raw_len;  // BasicProperties: > 0 while the slots' place holds undecoded bytes instead (props.c)
     uint64_t delivery_tag;  // Basic.Deliver: its int is made when asked for; 0: it stands in its slot
@@ -32,11 +38,14 @@ cpika_object_slots(CpikaObject *self)
 }
 
 /* Slots for PyType_Spec. */
-PyObject *cpika_object_new(PyTypeObject *type, PyObject *args, PyObject *kwds);
+PyObject *cpika_object_alloc(PyTypeObject *type, Py_ssize_t items);
 int cpika_object_init(PyObject *op, PyObject *args, PyObject *kwds);
 void cpika_object_dealloc(PyObject *op);
 int cpika_object_traverse(PyObject *op, visitproc visit, void *arg);
 int cpika_object_clear(PyObject *op);
+
+/* tp_vectorcall of the types that have cpika_object_init: calls of exactly those. */
+PyObject *cpika_object_vectorcall(PyObject *type, PyObject *const *args, size_t nargsf, PyObject *kwnames);
 
 /* For PyGetSetDef; the closure is the field's number. */
 PyObject *cpika_object_getter(PyObject *op, void *closure);
@@ -53,7 +62,18 @@ cpika_object_is_exact(PyObject *op)
 static inline bool
 cpika_class_is_untouched(const cpika_class *cls)
 {
-    return cls->type->tp_init == cpika_object_init && cls->type->tp_new == cpika_object_new;
+    return cls->type->tp_init == cpika_object_init && cls->type->tp_new == PyBaseObject_Type.tp_new;
+}
+
+/* Makes an object of a subclass whole that nobody has looked at since it was made. */
+int cpika_object_join(CpikaObject *self);
+
+/* An object that Python hands in.  NULL with an exception. */
+static inline CpikaObject *
+cpika_object_of(PyObject *op)
+{
+    CpikaObject *self = (CpikaObject *)op;
+    return self->cls != NULL || cpika_object_join(self) == 0 ? self : NULL;
 }
 
 /* The class of ours that `type` is, or is derived from.  NULL with an exception. */
@@ -89,11 +109,10 @@ PyObject *cpika_object_dict(CpikaObject *self);
 /* New reference to a dict of the fields, which is the object's own only if it has one. */
 PyObject *cpika_object_fields(CpikaObject *self);
 
-/* object_view.c: __repr__, __eq__ and __ne__, __getstate__, __reduce__. */
+/* object_view.c: __repr__, __eq__ and __ne__, __getstate__. */
 PyObject *cpika_object_repr(PyObject *op);
 PyObject *cpika_object_richcompare(PyObject *op, PyObject *other, int operation);
 PyObject *cpika_object_getstate(PyObject *op, PyObject *ignored);
-PyObject *cpika_object_reduce(PyObject *op, PyObject *ignored);
 
 /* __class__.  Set to a class with the same fields only: they stand in slots, and what is known of them is the class's. */
 PyObject *cpika_object_get_class(PyObject *op, void *closure);

@@ -96,13 +96,13 @@ PyObject *
 cpika_object_repr(PyObject *op)
 {
     CPIKA_GATE;
-    CpikaObject *self = (CpikaObject *)op;
+    CpikaObject *self = cpika_object_of(op);
     PyObject *fields = NULL;
     PyObject *items = NULL;
     PyObject *name = NULL;
     PyObject *result = NULL;
 
-    fields = cpika_object_fields(self);
+    fields = self == NULL ? NULL : cpika_object_fields(self);
     if (fields == NULL) {
         goto done;
     }
@@ -129,10 +129,14 @@ PyObject *
 cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
 {
     CPIKA_GATE;
+    CpikaObject *self = cpika_object_of(op);
     PyObject *mine;
     PyObject *theirs;
     PyObject *result = NULL;
 
+    if (self == NULL) {
+        return NULL;
+    }
     if (operation != Py_EQ) {
         // Python makes != of ==.
         return operation == Py_NE ? PyBaseObject_Type.tp_richcompare(op, other, operation)
@@ -141,13 +145,12 @@ cpika_object_richcompare(PyObject *op, PyObject *other, int operation)
     if (other == Py_None) {
         Py_RETURN_FALSE;
     }
-    mine = cpika_object_fields((CpikaObject *)op);
+    mine = cpika_object_fields(self);
     if (mine == NULL) {
         return NULL;
     }
-    theirs = cpika_object_is_exact(other)
-                 ? cpika_object_fields((CpikaObject *)other)
-                 : PyObject_GetAttr(other, ((CpikaObject *)op)->cls->values->str_dict);
+    theirs = cpika_object_is_exact(other) ? cpika_object_fields((CpikaObject *)other)
+                                          : PyObject_GetAttr(other, self->cls->values->str_dict);
     if (theirs != NULL) {
         result = PyObject_RichCompare(mine, theirs, Py_EQ);
         Py_DECREF(theirs);
@@ -169,9 +172,12 @@ int
 cpika_object_set_class(PyObject *op, PyObject *value, void *Py_UNUSED(closure))
 {
     CPIKA_GATE;
-    CpikaObject *self = (CpikaObject *)op;
-    cpika_class *cls = self->cls;
+    CpikaObject *self = cpika_object_of(op);
+    cpika_class *cls = self == NULL ? NULL : self->cls;
 
+    if (cls == NULL) {
+        return -1;
+    }
     if (value == NULL || !PyType_Check(value) || !PyType_IsSubtype((PyTypeObject *)value, cls->type)
         || cpika_class_of((PyTypeObject *)value) != cls) {
         if (!PyErr_Occurred()) {
@@ -223,29 +229,20 @@ PyObject *
 cpika_object_getstate(PyObject *op, PyObject *Py_UNUSED(ignored))
 {
     CPIKA_GATE;
-    cpika_values *v = ((CpikaObject *)op)->cls->values;
-    PyObject *fields = cpika_object_fields((CpikaObject *)op);
-    PyObject *slots = fields == NULL || cpika_object_is_exact(op) ? NULL : slots_of(v, op);
+    CpikaObject *self = cpika_object_of(op);
+    PyObject *fields = self == NULL ? NULL : cpika_object_fields(self);
+    PyObject *slots = fields == NULL || cpika_object_is_exact(op) ? NULL : slots_of(self->cls->values, op);
 
-    if (fields == NULL || slots == NULL) {
-        if (PyErr_Occurred()) {
-            Py_CLEAR(fields);
-        }
-        return fields;
+    if (fields == NULL || PyErr_Occurred()) {
+        Py_XDECREF(fields);
+        return NULL;
     }
-    if (PyDict_GET_SIZE(slots) == 0) {
-        Py_DECREF(slots);
+    if (PyDict_GET_SIZE(fields) == 0) {  // as Python has it
+        Py_SETREF(fields, Py_NewRef(Py_None));
+    }
+    if (slots == NULL || PyDict_GET_SIZE(slots) == 0) {
+        Py_XDECREF(slots);
         return fields;
     }
     return Py_BuildValue("NN", fields, slots);
-}
-
-PyObject *
-cpika_object_reduce(PyObject *op, PyObject *Py_UNUSED(ignored))
-{
-    CPIKA_GATE;
-    cpika_values *v = ((CpikaObject *)op)->cls->values;
-    PyObject *state = PyObject_CallMethodObjArgs(op, v->str_getstate, NULL);
-
-    return state == NULL ? NULL : Py_BuildValue("O(O)N", v->newobj, Py_TYPE(op), state);
 }

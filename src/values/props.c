@@ -160,7 +160,7 @@ cpika_props_from_raw(cpika_values *v, const uint8_t *raw, size_t len)
                      Py_TYPE(self)->tp_name);
         Py_CLEAR(self);
     }
-    if (self != NULL && decode_into(self, raw, len) < 0) {
+    if (self != NULL && (cpika_object_of((PyObject *)self) == NULL || decode_into(self, raw, len) < 0)) {
         Py_CLEAR(self);
     }
     return (PyObject *)self;
@@ -268,7 +268,7 @@ props_encode(PyObject *op, PyObject *Py_UNUSED(ignored))
     cpika_buf out = CPIKA_BUF_INIT;
     PyObject *pieces = NULL;
 
-    if (encode_own((CpikaObject *)op, &out) == 0) {
+    if (cpika_object_of(op) != NULL && encode_own((CpikaObject *)op, &out) == 0) {
         pieces = cpika_pieces(&out);
     }
     cpika_buf_free(&out);
@@ -279,14 +279,15 @@ static PyObject *
 props_decode(PyObject *op, PyObject *args, PyObject *kwds)
 {
     CPIKA_GATE;
+    CpikaObject *self = cpika_object_of(op);
     Py_buffer encoded;
     size_t offset;
     int rc;
 
-    if (cpika_decode_arguments(((CpikaObject *)op)->cls->values, args, kwds, &encoded, &offset) < 0) {
+    if (self == NULL || cpika_decode_arguments(self->cls->values, args, kwds, &encoded, &offset) < 0) {
         return NULL;
     }
-    rc = decode_into((CpikaObject *)op, (const uint8_t *)encoded.buf + offset, (size_t)encoded.len - offset);
+    rc = decode_into(self, (const uint8_t *)encoded.buf + offset, (size_t)encoded.len - offset);
     PyBuffer_Release(&encoded);
     return rc < 0 ? NULL : Py_NewRef(op);
 }

@@ -266,7 +266,6 @@ import_all(cpika_values *v)
 {
     if (import_into(&v->struct_pack, "struct", "pack") < 0
         || import_into(&v->struct_error, "struct", "error") < 0
-        || import_into(&v->newobj, "copyreg", "__newobj__") < 0
         || import_into(&v->slotnames, "copyreg", "_slotnames") < 0
         || module_into(&v->decimal_module, "decimal") < 0
         || import_into(&v->long_type, "cpika.compat", "long") < 0
@@ -354,7 +353,6 @@ cpika_values_traverse(cpika_values *v, visitproc visit, void *arg)
     }
     Py_VISIT(v->struct_pack);
     Py_VISIT(v->struct_error);
-    Py_VISIT(v->newobj);
     Py_VISIT(v->slotnames);
     Py_VISIT(v->long_type);
     Py_VISIT(v->delivery_mode_type);
@@ -381,7 +379,6 @@ cpika_values_clear(cpika_values *v)
     }
     Py_CLEAR(v->struct_pack);
     Py_CLEAR(v->struct_error);
-    Py_CLEAR(v->newobj);
     Py_CLEAR(v->slotnames);
     Py_CLEAR(v->long_type);
     Py_CLEAR(v->delivery_mode_type);

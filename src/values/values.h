@@ -52,7 +52,6 @@ typedef struct cpika_values {
     PyObject *short_string_too_long;
     PyObject *unsupported_field;
     PyObject *invalid_field_type;
-    PyObject *newobj;     // copyreg.__newobj__
     PyObject *slotnames;  // copyreg._slotnames
     // Modules whose objects stand in tables.  Imported with this one, and not in a call that meets such a value: a
     // signal's handler would find half a module, a child made by fork a lock that nobody gives back.  What is in them is
