@@ -232,3 +232,23 @@ def test_arguments_of_a_call_are_those_of_the_signature(library: str) -> None:
         with pytest.raises(TypeError):
             call()
     assert vars(ack(multiple=True)) == {"delivery_tag": 0, "multiple": True}
+
+
+@LIBRARIES
+def test_a_finalizer_may_have_it_hold_itself(library: str) -> None:
+    """It was no object for the collector before."""
+    ack = class_of(library, "Basic.Ack")
+    kept = []
+
+    def finalize(value: Any) -> None:
+        value.delivery_tag = [value]
+        if len(kept) < 5:
+            kept.append(value)
+
+    with mock.patch.object(ack, "__del__", finalize, create=True):
+        for number in range(10):
+            ack(number)
+        assert len(kept) == 5
+    del kept[:]
+    gc.collect()
+    assert ack(3).delivery_tag == 3

@@ -174,12 +174,14 @@ void
 cpika_object_dealloc(PyObject *op)
 {
     bool exact = cpika_object_is_exact(op);
-    bool chained = exact && PyObject_GC_IsTracked(op);
 
     if (exact && Py_TYPE(op)->tp_finalize != NULL && PyObject_CallFinalizerFromDealloc(op) < 0) {
         return;
     }
-    PyObject_GC_UnTrack(op);
+    bool chained = exact && PyObject_GC_IsTracked(op);
+    if (chained || !exact) {
+        PyObject_GC_UnTrack(op);
+    }
     cpika_clear_weakrefs(op, &((CpikaObject *)op)->weakrefs);
     if (chained) {
         destroy_chained(op);
