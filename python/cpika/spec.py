@@ -7,6 +7,7 @@ objects behave like those of plain Python classes: any attribute can be set, `va
 from __future__ import annotations
 
 from cpika import _home
+from cpika import data as data  # the core looks into it, in calls that load nothing
 from cpika._core import BasicProperties, Method, Properties, spec_classes, spec_methods
 from cpika.compat import str_or_bytes as str_or_bytes
 from cpika.delivery_mode import DeliveryMode as DeliveryMode

@@ -223,7 +223,7 @@ put_decimal(encoder *e, PyObject *value)
 static int
 put_datetime(encoder *e, PyObject *value)
 {
-    PyObject *timegm = cpika_module_get(&e->v->calendar_module, "calendar", e->v->str_timegm);
+    PyObject *timegm = cpika_data_get_of(e->v, e->v->str_calendar, e->v->str_timegm);
     PyObject *tuple = timegm == NULL ? NULL : PyObject_CallMethod(value, "utctimetuple", NULL);
     PyObject *seconds = tuple == NULL ? NULL : PyObject_CallFunctionObjArgs(timegm, tuple, NULL);
     int rc = seconds == NULL ? -1 : put_packed(e, ">cQ", "T", seconds, NULL);
@@ -283,30 +283,44 @@ put_list(encoder *e, PyObject *list)
     return end_length(e, at);
 }
 
-/* isinstance(value, module.type), with the module's type of now. */
+/* `type` is taken; NULL with an exception. */
 static int
-is_instance_of(PyObject *value, PyObject *module, PyObject *type_name)
+is_instance(PyObject *value, PyObject *type)
 {
-    PyObject *type = cpika_look_up(module, type_name);
     int is = type == NULL ? -1 : PyObject_IsInstance(value, type);
 
     Py_XDECREF(type);
     return is;
 }
 
-/* The same of datetime.datetime.  If nobody has imported the module it is none. */
+static int
+is_decimal(cpika_values *v, PyObject *value)
+{
+    return is_instance(value, cpika_data_get_of(v, v->str_decimal, v->str_Decimal));
+}
+
+/* Whether cpika.data has a datetime, or could: if nobody has imported that module, nothing is of its types. */
+static int
+knows_datetime(cpika_values *v)
+{
+    PyObject *data = cpika_data_module(v);
+    PyObject *found = data != NULL && PyModule_CheckExact(data)
+                          ? cpika_dict_get(PyModule_GetDict(data), v->str_datetime)
+                          : NULL;
+
+    if (found == NULL && !PyErr_Occurred()) {
+        found = PyImport_GetModule(v->str_datetime);
+    }
+    Py_XDECREF(found);
+    return found != NULL ? 1 : PyErr_Occurred() ? -1 : 0;
+}
+
 static int
 is_datetime(cpika_values *v, PyObject *value)
 {
-    if (v->datetime_module == NULL) {
-        PyObject *name = PyUnicode_FromString("datetime");
-        v->datetime_module = name == NULL ? NULL : PyImport_GetModule(name);
-        Py_XDECREF(name);
-        if (v->datetime_module == NULL) {
-            return PyErr_Occurred() ? -1 : 0;
-        }
-    }
-    return is_instance_of(value, v->datetime_module, v->str_datetime);
+    int known = knows_datetime(v);
+
+    return known > 0 ? is_instance(value, cpika_data_get(v, v->str_datetime)) : known;
 }
 
 static int
@@ -377,7 +391,7 @@ odd_kind(encoder *e, PyObject *value)
     };
 
     for (int kind = ODD_STR; kind <= ODD_LIST; kind++) {
-        int is = kind == ODD_DECIMAL    ? is_instance_of(value, e->v->decimal_module, e->v->str_Decimal)
+        int is = kind == ODD_DECIMAL    ? is_decimal(e->v, value)
                  : kind == ODD_DATETIME ? is_datetime(e->v, value)
                                         : PyObject_IsInstance(value, types[kind]);
         if (is != 0) {

@@ -7,8 +7,8 @@
  * The bounds are trusted: every table has passed the walker of wire/table.h before. */
 #include "object.h"
 
-PyObject *
-cpika_look_up(PyObject *module, PyObject *attribute)
+static PyObject *
+look_up(PyObject *module, PyObject *attribute)
 {
     // The dict first: half the time of PyObject_GetAttr(), which has to look at the type before.
     PyObject *found =
@@ -18,16 +18,38 @@ cpika_look_up(PyObject *module, PyObject *attribute)
 }
 
 PyObject *
-cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute)
+cpika_data_module(cpika_values *v)
 {
-    if (*module == NULL) {
-        PyObject *imported = PyImport_ImportModule(module_name);
-        if (imported == NULL) {
+    if (v->data_module == NULL) {
+        // Where there are connections, cpika.spec has loaded it.
+        PyObject *module = PyImport_GetModule(v->str_data_module);
+        if (module == NULL && !PyErr_Occurred()) {
+            module = PyImport_ImportModule("cpika.data");
+        }
+        if (module == NULL) {
             return NULL;
         }
-        Py_XSETREF(*module, imported);  // another thread may have been here during the import
+        Py_XSETREF(v->data_module, module);  // another thread may have been here during the import
     }
-    return cpika_look_up(*module, attribute);
+    return v->data_module;
+}
+
+PyObject *
+cpika_data_get(cpika_values *v, PyObject *name)
+{
+    PyObject *module = cpika_data_module(v);
+
+    return module == NULL ? NULL : look_up(module, name);
+}
+
+PyObject *
+cpika_data_get_of(cpika_values *v, PyObject *name, PyObject *attribute)
+{
+    PyObject *owner = cpika_data_get(v, name);
+    PyObject *found = owner == NULL ? NULL : look_up(owner, attribute);
+
+    Py_XDECREF(owner);
+    return found;
 }
 
 static PyObject *
@@ -65,7 +87,7 @@ decode_float(const uint8_t *p)
 static PyObject *
 decode_decimal(cpika_values *v, const uint8_t *p)
 {
-    PyObject *type = cpika_look_up(v->decimal_module, v->str_Decimal);
+    PyObject *type = cpika_data_get_of(v, v->str_decimal, v->str_Decimal);
     PyObject *raw = type == NULL ? NULL : PyObject_CallFunction(type, "i", (int)(int32_t)cpika_get32(p + 1));
     PyObject *result = raw == NULL ? NULL : PyObject_CallMethod(raw, "scaleb", "i", -(int)p[0]);
 
@@ -79,10 +101,8 @@ static PyObject *
 decode_timestamp(cpika_values *v, const uint8_t *p)
 {
     PyObject *seconds = PyLong_FromUnsignedLongLong(cpika_get64(p));
-    PyObject *type =
-        seconds == NULL ? NULL : cpika_module_get(&v->datetime_module, "datetime", v->str_datetime);
-    PyObject *zones = type == NULL ? NULL : cpika_look_up(v->datetime_module, v->str_timezone);
-    PyObject *utc = zones == NULL ? NULL : PyObject_GetAttr(zones, v->str_utc);
+    PyObject *type = seconds == NULL ? NULL : cpika_data_get(v, v->str_datetime);
+    PyObject *utc = type == NULL ? NULL : cpika_data_get_of(v, v->str_timezone, v->str_utc);
     PyObject *result = NULL;
 
     if (utc != NULL) {
@@ -96,7 +116,6 @@ decode_timestamp(cpika_values *v, const uint8_t *p)
     }
     Py_XDECREF(seconds);
     Py_XDECREF(type);
-    Py_XDECREF(zones);
     Py_XDECREF(utc);
     return result;
 }

@@ -211,19 +211,22 @@ static PyMethodDef module_functions[] = {
 
 /* ---- set up and tear down ---- */
 
+/* For cpika.data, which comes later. */
 static int
-module_into(PyObject **owned, const char *module_name)
+import_early(const char *module_name)
 {
-    *owned = PyImport_ImportModule(module_name);
-    return *owned == NULL ? -1 : 0;
+    PyObject *module = PyImport_ImportModule(module_name);
+
+    Py_XDECREF(module);
+    return module == NULL ? -1 : 0;
 }
 
 static int
 import_into(PyObject **owned, const char *module_name, const char *attribute)
 {
-    PyObject *module;
+    PyObject *module = PyImport_ImportModule(module_name);
 
-    if (module_into(&module, module_name) < 0) {
+    if (module == NULL) {
         return -1;
     }
     *owned = PyObject_GetAttrString(module, attribute);
@@ -245,12 +248,21 @@ intern_all(cpika_values *v)
         PyObject **owned;
         const char *text;
     } names[] = {
-        {&v->str_Decimal, "Decimal"},   {&v->str_datetime, "datetime"},
-        {&v->str_timezone, "timezone"}, {&v->str_utc, "utc"},
-        {&v->str_timegm, "timegm"},     {&v->str_dict, "__dict__"},
-        {&v->str_encode, "encode"},     {&v->str_index, "INDEX"},
-        {&v->str_items, "items"},       {&v->str_getstate, "__getstate__"},
-        {&v->str_value, "value"},       {&v->str_utf8, "UTF-8"},
+        {&v->str_data_module, "cpika.data"},
+        {&v->str_decimal, "decimal"},
+        {&v->str_calendar, "calendar"},
+        {&v->str_Decimal, "Decimal"},
+        {&v->str_datetime, "datetime"},
+        {&v->str_timezone, "timezone"},
+        {&v->str_utc, "utc"},
+        {&v->str_timegm, "timegm"},
+        {&v->str_dict, "__dict__"},
+        {&v->str_encode, "encode"},
+        {&v->str_index, "INDEX"},
+        {&v->str_items, "items"},
+        {&v->str_getstate, "__getstate__"},
+        {&v->str_value, "value"},
+        {&v->str_utf8, "UTF-8"},
     };
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -266,8 +278,7 @@ import_all(cpika_values *v)
 {
     if (import_into(&v->struct_pack, "struct", "pack") < 0
         || import_into(&v->struct_error, "struct", "error") < 0
-        || import_into(&v->slotnames, "copyreg", "_slotnames") < 0
-        || module_into(&v->decimal_module, "decimal") < 0
+        || import_into(&v->slotnames, "copyreg", "_slotnames") < 0 || import_early("decimal") < 0
         || import_into(&v->long_type, "cpika.compat", "long") < 0
         || import_into(&v->delivery_mode_type, "cpika.delivery_mode", "DeliveryMode") < 0
         || import_into(&v->short_string_too_long, "cpika.exceptions", "ShortStringTooLong") < 0
@@ -276,8 +287,7 @@ import_all(cpika_values *v)
         return -1;
     }
     if (PyInterpreterState_Get() == PyInterpreterState_Main()
-        && (module_into(&v->datetime_module, "datetime") < 0
-            || module_into(&v->calendar_module, "calendar") < 0)) {
+        && (import_early("datetime") < 0 || import_early("calendar") < 0)) {
         return -1;
     }
     if (!PyType_Check(v->long_type) || !PyType_Check(v->delivery_mode_type)) {
@@ -359,9 +369,7 @@ cpika_values_traverse(cpika_values *v, visitproc visit, void *arg)
     Py_VISIT(v->short_string_too_long);
     Py_VISIT(v->unsupported_field);
     Py_VISIT(v->invalid_field_type);
-    Py_VISIT(v->decimal_module);
-    Py_VISIT(v->datetime_module);
-    Py_VISIT(v->calendar_module);
+    Py_VISIT(v->data_module);
     return 0;
 }
 
@@ -385,9 +393,10 @@ cpika_values_clear(cpika_values *v)
     Py_CLEAR(v->short_string_too_long);
     Py_CLEAR(v->unsupported_field);
     Py_CLEAR(v->invalid_field_type);
-    Py_CLEAR(v->decimal_module);
-    Py_CLEAR(v->datetime_module);
-    Py_CLEAR(v->calendar_module);
+    Py_CLEAR(v->data_module);
+    Py_CLEAR(v->str_data_module);
+    Py_CLEAR(v->str_decimal);
+    Py_CLEAR(v->str_calendar);
     Py_CLEAR(v->str_Decimal);
     Py_CLEAR(v->str_datetime);
     Py_CLEAR(v->str_timezone);

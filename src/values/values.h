@@ -53,14 +53,13 @@ typedef struct cpika_values {
     PyObject *unsupported_field;
     PyObject *invalid_field_type;
     PyObject *slotnames;  // copyreg._slotnames
-    // Modules whose objects stand in tables.  Imported with this one, and not in a call that meets such a value: a
-    // signal's handler would find half a module, a child made by fork a lock that nobody gives back.  What is in them is
-    // looked up each time: tools replace it (freezegun the class datetime).  NULL until they are met: the last two in
-    // an interpreter that is not the main one, where importing datetime at the same time crashes CPython 3.13.
-    PyObject *decimal_module;
-    PyObject *datetime_module;
-    PyObject *calendar_module;
-    PyObject *str_Decimal, *str_datetime, *str_timezone, *str_utc, *str_timegm;
+    // cpika.data, once it was met.  What makes times and decimals is looked up there each time: tools and tests replace it
+    // (freezegun the class datetime).  Its modules are imported with this one, and not in a call that meets such a value:
+    // a signal's handler would find half a module, a child made by fork a lock that nobody gives back.  But datetime, in an
+    // interpreter that is not the main one, is imported when it is needed: in two at once that crashes CPython 3.13.
+    PyObject *data_module;
+    PyObject *str_data_module, *str_decimal, *str_Decimal, *str_datetime, *str_timezone, *str_utc;
+    PyObject *str_calendar, *str_timegm;
     PyObject *str_dict, *str_encode, *str_index, *str_items, *str_getstate, *str_value, *str_utf8;
 } cpika_values;
 
@@ -140,9 +139,10 @@ PyObject *cpika_text_decode(const uint8_t *data, size_t len);
 int cpika_table_encode(cpika_values *v, PyObject *table, cpika_buf *out);
 int cpika_value_encode(cpika_values *v, PyObject *value, cpika_buf *out);
 
-/* New reference to what a module has under that name now.  `*module` (owned) keeps the module, once imported. */
-PyObject *cpika_look_up(PyObject *module, PyObject *attribute);
-PyObject *cpika_module_get(PyObject **module, const char *module_name, PyObject *attribute);
+/* cpika.data, borrowed; new reference to what it has under that name now, or what of that has that attribute. */
+PyObject *cpika_data_module(cpika_values *v);
+PyObject *cpika_data_get(cpika_values *v, PyObject *name);
+PyObject *cpika_data_get_of(cpika_values *v, PyObject *name, PyObject *attribute);
 
 /* New dict from a table, new object from a value, which have passed the walker of wire/table.h; *pos moves on. */
 PyObject *cpika_table_decode(cpika_values *v, const uint8_t *data, size_t *pos);

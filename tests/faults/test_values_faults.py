@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import copy
 import datetime
 import decimal
 import gc
+import importlib
 import operator
 import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import cpika
 import pika
@@ -25,8 +27,16 @@ from support.scripts import Script
 
 UTC = datetime.timezone.utc
 MOMENT = datetime.datetime(2024, 1, 1, tzinfo=UTC)
+REAL_DECIMAL = decimal.Decimal
 
-# ---- names of modules that tools replace ----
+
+class Rows(list[Any]):
+    pass
+
+
+# ---- names that tools and tests replace: both libraries look them up in their module `data` ----
+
+LIBRARIES = pytest.mark.parametrize("library", ["pika", "cpika"])
 
 
 class FrozenMeta(type):
@@ -46,33 +56,55 @@ class Money(decimal.Decimal):
     pass
 
 
-@pytest.fixture
-def frozen(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    with monkeypatch.context() as patch:
-        patch.setattr(datetime, "datetime", Frozen)
-        yield patch
-
-
-def encoded(value: Any) -> bytes:
+def encoded(value: Any, library: str = "cpika") -> bytes:
     pieces: list[bytes] = []
-    data.encode_value(pieces, value)
+    importlib.import_module(f"{library}.data").encode_value(pieces, value)
     return b"".join(pieces)
 
 
-def test_a_replaced_datetime_is_used_while_it_is_there(frozen: pytest.MonkeyPatch) -> None:
-    wire = encoded(MOMENT)
-    assert wire == b"T" + int(MOMENT.timestamp()).to_bytes(8, "big")
-    assert encoded(Frozen(2024, 1, 1)) == wire
-    assert type(data.decode_value(wire, 0)[0]) is Frozen
-    frozen.undo()
-    assert type(data.decode_value(wire, 0)[0]) is FrozenMeta.real
-    assert encoded(MOMENT) == wire
+def decoded(wire: bytes, library: str) -> Any:
+    return importlib.import_module(f"{library}.data").decode_value(wire, 0)[0]
 
 
-def test_a_replaced_timegm_is_used_while_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded(MOMENT)
-    monkeypatch.setattr(calendar, "timegm", lambda parts: 7)
-    assert encoded(MOMENT) == b"T" + (7).to_bytes(8, "big")
+@LIBRARIES
+def test_a_replaced_datetime_is_used_while_it_is_there(library: str) -> None:
+    with mock.patch(f"{library}.data.datetime", Frozen):
+        wire = encoded(MOMENT, library)
+        assert wire == b"T" + int(MOMENT.timestamp()).to_bytes(8, "big")
+        assert encoded(Frozen(2024, 1, 1), library) == wire
+        assert type(decoded(wire, library)) is Frozen
+    assert type(decoded(wire, library)) is FrozenMeta.real
+    assert encoded(MOMENT, library) == wire
+
+
+@LIBRARIES
+@pytest.mark.parametrize("replaced", [mock.MagicMock(), Frozen, None], ids=["mock", "class", "None"])
+def test_what_replaces_the_class_in_its_own_module_is_not_met(library: str, replaced: Any) -> None:
+    """A mock there is no class, for which isinstance() raises, and makes no times."""
+    wire = encoded(MOMENT, library)
+    with mock.patch("datetime.datetime", replaced), mock.patch("datetime.timezone", replaced):
+        assert encoded(MOMENT, library) == wire
+        assert encoded(OrderedDict(a=1), library) == encoded({"a": 1}, library)
+        assert encoded(Rows([1]), library) == encoded([1], library)
+        assert decoded(wire, library) == MOMENT
+
+
+@LIBRARIES
+def test_a_replaced_timezone_is_used_while_it_is_there(library: str) -> None:
+    east = datetime.timezone(datetime.timedelta(hours=2))
+    with mock.patch(f"{library}.data.timezone", mock.Mock(utc=east)):
+        assert decoded(encoded(MOMENT, library), library).utcoffset() == datetime.timedelta(hours=2)
+
+
+@LIBRARIES
+@pytest.mark.parametrize("name", ["calendar.timegm", "{}.data.calendar"])
+def test_a_replaced_timegm_is_used_while_it_is_there(library: str, name: str) -> None:
+    def timegm(parts: Any) -> int:
+        return 7
+
+    replacement = timegm if name.endswith("timegm") else mock.Mock(timegm=timegm)
+    with mock.patch(name.format(library), replacement):
+        assert encoded(MOMENT, library) == b"T" + (7).to_bytes(8, "big")
 
 
 def test_a_replaced_decimal_is_used_while_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,13 +116,20 @@ def test_a_replaced_decimal_is_used_while_it_is_there(monkeypatch: pytest.Monkey
     assert made == [-1]
 
 
-def test_a_module_in_which_a_name_is_no_class_raises_what_isinstance_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    encoded(MOMENT)
-    monkeypatch.setattr(datetime, "datetime", time)
-    with pytest.raises(TypeError, match="isinstance"):
-        encoded(MOMENT)
+@LIBRARIES
+@pytest.mark.parametrize("name", ["{}.data.decimal", "decimal.Decimal"])
+def test_a_value_is_compared_with_what_stands_for_decimals(library: str, name: str) -> None:
+    replacement = Money if name == "decimal.Decimal" else mock.Mock(Decimal=Money)
+    with mock.patch(name.format(library), replacement):
+        assert encoded(Money("1.5"), library)[:2] == b"D\x01"
+        with pytest.raises(importlib.import_module(library).exceptions.UnsupportedAMQPFieldException):
+            encoded(REAL_DECIMAL("1.5"), library)
+
+
+@LIBRARIES
+def test_a_module_in_which_a_name_is_no_class_raises_what_isinstance_does(library: str) -> None:
+    with mock.patch(f"{library}.data.datetime", time), pytest.raises(TypeError, match="isinstance"):
+        encoded(MOMENT, library)
 
 
 # ---- odd dicts, and objects that hold one another without end ----
@@ -307,7 +346,7 @@ def test_bytes_that_change_while_they_are_decoded_are_decoded_as_they_were(
     for name, decode in decoders.items():
         saved = bytes(encoded), bytes(headers), bytes(value)
         with monkeypatch.context() as patch:
-            patch.setattr(datetime, "datetime", Changing)
+            patch.setattr(data, "datetime", Changing)
             got = decode()
         assert got["b"] == "abcd", name
         encoded[:], headers[:], value[:] = saved
