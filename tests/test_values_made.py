@@ -11,6 +11,7 @@ import copyreg
 import gc
 import importlib
 import pickle
+import struct
 import weakref
 from typing import Any
 from unittest import mock
@@ -252,3 +253,21 @@ def test_a_finalizer_may_have_it_hold_itself(library: str) -> None:
     del kept[:]
     gc.collect()
     assert ack(3).delivery_tag == 3
+
+
+@LIBRARIES
+def test_a_negative_offset_counts_from_the_end(library: str) -> None:
+    data = importlib.import_module(f"{library}.data")
+    properties, ack = class_of(library, "BasicProperties"), class_of(library, "Basic.Ack")
+    table = b"\x00\x00\x00\x0b" + b"\x01aI\x00\x00\x00\x05" + b"\x01bt\x01"
+    for junk in (b"", b"\xff" * 7):
+        for kind in (bytes, bytearray):
+            assert properties().decode(kind(junk + b"\x08\x00\x05"), -3) == properties(priority=5)
+            assert ack().decode(kind(junk + b"\0" * 7 + b"\x05\x01"), -9) == ack(5, True)
+        assert data.decode_table(junk + table, -len(table)) == ({"a": 5, "b": True}, 0)
+        assert data.decode_table(junk + table + b"more", -len(table) - 4) == ({"a": 5, "b": True}, -4)
+        assert data.decode_value(junk + b"F" + table, -1 - len(table)) == ({"a": 5, "b": True}, 0)
+        assert data.decode_short_string(junk + b"\x03abcd", -5) == ("abc", -1)
+    for decode in (properties().decode, ack().decode, data.decode_table, data.decode_short_string):
+        with pytest.raises(struct.error, match="offset -3"):
+            decode(b"\x08\x00", -3)

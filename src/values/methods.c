@@ -207,6 +207,18 @@ cpika_hold_still(Py_buffer *encoded, size_t from, size_t to)
     return rc < 0 ? -1 : (Py_ssize_t)from;
 }
 
+Py_ssize_t
+cpika_offset_in(cpika_values *v, const Py_buffer *encoded, Py_ssize_t offset)
+{
+    Py_ssize_t at = offset < 0 ? offset + encoded->len : offset;
+
+    if (at < 0) {
+        PyErr_Format(v->struct_error, "offset %zd out of range for %zd-byte buffer", offset, encoded->len);
+        return -1;
+    }
+    return at;
+}
+
 int
 cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffer *encoded, size_t *offset)
 {
@@ -216,8 +228,8 @@ cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffe
     if (!PyArg_ParseTupleAndKeywords(args, kwds, "y*|n:decode", names, encoded, &at)) {
         return -1;
     }
+    at = cpika_offset_in(v, encoded, at);
     if (at < 0) {
-        PyErr_Format(v->struct_error, "offset %zd is in front of the %zd bytes", at, encoded->len);
         PyBuffer_Release(encoded);
         return -1;
     }

@@ -27,6 +27,9 @@ PyObject *cpika_pieces(const cpika_buf *buf);
  * copy of those alone.  How far they lie further in front then; -1. */
 Py_ssize_t cpika_hold_still(Py_buffer *encoded, size_t from, size_t to);
 
+/* Where an offset stands in the bytes: one under 0 is counted from their end.  -1 with a struct.error. */
+Py_ssize_t cpika_offset_in(cpika_values *v, const Py_buffer *encoded, Py_ssize_t offset);
+
 /* Parses the arguments of decode(encoded, offset=0).  At an offset behind the end nothing is left to decode: what has
  * fields misses the first. */
 int cpika_decode_arguments(cpika_values *v, PyObject *args, PyObject *kwds, Py_buffer *encoded,

@@ -115,6 +115,7 @@ run_decoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
     static char *names[] = {"encoded", "offset", NULL};
     Py_buffer encoded;
     Py_ssize_t offset;
+    Py_ssize_t begin;
     PyObject *value = NULL;
     size_t end;
     size_t pos;
@@ -123,7 +124,12 @@ run_decoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
     if (!PyArg_ParseTupleAndKeywords(args, kwds, format, names, &encoded, &offset)) {
         return NULL;
     }
-    pos = offset < 0 ? SIZE_MAX : (size_t)offset;
+    begin = cpika_offset_in(state_of(module), &encoded, offset);
+    if (begin < 0) {
+        PyBuffer_Release(&encoded);
+        return NULL;
+    }
+    pos = (size_t)begin;
     end = pos;
     rc = pos > (size_t)encoded.len ? CPIKA_E_TRUNCATED : walk(encoded.buf, (size_t)encoded.len, &end);
     if (rc != CPIKA_OK) {
@@ -147,7 +153,7 @@ run_decoder(PyObject *module, PyObject *args, PyObject *kwds, const char *format
     value = decode(state_of(module), encoded.buf, &pos);
     pos += (size_t)moved;
     PyBuffer_Release(&encoded);
-    return value == NULL ? NULL : Py_BuildValue("Nn", value, (Py_ssize_t)pos);
+    return value == NULL ? NULL : Py_BuildValue("Nn", value, (Py_ssize_t)pos - begin + offset);
 }
 
 static PyObject *

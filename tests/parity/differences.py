@@ -435,3 +435,14 @@ def copied_channel(pika: Any, env: Any) -> None:
 def methods_written_in_c(pika: Any, env: Any) -> None:
     for name in ("basic_publish", "basic_ack", "basic_nack", "basic_reject", "basic_get"):
         env.show(name, type(getattr(pika.adapters.blocking_connection.BlockingChannel, name)).__name__)
+
+
+@differs(
+    "Negative offsets of `decode()` and of the decoders of `data`",
+    "count from the end; a string that reaches the end is read as an empty one, "
+    "and what ends early goes on at the front",
+    "count from the end",
+)
+def negative_offsets(pika: Any, env: Any) -> None:
+    env.call("string", pika.data.decode_short_string, b"junk\x03abc", -4)
+    env.call("early", pika.data.decode_value, b"\x01\x02\x03\x04I\x00", -2)
