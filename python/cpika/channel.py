@@ -193,6 +193,7 @@ class Channel(ChannelInside):
             consumer_tag = self._generate_consumer_tag()
         if consumer_tag in cookie._consumer_infos:
             raise exceptions.DuplicateConsumerTag(consumer_tag)
+        validators.require_tag(consumer_tag)
         consume = spec.Basic.Consume(
             queue=queue,
             consumer_tag=consumer_tag,

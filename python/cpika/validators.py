@@ -14,6 +14,20 @@ def require_string(value: Any, value_name: str) -> None:
         raise TypeError(f"{value_name} must be a str or unicode str, but got {value!r}")
 
 
+def require_tag(value: Any) -> None:
+    """Require a consumer tag to be a `str`.
+
+    Bytes could be sent, but the broker's messages have a `str`, by which nobody finds the consumer.
+
+    :raises TypeError: it is bytes
+    :raises AssertionError: it is something else, as the encoder says behind the consumer's registration
+    """
+    if isinstance(value, bytes):
+        require_string(value, "consumer_tag")
+    if not isinstance(value, str):
+        raise AssertionError("A non-string value was supplied for self.consumer_tag")
+
+
 def itself(value: Any) -> Any:
     """Return the `str` that something only passes for, like a proxy; anything else as it is."""
     return value.encode().decode() if isinstance(value, str) and not issubclass(type(value), str) else value

@@ -296,3 +296,57 @@ def test_a_proxy_will_do_for_what_it_stands_for(connect: Connect, queue_name: st
         assert message == (None, None, None)
         break
     channel.close()
+
+
+# ---- consumer tags ----
+
+TAGS = {
+    "bytes": (b"mine", TypeError),
+    "number": (3, AssertionError),
+    "bytearray": (bytearray(b"a"), TypeError),
+}
+
+
+@pytest.mark.parametrize("kind", TAGS)
+def test_a_tag_that_is_no_str_is_refused_before_anything_is_sent(
+    connect: Connect, queue_name: str, kind: str
+) -> None:
+    """Bytes were sent: what came for them found no consumer."""
+    tag, error = TAGS[kind]
+    channel = connect().channel()
+    channel.queue_declare(queue_name)
+    channel.basic_publish("", queue_name, b"kept")
+    for consume in (channel.basic_consume, channel._impl.basic_consume):
+        with pytest.raises(error):
+            consume(queue_name, lambda *args: None, consumer_tag=tag)
+    with pytest.raises(error):
+        next(channel.consume(queue_name, consumer_tag=tag))
+    assert channel.consumer_tags == []
+    assert channel.queue_declare(queue_name, passive=True).method.consumer_count == 0
+    assert channel.basic_get(queue_name, auto_ack=True)[2] == b"kept"
+    channel.close()
+
+
+@pytest.mark.parametrize("kind", TAGS)
+def test_a_tag_that_is_no_str_is_refused_on_a_loop(broker_url: str, kind: str) -> None:
+    tag, error = TAGS[kind]
+    seen: list[Any] = []
+
+    def on_channel(channel: Any) -> None:
+        try:
+            channel.basic_consume("", lambda *args: None, consumer_tag=tag)
+        except error:
+            seen.append(channel.consumer_tags)
+        connection.close()
+
+    def on_close(connection: Any, reason: BaseException) -> None:
+        seen.append(type(reason))
+        connection.ioloop.stop()
+
+    connection = cpika.SelectConnection(
+        cpika.URLParameters(broker_url),
+        lambda connection: connection.channel(on_open_callback=on_channel),
+        on_close_callback=on_close,
+    )
+    connection.ioloop.start()
+    assert seen == [[], cpika.exceptions.ConnectionClosedByClient]

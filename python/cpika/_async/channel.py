@@ -138,6 +138,7 @@ class Channel(Requests, Forgetting, HotChannel):
         tag = consumer_tag or self._generate_consumer_tag()
         if tag in self._consumers or tag in self._cancelled:
             raise exceptions.DuplicateConsumerTag(tag)
+        validators.require_tag(tag)
         if auto_ack:
             self._consumers_with_noack.add(tag)
         self._consumers[tag] = on_message_callback

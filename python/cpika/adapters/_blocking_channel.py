@@ -254,6 +254,7 @@ class BlockingChannel(_blocking_inside.BlockingChannel):
         consumer_tag = validators.itself(consumer_tag) or self._impl._generate_consumer_tag()
         if consumer_tag in self._consumer_infos:
             raise exceptions.DuplicateConsumerTag(consumer_tag)
+        validators.require_tag(consumer_tag)
         validators.require_string(queue, "queue")
         self._check_open()
         info = _ConsumerInfo(consumer_tag, auto_ack, on_message_callback, alternate_event_sink)
