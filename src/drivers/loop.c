@@ -328,12 +328,13 @@ handle(CpikaConnection *conn)
 /* ---- output ---- */
 
 /* Another thread has something to send: whether it did so by itself.  Once for each time that the loop has come by: who
- * waits for an answer before he goes on is spared the way over the loop's thread; who does not, sends many with its flush. */
+ * waits for an answer before he goes on is spared the way over the loop's thread; who does not, sends many with its flush.  At
+ * the end of the interpreter there is no such thread any more. */
 static bool
 sent_from_outside(CpikaConnection *conn)
 {
     cpika_loop *loop = &conn->loop;
-    if (loop->sent_at == loop->reads || loop->above) {
+    if ((loop->sent_at == loop->reads && !Py_IsFinalizing()) || loop->above) {
         return false;
     }
     loop->sent_at = loop->reads;

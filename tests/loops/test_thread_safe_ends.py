@@ -424,3 +424,33 @@ def test_at_the_end_of_the_interpreter_calls_say_that_no_thread_runs_any_more(br
         script.expect("open False False")
         script.expect("ended")
         assert script.process.wait(SECONDS) == 0
+
+
+PUBLISHES = """
+import builtins, os, sys
+from cpika.adapters.thread_safe_connection import Connection
+
+channel = Connection(pika.URLParameters(os.environ["CPIKA_BROKER_URL"])).channel()
+
+
+class Last:
+    def __del__(self, publish=channel.basic_publish, queue=sys.argv[1]):
+        for number in range(5):
+            publish("", queue, b"%d" % number)
+
+
+builtins.last = Last()
+"""
+
+
+def test_what_is_published_at_the_end_of_the_interpreter_leaves(broker_url: str, connect: Any) -> None:
+    """The first of them did: the others were left to a thread that runs no more."""
+    channel = connect().channel()
+    queue = channel.queue_declare("", auto_delete=False).method.queue
+    try:
+        with Script(PUBLISHES, queue) as script:
+            assert script.process.wait(SECONDS) == 0
+        bodies = [channel.basic_get(queue, auto_ack=True)[2] for _ in range(6)]
+    finally:
+        channel.queue_delete(queue)
+    assert bodies == [b"0", b"1", b"2", b"3", b"4", None]
