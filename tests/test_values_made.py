@@ -271,3 +271,15 @@ def test_a_negative_offset_counts_from_the_end(library: str) -> None:
     for decode in (properties().decode, ack().decode, data.decode_table, data.decode_short_string):
         with pytest.raises(struct.error, match="offset -3"):
             decode(b"\x08\x00", -3)
+
+
+@LIBRARIES
+def test_an_abstract_channel_is_none_either(library: str) -> None:
+    kind: Any = importlib.import_module(f"{library}.adapters.blocking_connection").BlockingChannel
+
+    class Wanted(kind, metaclass=abc.ABCMeta):
+        @abc.abstractmethod
+        def check(self) -> None: ...
+
+    with pytest.raises(TypeError, match="Can't instantiate abstract class Wanted"):
+        Wanted(None, None)

@@ -360,13 +360,26 @@ static PyGetSetDef channel_getset[] = {
 
 /* ---- life ---- */
 
+/* Python's own look at abstract methods is in object.__new__, which names them.  0 or -1. */
+static int
+refuse_abstract(PyTypeObject *type)
+{
+    if ((type->tp_flags & Py_TPFLAGS_IS_ABSTRACT) == 0) {
+        return 0;
+    }
+    PyObject *none = PyTuple_New(0);
+    Py_XDECREF(none == NULL ? NULL : PyBaseObject_Type.tp_new(type, none, NULL));
+    Py_XDECREF(none);
+    return -1;
+}
+
 PyObject *
 cpika_channel_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     CPIKA_GATE;
     (void)args;
     (void)kwargs;
-    cpika_state *st = cpika_state_of_type(type);
+    cpika_state *st = refuse_abstract(type) < 0 ? NULL : cpika_state_of_type(type);
     CpikaChannel *ch = st == NULL ? NULL : (CpikaChannel *)type->tp_alloc(type, 0);
     if (ch == NULL) {
         return NULL;
