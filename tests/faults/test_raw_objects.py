@@ -204,13 +204,16 @@ def test_a_keeper_that_found_no_room_behind_a_fork_is_started_later(broker_url: 
 
 
 def test_values_whose_class_has_got_other_bases_say_so() -> None:
-    """What an object holds is what its class was when it was made.  encode() crashed."""
+    """What an object holds is what its class was when it was first looked at.  encode() crashed."""
 
     class Changed(spec.Confirm):
         pass
 
     value: Any = Changed()
+    late: Any = Changed()
+    assert vars(value) == {}
     Changed.__bases__ = (spec.Channel.CloseOk,)
+    assert (late.encode(), late.synchronous) == ([], False)
     for call in (value.encode, lambda: value.decode(b""), lambda: value.synchronous):
         with pytest.raises(TypeError, match="made as no method"):
             call()
