@@ -9,7 +9,6 @@ typedef struct {
     PyObject_HEAD
     PyObject *item;  // owned; NULL: the block has ended
     PyObject *sets;  // owned: a tuple of those that hold the item
-    PyObject *done;  // owned: called at the end; or NULL
 } Within;
 
 /* The pending exception stays; what goes wrong here is written where nobody can be told. */
@@ -27,13 +26,6 @@ end_within(Within *self)
         if (PySet_Discard(PyTuple_GET_ITEM(self->sets, i), item) < 0) {
             PyErr_WriteUnraisable(item);
         }
-    }
-    if (self->done != NULL) {
-        PyObject *result = PyObject_CallNoArgs(self->done);
-        if (result == NULL) {
-            PyErr_WriteUnraisable(self->done);
-        }
-        Py_XDECREF(result);
     }
     PyErr_Restore(type, error, traceback);
     Py_DECREF(item);
@@ -62,12 +54,11 @@ static PyObject *
 within_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     CPIKA_GATE;
-    static char *names[] = {"done", NULL};
-    PyObject *done = NULL;
-    PyObject *none = PyTuple_New(0);
-    int parsed = none != NULL && PyArg_ParseTupleAndKeywords(none, kwargs, "|$O:Within", names, &done);
-    Py_XDECREF(none);
-    PyObject *sets = parsed ? sets_among(args) : NULL;
+    if (kwargs != NULL && PyDict_GET_SIZE(kwargs) > 0) {
+        PyErr_SetString(PyExc_TypeError, "Within() takes no keyword arguments");
+        return NULL;
+    }
+    PyObject *sets = sets_among(args);
     if (sets == NULL) {
         return NULL;
     }
@@ -77,7 +68,6 @@ within_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     self->sets = sets;
-    self->done = Py_XNewRef(done == Py_None ? NULL : done);
     self->item = Py_NewRef(PyTuple_GET_ITEM(args, 0));
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(sets); i++) {
         if (PySet_Add(PyTuple_GET_ITEM(sets, i), self->item) < 0) {
@@ -113,14 +103,13 @@ within_dealloc(PyObject *op)
     PyTypeObject *type = Py_TYPE(op);
     end_within(self);
     Py_XDECREF(self->sets);
-    Py_XDECREF(self->done);
     type->tp_free(op);
     Py_DECREF(type);
 }
 
 PyDoc_STRVAR(enter_doc, "__enter__($self, /)\n--\n\nReturns the object; the item stands in the sets already.");
 PyDoc_STRVAR(exit_doc, "__exit__($self, exc_type, value, traceback, /)\n--\n\n"
-                       "Take the item out of the sets, then call `done`.");
+                       "Take the item out of the sets.");
 
 static PyMethodDef within_methods[] = {
     {"__enter__", within_enter, METH_NOARGS, enter_doc},
@@ -129,9 +118,9 @@ static PyMethodDef within_methods[] = {
 };
 
 PyDoc_STRVAR(within_doc,
-             "Within(item, *sets, done=None)\n--\n\n"
+             "Within(item, *sets)\n--\n\n"
              "The context manager of a block in which an item stands in sets. However the block is left, and wherever an\n"
-             "exception strikes, it is taken out of them and `done()` is called, once.");
+             "exception strikes, it is taken out of them.");
 
 static PyType_Slot within_slots[] = {
     {Py_tp_doc, (void *)within_doc},
