@@ -192,7 +192,9 @@ def test_blocks_stay_flat_over(use: Use, channel: Any, queue_name: str) -> None:
 
 
 def test_blocks_and_descriptors_stay_flat_over_connections(connect: Connect, queue_name: str) -> None:
-    host, port = (lambda p: (p.host, p.port))(connect()._impl.params)
+    first = connect()
+    first.sleep(0.1)  # the first wait that is long makes a pipe for signals, which stays
+    host, port = (lambda p: (p.host, p.port))(first._impl.params)
     parameters = pika.ConnectionParameters(host, port, connection_attempts=1)
 
     def connect_and_close() -> None:
