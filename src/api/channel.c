@@ -155,7 +155,8 @@ channel_open(PyObject *op, PyObject *ignored)
     frame[11] = 0;  // a reserved short string
     frame[12] = CPIKA_FRAME_END;
     cpika_request *request = cpika_request_new(CPIKA_ID_channel_open_ok, 0);
-    if (request == NULL || cpika_engine_add_channel(&ch->conn->engine, &ch->engine) < 0) {
+    if (request == NULL || cpika_engine_answer_crossed(&ch->conn->engine, ch->engine.number) < 0
+        || cpika_engine_add_channel(&ch->conn->engine, &ch->engine) < 0) {
         PyMem_Free(request);
         return PyErr_NoMemory();
     }

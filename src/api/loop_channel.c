@@ -138,6 +138,20 @@ loop_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
 
 /* ---- in the engine ---- */
 
+/* The number's last channel may owe its Close-Ok.  0 or -1. */
+static int
+close_crossed(CpikaChannel *ch)
+{
+    if (!cpika_engine_uncross(&ch->conn->engine, ch->engine.number)) {
+        return 0;
+    }
+    uint8_t frame[CPIKA_FRAME_OVERHEAD + 4];
+    cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, ch->engine.number, 4);
+    cpika_put32(frame + CPIKA_FRAME_HEAD_SIZE, CPIKA_ID_channel_close_ok);
+    frame[CPIKA_FRAME_HEAD_SIZE + 4] = CPIKA_FRAME_END;
+    return cpika_loop_append(ch->conn, frame, sizeof frame, 1);
+}
+
 PyDoc_STRVAR(attach_doc, "_attach($self, /)\n--\n\nFrames of this number are this channel's from now on.");
 
 static PyObject *
@@ -153,7 +167,26 @@ loop_attach(PyObject *op, PyObject *ignored)
     if (ch->engine.engine != NULL || cpika_engine_channel(&ch->conn->engine, ch->engine.number) != NULL) {
         return PyErr_Format(PyExc_ValueError, "channel number %d is in use", ch->engine.number);
     }
+    if (close_crossed(ch) < 0) {
+        return NULL;
+    }
     if (cpika_engine_add_channel(&ch->conn->engine, &ch->engine) < 0) {
+        return PyErr_NoMemory();
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(cross_doc, "_cross($self, /)\n--\n\n"
+                        "The broker's Channel.Close has crossed ours: the engine answers it when the broker has answered ours,\n"
+                        "whatever becomes of the channel. Behind this comes _detach.");
+
+static PyObject *
+loop_cross(PyObject *op, PyObject *ignored)
+{
+    CPIKA_GATE;
+    (void)ignored;
+    CpikaChannel *ch = (CpikaChannel *)op;
+    if (ch->engine.engine != NULL && cpika_engine_cross(&ch->conn->engine, &ch->engine) < 0) {
         return PyErr_NoMemory();
     }
     Py_RETURN_NONE;
@@ -347,6 +380,7 @@ static PyMethodDef loop_channel_methods[] = {
      reject_doc},
     {"_on_deliver", (PyCFunction)(void (*)(void))cpika_loop_on_deliver, METH_FASTCALL, on_deliver_doc},
     {"_attach", loop_attach, METH_NOARGS, attach_doc},
+    {"_cross", loop_cross, METH_NOARGS, cross_doc},
     {"_detach", loop_detach, METH_NOARGS, detach_doc},
     {NULL, NULL, 0, NULL},
 };

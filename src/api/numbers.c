@@ -7,8 +7,8 @@
 
 PyDoc_STRVAR(take_number_doc, "_take_channel_number($self, taken, reference, first, last, /)\n--\n\n"
                               "Put `reference`, weak, into the dict `taken` at the lowest number from `first` to `last` that no\n"
-                              "channel has and no living reference is at. Return the number; None: there is none. In one step:\n"
-                              "what a signal handler opens meanwhile has another one.");
+                              "channel has and no living reference is at; one that is crossed only where there is no other. Return\n"
+                              "the number; None: there is none. In one step: what a signal handler opens meanwhile has another one.");
 
 static bool
 is_in_use(const CpikaConnection *conn, int number)
@@ -64,19 +64,12 @@ give_back(PyObject *taken, PyObject *reference, PyObject *number)
     return 0;
 }
 
+/* New reference to the number; NULL without an exception: there is none. */
 static PyObject *
-connection_take_number(PyObject *op, PyObject *args)
+take_first(CpikaConnection *conn, PyObject *taken, PyObject *reference, int first, int last, bool crossed)
 {
-    CPIKA_GATE;
-    CpikaConnection *conn = (CpikaConnection *)op;
-    PyObject *taken, *reference;
-    int first, last;
-    if (!PyArg_ParseTuple(args, "O!Oii:_take_channel_number", &PyDict_Type, &taken, &reference, &first,
-                          &last)) {
-        return NULL;
-    }
     for (int i = first < 1 ? 1 : first; i <= last && i <= UINT16_MAX; i++) {
-        if (is_in_use(conn, i)) {
+        if (is_in_use(conn, i) || cpika_engine_is_crossed(&conn->engine, i) != crossed) {
             continue;
         }
         PyObject *number = PyLong_FromLong(i);
@@ -93,7 +86,40 @@ connection_take_number(PyObject *op, PyObject *args)
             return NULL;
         }
     }
-    Py_RETURN_NONE;
+    return NULL;
+}
+
+static PyObject *
+connection_take_number(PyObject *op, PyObject *args)
+{
+    CPIKA_GATE;
+    CpikaConnection *conn = (CpikaConnection *)op;
+    PyObject *taken, *reference;
+    int first, last;
+    if (!PyArg_ParseTuple(args, "O!Oii:_take_channel_number", &PyDict_Type, &taken, &reference, &first,
+                          &last)) {
+        return NULL;
+    }
+    PyObject *number = take_first(conn, taken, reference, first, last, false);
+    if (number == NULL && !PyErr_Occurred() && conn->engine.crossed.len > 0) {
+        number = take_first(conn, taken, reference, first, last, true);
+    }
+    return number != NULL || PyErr_Occurred() ? number : Py_NewRef(Py_None);
+}
+
+PyDoc_STRVAR(is_crossed_doc, "_is_crossed($self, number, /)\n--\n\n"
+                             "Whether the channel of this number is over, but the broker has yet to answer its Channel.Close.");
+
+static PyObject *
+connection_is_crossed(PyObject *op, PyObject *number)
+{
+    CPIKA_GATE;
+    long value = PyLong_AsLong(number);
+    if (value == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    return PyBool_FromLong(value >= 0 && value <= UINT16_MAX
+                           && cpika_engine_is_crossed(&((CpikaConnection *)op)->engine, (int)value));
 }
 
 /* Whether a reservation is of that call: 1, 0, or -1. */
@@ -155,6 +181,7 @@ connection_give_up_channel(PyObject *op, PyObject *args)
 
 PyMethodDef cpika_numbers_methods[] = {
     {"_give_up_channel", connection_give_up_channel, METH_VARARGS, give_up_doc},
+    {"_is_crossed", connection_is_crossed, METH_O, is_crossed_doc},
     {"_take_channel_number", connection_take_number, METH_VARARGS, take_number_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -7,7 +7,7 @@
 
 #include "drivers/objects.h"
 
-/* Methods of _core.Connection: _take_channel_number. */
+/* Methods of _core.Connection: _take_channel_number, _is_crossed. */
 extern PyMethodDef cpika_numbers_methods[];
 
 #endif

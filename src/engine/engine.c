@@ -56,6 +56,7 @@ cpika_engine_free(cpika_engine *e)
     cpika_requests_fail(&e->requests);
     cpika_input_free(&e->in);
     cpika_buf_free(&e->owed);
+    cpika_buf_free(&e->crossed);
     PyMem_Free(e->channels);
     e->channels = NULL;
     e->channels_cap = 0;
@@ -166,6 +167,51 @@ cpika_engine_owe_reject(cpika_engine *e, cpika_channel *ch, uint64_t delivery_ta
     cpika_put64(arguments, delivery_tag);
     arguments[8] = 1;  // requeue
     return cpika_engine_owe(e, (uint16_t)ch->number, CPIKA_ID_basic_reject, arguments, sizeof arguments);
+}
+
+/* ---- Closes that have crossed ---- */
+
+/* Where it stands; the end: nowhere. */
+static size_t
+find_crossed(const cpika_engine *e, int number)
+{
+    size_t at = 0;
+    while (at < e->crossed.len && cpika_get16(e->crossed.data + at) != number) {
+        at += 2;
+    }
+    return at;
+}
+
+int
+cpika_engine_cross(cpika_engine *e, const cpika_channel *ch)
+{
+    return cpika_buf_put16(&e->crossed, ch->number);
+}
+
+bool
+cpika_engine_is_crossed(const cpika_engine *e, int number)
+{
+    return find_crossed(e, number) < e->crossed.len;
+}
+
+bool
+cpika_engine_uncross(cpika_engine *e, int number)
+{
+    size_t at = find_crossed(e, number);
+    if (at == e->crossed.len) {
+        return false;
+    }
+    e->crossed.len -= 2;
+    memmove(e->crossed.data + at, e->crossed.data + at + 2, e->crossed.len - at);
+    return e->state == CONNECTION_OPEN;  // else Connection.Close says enough, and nothing follows that
+}
+
+int
+cpika_engine_answer_crossed(cpika_engine *e, int number)
+{
+    return cpika_engine_uncross(e, number)
+               ? cpika_engine_owe(e, (uint16_t)number, CPIKA_ID_channel_close_ok, NULL, 0)
+               : CPIKA_OK;
 }
 
 /* ---- requests ---- */

@@ -61,6 +61,7 @@ typedef struct cpika_engine {
     cpika_channel **channels;  // by number; their Python objects are held
     size_t channels_cap;
     int channel_seen;         // highest number that was ever opened
+    cpika_buf crossed;        // two bytes each: numbers of channels that are over, but for two Close-Oks
     cpika_requests requests;  // of channel 0
     // what has happened
     cpika_events events;   // for callbacks
@@ -93,6 +94,20 @@ int cpika_engine_add_channel(cpika_engine *e, cpika_channel *ch);
 /* It is closed, for this cause: nobody who waits is answered, its events are dropped unless the connection has ended, its
  * number is free. */
 void cpika_engine_close_channel(cpika_engine *e, cpika_channel *ch, cpika_closed_by by);
+
+/* The broker's Channel.Close has come while ours is with the broker: the channel is over, and the caller closes it.  Our
+ * Close-Ok is kept back until the broker's has come, and the number with it: RabbitMQ ends the process that writes for the
+ * channel when it reads ours, and loses a Close-Ok that is not written by then.  CPIKA_E_NOMEM. */
+int cpika_engine_cross(cpika_engine *e, const cpika_channel *ch);
+
+/* Whether a number is such a one: for a new channel only where there is no other. */
+bool cpika_engine_is_crossed(const cpika_engine *e, int number);
+
+/* It is none any more, if it was one.  Whether our Close-Ok is to leave now. */
+bool cpika_engine_uncross(cpika_engine *e, int number);
+
+/* As cpika_engine_uncross, and owes the Close-Ok.  CPIKA_E_NOMEM. */
+int cpika_engine_answer_crossed(cpika_engine *e, int number);
 
 /* Whether a frame may be sent on a channel. */
 static inline bool

@@ -247,15 +247,12 @@ handle_channel_close(cpika_engine *e, cpika_channel *ch, const cpika_frame *fram
         return CPIKA_E_NOMEM;
     }
     read_reason(frame, ch->reason);
-    int rc = cpika_engine_owe(e, (uint16_t)ch->number, CPIKA_ID_channel_close_ok, NULL, 0);
+    int rc = ch->close_sent ? cpika_engine_cross(e, ch)
+                            : cpika_engine_owe(e, (uint16_t)ch->number, CPIKA_ID_channel_close_ok, NULL, 0);
     if (rc == CPIKA_OK) {
         rc = notice(e, ch, CPIKA_NOTICE_CHANNEL_CLOSED, NULL, before);
     }
-    if (ch->close_sent) {
-        ch->closed_by = CPIKA_CLOSED_BY_BROKER;  // both close at once: ours is answered too, and that ends it
-    } else {
-        cpika_engine_close_channel(e, ch, CPIKA_CLOSED_BY_BROKER);
-    }
+    cpika_engine_close_channel(e, ch, CPIKA_CLOSED_BY_BROKER);
     return rc;
 }
 
@@ -374,10 +371,20 @@ handle_method(cpika_engine *e, cpika_channel *ch, const cpika_frame *frame)
 
 /* ---- frames ---- */
 
+static bool
+is_close_ok(const cpika_frame *frame)
+{
+    return frame->type == CPIKA_FRAME_METHOD && frame->size >= 4
+           && cpika_get32(frame->payload) == CPIKA_ID_channel_close_ok;
+}
+
 /* A frame for a channel that is not there: dropped when the channel was open once, else a violation. */
 static void
 handle_stray(cpika_engine *e, const cpika_frame *frame)
 {
+    if (is_close_ok(frame)) {
+        check(e, cpika_engine_answer_crossed(e, frame->channel), frame->size);
+    }
     if (frame->channel > e->channel_seen) {
         cpika_ending why = {0};
         cpika_ending_set_unexpected(&why, REPLY_CHANNEL_ERROR,

@@ -442,14 +442,12 @@ class Channel(Requests, Forgetting, HotChannel):
         closing = self.is_closing
         self._set_state(self.CLOSING)  # before CloseOk: nothing may follow that, from other threads neither
         self._closing_reason = exceptions.ChannelClosedByBroker(close.reply_code, close.reply_text)
-        self._send_method(spec.Channel.CloseOk())
-        if not closing:
-            self._transition_to_closed()
-            return
-        # Our own Close crossed it. One that has left will be answered; one that is queued never leaves.
         queued, self._blocked = self._blocked, deque()
-        if any(isinstance(method, spec.Channel.Close) for method, _, _ in queued):
-            self._on_close_meta(self._closing_reason)
+        if not closing or any(isinstance(method, spec.Channel.Close) for method, _, _ in queued):
+            self._send_method(spec.Channel.CloseOk())  # ours has not left, and never will
+        else:
+            self._cross()
+        self._transition_to_closed()
 
     def _on_closeok(self, method_frame: Any) -> None:
         LOGGER.info("Received %s on %s", method_frame.method, self)

@@ -338,10 +338,14 @@ class Connection(Output, AbstractBase):
         limit = self.params.channel_max or 65535
         if len(self._channels) >= limit:
             raise exceptions.NoFreeChannels(host=self.params.host, port=self.params.port)
-        for number in range(1, len(self._channels) + 1):
+        engine = self._engine
+        crossed = 0
+        for number in range(1, limit + 1):
             if number not in self._channels:
-                return number
-        return len(self._channels) + 1
+                if engine is None or not engine._is_crossed(number):
+                    return number
+                crossed = crossed or number
+        return crossed  # better than none: its last channel's Close-Ok leaves before
 
     def _on_channel_cleanup(self, channel: Channel) -> None:
         """A channel has ended."""

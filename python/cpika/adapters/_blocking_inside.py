@@ -222,9 +222,6 @@ class BlockingChannel(_blocking_calls.BlockingChannel):
         """
         answer = self._call(close, spec.Channel.CloseOk)
         _CHANNEL_LOGGER.info("Received %s on %s", answer.method, self._impl)
-        crossed = self._closing_reason
-        if crossed is not None:
-            raise crossed
         reason = exceptions.ChannelClosedByClient(close.reply_code, close.reply_text)
         self._set_closed(reason)
         self._impl._tell_closed(reason)
