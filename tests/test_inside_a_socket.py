@@ -151,6 +151,27 @@ def test_a_socket_that_a_signal_has_interrupted_is_asked_again(
     assert open_channel.basic_get(queue_name, auto_ack=True)[2] == b"x"
 
 
+class Stop(InterruptedError):
+    """What a signal handler raises that has its own idea of errors."""
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("error", [Stop(4, "stop"), InterruptedError("stop")], ids=["derived", "no EINTR"])
+@pytest.mark.parametrize("where", ["after_send", "after_recv"])
+def test_what_only_looks_like_an_interrupted_call_has_lost_the_stream(
+    open_channel: Any, where: str, error: InterruptedError
+) -> None:
+    """Bytes had gone, or come: asked again, the socket would send the same once more, or wait for them."""
+
+    def interrupt() -> None:
+        raise error
+
+    setattr(Socket, where, interrupt)
+    with pytest.raises(exceptions.StreamLostError, match="stop"):
+        open_channel.queue_declare("", exclusive=True)
+    assert open_channel.connection.is_closed
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "method, returned", [("send", None), ("send", -1), ("send", 1 << 70), ("recv", None), ("recv", "text")]

@@ -172,7 +172,8 @@ class Connection(Closing):
             self.raw.update_secret(new_secret, reason, self._on_secret)
             self._secret_answered = answered
             self._waiting.add(answered)
-            await asyncio.shield(answered)
+            await asyncio.wait([answered])  # a shield logs the exception of what nobody awaits any more
+            answered.result()
 
     def _on_secret(self, frame: Any) -> None:
         answered, self._secret_answered = self._secret_answered, None

@@ -13,7 +13,7 @@ LOGGER = logging.getLogger("pika.callback")
 
 _MISSING = object()
 
-_ENDS = frozenset(("_on_channel_close", "_on_connection_closed"))
+_ENDS = frozenset(("_on_channel_close", "_on_connection_closed", "_on_connection_error"))
 """Keys of an end: what a callback raises leaves when everybody has been told."""
 
 AMQPValue = Union[type[amqp_object.AMQPObject], amqp_object.AMQPObject, int, str]

@@ -369,9 +369,11 @@ refuse_abstract(PyTypeObject *type)
         return 0;
     }
     PyObject *none = PyTuple_New(0);
-    Py_XDECREF(none == NULL ? NULL : PyBaseObject_Type.tp_new(type, none, NULL));
+    PyObject *made = none == NULL ? NULL : PyBaseObject_Type.tp_new(type, none, NULL);
+    int rc = made == NULL ? -1 : 0;  // what is abstract no more is made below
+    Py_XDECREF(made);
     Py_XDECREF(none);
-    return -1;
+    return rc;
 }
 
 PyObject *

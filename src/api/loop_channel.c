@@ -142,14 +142,19 @@ loop_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
 static int
 close_crossed(CpikaChannel *ch)
 {
-    if (!cpika_engine_uncross(&ch->conn->engine, ch->engine.number)) {
+    cpika_engine *e = &ch->conn->engine;
+    if (!cpika_engine_is_crossed(e, ch->engine.number)) {
         return 0;
     }
     uint8_t frame[CPIKA_FRAME_OVERHEAD + 4];
     cpika_frame_put_head(frame, CPIKA_FRAME_METHOD, ch->engine.number, 4);
     cpika_put32(frame + CPIKA_FRAME_HEAD_SIZE, CPIKA_ID_channel_close_ok);
     frame[CPIKA_FRAME_HEAD_SIZE + 4] = CPIKA_FRAME_END;
-    return cpika_loop_append(ch->conn, frame, sizeof frame, 1);
+    if (e->state == CONNECTION_OPEN && cpika_loop_append(ch->conn, frame, sizeof frame, 1) < 0) {
+        return -1;
+    }
+    cpika_engine_uncross(e, ch->engine.number);
+    return 0;
 }
 
 PyDoc_STRVAR(attach_doc, "_attach($self, /)\n--\n\nFrames of this number are this channel's from now on.");

@@ -2,6 +2,7 @@
  * Layer: drivers.  Owns: nothing.  Threads: see transport.h.  Errors: see transport.h. */
 #include "pysock.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
 
@@ -202,6 +203,22 @@ cpika_pysock_leave_to_parent(cpika_transport *t)
 
 /* ---- what it says ---- */
 
+/* Whether the pending exception is a system call's EINTR, as pika looks for it: nothing was done.  A class derived from it is
+ * a program's own. */
+static bool
+is_interrupted_call(void)
+{
+    PyObject *type, *error, *traceback;
+    PyErr_Fetch(&type, &error, &traceback);
+    PyErr_NormalizeException(&type, &error, &traceback);
+    PyObject *number = type != PyExc_InterruptedError ? NULL : PyObject_GetAttrString(error, "errno");
+    bool is = number != NULL && PyLong_Check(number) && PyLong_AsLong(number) == EINTR;
+    Py_XDECREF(number);
+    PyErr_Clear();
+    PyErr_Restore(type, error, traceback);
+    return is;
+}
+
 /* Classifies the exception of a socket call.  CPIKA_AGAIN: it would have to wait, or a signal came before it did anything
  * (cleared); -1: it failed. */
 static int
@@ -210,7 +227,7 @@ would_wait(bool *wants_other, PyObject *other_error, PyObject *own_error)
     if (PyErr_ExceptionMatches(other_error)) {
         *wants_other = true;
     } else if (!PyErr_ExceptionMatches(own_error) && !PyErr_ExceptionMatches(PyExc_BlockingIOError)
-               && !PyErr_ExceptionMatches(PyExc_InterruptedError)) {
+               && !is_interrupted_call()) {
         return -1;
     }
     PyErr_Clear();

@@ -108,7 +108,7 @@ cpika_engine_close_channel(cpika_engine *e, cpika_channel *ch, cpika_closed_by b
         return;
     }
     ch->state = CHANNEL_CLOSED;
-    ch->closed_by = ch->closed_by == CPIKA_CLOSED_NOT ? by : ch->closed_by;
+    ch->closed_by = by;
     cpika_channel_fail_all(ch);
     if (e->in_place.channel == ch) {
         leave_in_place(e);
@@ -194,24 +194,28 @@ cpika_engine_is_crossed(const cpika_engine *e, int number)
     return find_crossed(e, number) < e->crossed.len;
 }
 
-bool
+void
 cpika_engine_uncross(cpika_engine *e, int number)
 {
     size_t at = find_crossed(e, number);
-    if (at == e->crossed.len) {
-        return false;
+    if (at < e->crossed.len) {
+        e->crossed.len -= 2;
+        memmove(e->crossed.data + at, e->crossed.data + at + 2, e->crossed.len - at);
     }
-    e->crossed.len -= 2;
-    memmove(e->crossed.data + at, e->crossed.data + at + 2, e->crossed.len - at);
-    return e->state == CONNECTION_OPEN;  // else Connection.Close says enough, and nothing follows that
 }
 
 int
 cpika_engine_answer_crossed(cpika_engine *e, int number)
 {
-    return cpika_engine_uncross(e, number)
-               ? cpika_engine_owe(e, (uint16_t)number, CPIKA_ID_channel_close_ok, NULL, 0)
-               : CPIKA_OK;
+    int rc = CPIKA_OK;
+    // Else Connection.Close says enough, and nothing follows that.
+    if (cpika_engine_is_crossed(e, number) && e->state == CONNECTION_OPEN) {
+        rc = cpika_engine_owe(e, (uint16_t)number, CPIKA_ID_channel_close_ok, NULL, 0);
+    }
+    if (rc == CPIKA_OK) {
+        cpika_engine_uncross(e, number);
+    }
+    return rc;
 }
 
 /* ---- requests ---- */

@@ -103,10 +103,10 @@ int cpika_engine_cross(cpika_engine *e, const cpika_channel *ch);
 /* Whether a number is such a one: for a new channel only where there is no other. */
 bool cpika_engine_is_crossed(const cpika_engine *e, int number);
 
-/* It is none any more, if it was one.  Whether our Close-Ok is to leave now. */
-bool cpika_engine_uncross(cpika_engine *e, int number);
+/* It is none any more, if it was one: our Close-Ok has left. */
+void cpika_engine_uncross(cpika_engine *e, int number);
 
-/* As cpika_engine_uncross, and owes the Close-Ok.  CPIKA_E_NOMEM. */
+/* Owes the Close-Ok, if it is one, and it is none any more.  CPIKA_E_NOMEM: it stays one. */
 int cpika_engine_answer_crossed(cpika_engine *e, int number);
 
 /* Whether a frame may be sent on a channel. */

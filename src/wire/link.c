@@ -90,11 +90,9 @@ cpika_link_decref(cpika_link *l)
     if (atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) > 1) {
         return;
     }
-    cpika_link_close_locked(l);   // nobody is left who could hold the lock
-    if (!cpika_link_forked(l)) {  // else the numbers may be others' by now
-        cpika_sock_wake_close(l->wake_rd, l->wake_wr);
-    }
+    cpika_link_close_locked(l);  // nobody is left who could hold the lock
     if (!cpika_link_forked(l)) {
+        cpika_sock_wake_close(l->wake_rd, l->wake_wr);  // in a child the numbers may be others' by now
         cpika_outq_free(&l->out);
         pthread_mutex_destroy(&l->lock);
     } else if (cpika_link_trylock(l)) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -164,3 +165,23 @@ def test_what_a_program_s_callback_raises_at_the_end_keeps_nobody_from_it(
     told, complaints = run(main())
     assert [type(one) for one in told] == [exceptions.StreamLostError] * 4
     assert [type(one) for one in complaints] == [ZeroDivisionError]
+
+
+def test_all_are_told_that_a_connection_cannot_be_opened() -> None:
+    """Where the first raised, the second, which stops the loop, was not."""
+    told: list[str] = []
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]  # nobody listens there
+        connection = SelectConnection(cpika.ConnectionParameters("127.0.0.1", port, connection_attempts=1))
+
+        def raise_it(*_: Any) -> None:
+            told.append("first")
+            raise ValueError("of the first")
+
+        connection.add_on_open_error_callback(raise_it, remove_default=True)
+        connection.add_on_open_error_callback(lambda *_: told.append("second"), remove_default=False)
+        with pytest.raises(ValueError, match="of the first"):
+            connection.ioloop.start()
+        connection.ioloop.close()
+    assert told == ["first", "second"]

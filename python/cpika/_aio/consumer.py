@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -85,10 +86,9 @@ class Consumer(AsyncIterator[Message]):
         ended = self._cancel()
         self._give_back()
         if ended is not None:
-            try:
-                await asyncio.shield(ended)
-            except exceptions.AMQPError:
-                pass  # the channel has ended, and the consumer with it
+            await asyncio.wait([ended])
+            with contextlib.suppress(exceptions.AMQPError):  # the channel has ended, and the consumer with it
+                ended.result()
         self._give_back()
 
     def _cancel(self) -> asyncio.Future[Any] | None:

@@ -47,11 +47,13 @@ class Closing:
         while not self._ended.done() and (future := awaited()) is not None:
             told: asyncio.Future[Any] = self._loop.create_future()
             self._waiting.add(told)
-            future.add_done_callback(functools.partial(settle, told))
+            tell = functools.partial(settle, told)
+            future.add_done_callback(tell)
             try:
                 await told
             finally:
                 self._waiting.discard(told)
+                future.remove_done_callback(tell)
             self._raise_end()
 
     def _told_end(self, reason: BaseException) -> None:
