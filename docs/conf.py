@@ -45,7 +45,8 @@ copybutton_prompt_text = "$ "
 # A name in backticks is a link where it can be one; docstrings say `pika.exceptions...`, as programs do.
 default_role = "py:obj"
 NOT_HERE = (  # of the standard library, whose documentation is elsewhere, and private names in annotations
-    r"(asyncio|collections\.abc|connection_workflow|socket|ssl|types|logging)\..*",
+    r"(asyncio|collections\.abc|socket|ssl|types|logging)\..*",
+    r"(cpika\.adapters\.utils\.)?connection_workflow\..*",
     r"(\w+\.)*_\w+",
     r"(\w+\.)?(Callable|Generator|Iterable|Iterator|Mapping|Sequence|Buffer)(\[.*)?",
     r"cpika\.(_core|_aio)\..*",
