@@ -19,6 +19,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import free_threading
 import rabbitmq_c
 from sources import ROOT, SourceError, run, source
 
@@ -28,17 +29,9 @@ CC = FOLDER / "cc"
 SUITE = "trixie"
 MINOR = "3.13"  # its CPython
 MACHINE = os.uname().machine
-# Of what the tests import, what has wheels for musl or needs no compiler for C++.
+# Of what the tests import besides, what has wheels for musl.
 PACKAGES = (
-    "setuptools>=77",
-    "pytest>=8,<9.2",
-    "pytest-timeout>=2.3",
-    "pytest-xdist>=3.6",
-    "pika>=1.4.4,<2",
-    "trustme>=1.1",
-    "wrapt>=1.17",
-    "tornado>=6.4",
-    "twisted[tls]>=24.3",
+    *free_threading.PACKAGES,
     "uvloop>=0.19",
     "gevent>=24.11",
     "eventlet>=0.36",
