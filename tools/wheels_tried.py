@@ -19,11 +19,10 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import musl
-from sources import SourceError
+from sources import SourceError, run
 from wheels import DIST, NEWER
 from worlds import DEBIAN_13, FOLDER, ROOT, Mount, World, WorldError, interpreters, lendable
 
@@ -128,7 +127,7 @@ def emulated(wheel: Path) -> str:
         "PYTHONPATH": str(site),
         "PYTHONHOME": f"{root}/usr",
     }
-    return f"under qemu; {judge(output(['/bin/sh', '-c', script], environment))}"
+    return f"under qemu; {judge(run('/bin/sh', '-c', script, env=environment))}"
 
 
 def unpacked(wheel: Path) -> Path:
@@ -140,21 +139,6 @@ def unpacked(wheel: Path) -> Path:
     return folder
 
 
-def output(command: Sequence[str], environment: dict[str, str] | None = None) -> str:
-    """What a command prints; WorldError where it fails."""
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise WorldError(f"ended with {done.returncode}:\n{done.stdout[-2000:]}")
-    return done.stdout
-
-
 # ---- another C library
 
 
@@ -162,15 +146,12 @@ def on_musl(wheel: Path) -> str:
     """Installs the wheel for the CPython on musl that is built here, and runs an example."""
     if minor_of(wheel) != musl.MINOR or os.uname().machine not in wheel.name:
         return loaded_by_musl(wheel)
-    try:
-        python = musl.empty_environment(musl.FOLDER / "tried")
-        musl.install(python, "--no-index", "--find-links", str(DIST), "--only-binary", "cpika", "cpika")
-    except SourceError as error:
-        raise WorldError(str(error)) from error
+    python = musl.empty_environment(musl.FOLDER / "tried")
+    musl.install(python, "--no-index", "--find-links", str(DIST), "--only-binary", "cpika", "cpika")
     script = f"PYTHON={python} EXAMPLES={ROOT}/examples\n{EXAMPLE}"
     environment = {**os.environ, **example_environment(musl.MINOR)}
     return (
-        f"installed for CPython {musl.MINOR} on musl; {judge(output(['/bin/sh', '-c', script], environment))}"
+        f"installed for CPython {musl.MINOR} on musl; {judge(run('/bin/sh', '-c', script, env=environment))}"
     )
 
 
@@ -203,7 +184,7 @@ def main() -> int:
             said = way(wheel)
         except NotTried as reason:
             said = f"not tried: {reason}"
-        except WorldError as error:
+        except (SourceError, WorldError) as error:
             said, failed = f"FAILED: {error}", failed + 1
         print(f"{wheel.name}: {said}", flush=True)
     return 1 if failed else 0

@@ -138,7 +138,8 @@ loop_basic_reject(PyObject *op, PyObject *const *args, Py_ssize_t nargs, PyObjec
 
 /* ---- in the engine ---- */
 
-/* The number's last channel may owe its Close-Ok.  0 or -1. */
+/* The number's last channel may owe its Close-Ok: appended, since what a loop's engine owes would leave behind Channel.Open.
+ * 0 or -1. */
 static int
 close_crossed(CpikaChannel *ch)
 {
